@@ -1,0 +1,80 @@
+// swift-tools-version: 6.3
+// The map of the house. A target may import what its `dependencies` name and nothing else; arrows point one way:
+//
+//     miosa-agent → API        → HTTP, JSON, Services
+//                 → HTTPServer → HTTP, Systemd
+//                 → Supervisor → JSON, Services, Systemd → CSystemd
+//
+// JSON, HTTP and Services never do I/O and import nothing; Systemd alone touches C.
+
+import PackageDescription
+
+/// The rules of the language that every target follows; a warning is an error.
+let common: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .treatAllWarnings(as: .error),
+]
+
+/// What ships also has every unsafe expression marked; outside Systemd there is none.
+let shipped: [SwiftSetting] = common + [.strictMemorySafety()]
+
+let package = Package(
+    name: "miosa-agent",
+    targets: [
+        // The C headers of libsystemd and of the few libc parts that Glibc does not export. No code.
+        .systemLibrary(
+            name: "CSystemd",
+            pkgConfig: "libsystemd",
+            providers: [.apt(["libsystemd-dev"])]
+        ),
+        // Event loop, D-Bus, journal, files and sockets: the only importer of C. Knows no service and no HTTP.
+        .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: shipped),
+
+        // JSON text to values and back (RFC 8259), strict. No I/O.
+        .target(name: "JSON", swiftSettings: shipped),
+        // HTTP/1.1 messages and routing (RFC 9110, 9112), strict. No I/O.
+        .target(name: "HTTP", swiftSettings: shipped),
+        // What a service is: spec, unit file, state, record, and the `ServiceControl` that the API asks. No I/O.
+        .target(name: "Services", swiftSettings: shipped),
+
+        // Connections: bytes from sockets to HTTP requests and back.
+        .target(name: "HTTPServer", dependencies: ["HTTP", "Systemd"], swiftSettings: shipped),
+        // Makes services real: records and unit files on disk, jobs in systemd, the up-to-date picture of both.
+        .target(name: "Supervisor", dependencies: ["JSON", "Services", "Systemd"], swiftSettings: shipped),
+        // The routes, what they take and what they answer.
+        .target(name: "API", dependencies: ["HTTP", "JSON", "Services"], swiftSettings: shipped),
+
+        // The daemon: configuration and wiring, nothing else.
+        .executableTarget(
+            name: "miosa-agent",
+            dependencies: ["API", "HTTP", "HTTPServer", "Services", "Supervisor", "Systemd"],
+            swiftSettings: shipped
+        ),
+
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: common),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP"], swiftSettings: common),
+        .testTarget(
+            name: "ServicesTests",
+            dependencies: ["Services"],
+            exclude: ["Goldens"],
+            swiftSettings: common
+        ),
+        .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd"], swiftSettings: common),
+        .testTarget(name: "HTTPServerTests", dependencies: ["HTTP", "HTTPServer", "Systemd"], swiftSettings: common),
+        .testTarget(
+            name: "SupervisorTests",
+            dependencies: ["JSON", "Services", "Supervisor", "Systemd"],
+            swiftSettings: common
+        ),
+        .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),
+        .testTarget(name: "AgentTests", dependencies: ["miosa-agent"], swiftSettings: common),
+        // The rules of the house that no compiler checks.
+        .testTarget(name: "TidyTests", swiftSettings: common),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,114 @@
+public import HTTP
+public import Services
+
+/// The HTTP API of a computer's services: from a request to a response.
+public struct API: Sendable {
+    /// What the API is told about its surroundings.
+    public struct Configuration: Sendable {
+        public var identity: Identity
+        /// What a TCP client has to show; without one no TCP client gets in.
+        public var token: BearerToken?
+        /// What a spec gets where the client says nothing.
+        public var defaults: SpecDraft.Defaults
+
+        public init(identity: Identity, token: BearerToken?, defaults: SpecDraft.Defaults) {
+            self.identity = identity
+            self.token = token
+            self.defaults = defaults
+        }
+    }
+
+    /// A response, and what a log line says about it.
+    public struct Reply: Sendable {
+        public let response: Response
+        public let requestID: String
+        /// The service that the request was about, by name where that is known.
+        public let service: String?
+    }
+
+    let configuration: Configuration
+    let control: any ServiceControl
+    private let makeRequestID: @Sendable () -> String
+    private let router: Router<Route>
+
+    /// - Parameter makeRequestID: Makes an id for a request that brings none.
+    public init(
+        _ configuration: Configuration,
+        control: any ServiceControl,
+        makeRequestID: @escaping @Sendable () -> String
+    ) {
+        self.configuration = configuration
+        self.control = control
+        self.makeRequestID = makeRequestID
+        router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
+    }
+
+    /// Answers a request.
+    public func respond(to request: Request, from caller: Caller) async -> Reply {
+        let requestID = requestID(of: request.head)
+        var service: String?
+        do throws(Failure) {
+            let (route, parameters) = try admit(request.head, caller)
+            service = parameters["ref"]
+            let target = request.head.target
+            let context = Context(path: target.path, query: target.query, parameters: parameters, body: request.body)
+            let answer = try await route.action(self, context)
+            return Reply(answer.response, requestID, service: answer.service)
+        } catch {
+            return Reply(error.response(requestID: requestID), requestID, service: service)
+        }
+    }
+
+    /// The answer to a request whose body need not be read, because its head already gives reason to refuse it.
+    public func refusal(of head: RequestHead, from caller: Caller) -> Reply? {
+        do throws(Failure) {
+            _ = try admit(head, caller)
+            return nil
+        } catch {
+            return reply(error, requestID(of: head))
+        }
+    }
+
+    /// The answer to what is no request.
+    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID()) }
+
+    /// Finds the route of a request that may use it. Who may not learns nothing about what exists.
+    private func admit(_ head: RequestHead, _ caller: Caller) throws(Failure) -> (Route, RouteParameters) {
+        let match = router.route(head.method, head.target.segments)
+        if case .found(let route, _) = match, route.access == .anyone {
+            // No token needed.
+        } else if case .tcp = caller {
+            guard let token = configuration.token, token.matches(head.fields["Authorization"]) else {
+                throw .unauthorized
+            }
+        }
+        switch match {
+        case .notFound: throw .notFound
+        case .methodNotAllowed(let allowed): throw .methodNotAllowed(allowed)
+        case .found(let route, let parameters):
+            if let computer = parameters["computer"], computer != "self", computer != configuration.identity.computerID {
+                throw .computerNotFound
+            }
+            for parameter in head.target.query where !route.parameters.contains(parameter.name) {
+                throw .badRequest("unknown query parameter '\(parameter.name.prefix(64))'")
+            }
+            return (route, parameters)
+        }
+    }
+
+    private func reply(_ failure: Failure, _ requestID: String) -> Reply {
+        Reply(failure.response(requestID: requestID), requestID, service: nil)
+    }
+
+    private func requestID(of head: RequestHead) -> String {
+        RequestID.sane(head.fields["X-Request-Id"]) ?? makeRequestID()
+    }
+}
+
+extension API.Reply {
+    fileprivate init(_ response: Response, _ requestID: String, service: String?) {
+        var response = response
+        response.fields.append("X-Request-Id", requestID)
+        self.init(response: response, requestID: requestID, service: service)
+    }
+}

@@ -1,0 +1,46 @@
+/// Who is at the other end, as far as the API has to know.
+public enum Caller: Equatable, Sendable {
+    /// A process that reached the Unix socket, whose file mode decides who can.
+    case unix(uid: UInt32, pid: Int32)
+    /// Anybody who can reach a TCP port: has to show the token.
+    case tcp
+}
+
+/// The secret that TCP clients send as `Authorization: Bearer TOKEN` (RFC 6750 §2.1).
+public struct BearerToken: Sendable {
+    private let bytes: [UInt8]
+
+    /// The shortest token that is taken; it should be random.
+    public static let shortestBytes = 16
+    /// The longest token that fits into a header.
+    public static let bytesLimit = 4096
+
+    /// Nil when the text cannot be one: RFC 6750 allows letters, digits and `-._~+/`, with `=` at the end.
+    public init?(_ text: String) {
+        let bytes = Array(text.utf8)
+        guard (Self.shortestBytes...Self.bytesLimit).contains(bytes.count), bytes.allSatisfy(Self.isTokenByte) else {
+            return nil
+        }
+        self.bytes = bytes
+    }
+
+    /// Whether an Authorization field carries this token. Takes the same time wherever the first difference is.
+    func matches(_ authorization: String?) -> Bool {
+        guard let authorization else { return false }
+        let parts = authorization.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return false }
+        let given = Array(parts[1].utf8)
+        var difference = given.count ^ bytes.count
+        for index in bytes.indices { difference |= Int(bytes[index] ^ (index < given.count ? given[index] : 0)) }
+        return difference == 0
+    }
+
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "-._~+/=".utf8.contains(byte)
+        }
+    }
+}

@@ -1,0 +1,12 @@
+internal import HTTP
+
+/// A request on its way to an action.
+struct Context: Sendable {
+    let path: String
+    let query: Query
+    let parameters: RouteParameters
+    let body: [UInt8]
+
+    /// The `{ref}` of the path: a name or an id.
+    var reference: String { parameters["ref"] ?? "" }
+}

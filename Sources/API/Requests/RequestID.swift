@@ -1,0 +1,19 @@
+/// The id under which a request appears in the response and in every log line.
+enum RequestID {
+    /// The longest id that is taken over from a client.
+    static let lengthLimit = 128
+
+    /// The client's id where it is a sane token: letters, digits and `-_.:` only, so that it can stand anywhere.
+    static func sane(_ text: String?) -> String? {
+        guard let text, (1...lengthLimit).contains(text.utf8.count) else { return nil }
+        let isSane = text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: "-_.:".utf8.contains(byte)
+            }
+        }
+        return isSane ? text : nil
+    }
+}

@@ -1,0 +1,109 @@
+internal import JSON
+internal import Services
+
+/// Reads the body of a create request: every field, its aliases, and everything that is wrong at once.
+enum ServiceBody {
+    static func spec(of body: [UInt8], defaults: SpecDraft.Defaults) throws(Failure) -> ServiceSpec {
+        let value: JSONValue
+        do throws(JSONParseFailure) {
+            value = try JSONParser.parse(body)
+        } catch {
+            throw .notJSON(error.reason, offset: error.offset)
+        }
+        guard case .object(let object) = value else {
+            throw .badRequest("the body must be a JSON object, not \(value.typeName)")
+        }
+        var reader = Reader()
+        for member in object { reader.read(member.key, member.value) }
+        do throws(FieldProblems) {
+            return try reader.draft.validated(defaults: defaults, problems: reader.problems)
+        } catch {
+            throw .invalid(error)
+        }
+    }
+
+    /// Takes the members one by one into a draft.
+    private struct Reader {
+        var draft = SpecDraft()
+        var problems = FieldProblems()
+
+        mutating func read(_ key: String, _ value: JSONValue) {
+            switch key {
+            case "name": draft.name = text(key, value)
+            case "command": draft.command = text(key, value)
+            case "env": draft.environment = variables(key, value)
+            case "cwd", "working_dir": merge(\.workingDirectory, text(key, value), key, alias: "cwd")
+            case "restart", "restart_policy": merge(\.restart, text(key, value), key, alias: "restart")
+            case "auto_restart": merge(\.restart, automaticRestart(key, value), key, alias: "restart")
+            case "port": draft.port = port(key, value)
+            case "user": draft.user = text(key, value)
+            default: problems.add(key, "is not a field of a service")
+            }
+        }
+
+        /// Two names for one thing may both be given if they agree.
+        private mutating func merge(
+            _ field: WritableKeyPath<SpecDraft, String?>,
+            _ value: String?,
+            _ key: String,
+            alias: String
+        ) {
+            guard let value else { return }
+            if let other = draft[keyPath: field], other != value {
+                problems.add(key, "differs from another name of '\(alias)' in the same body")
+            }
+            draft[keyPath: field] = value
+        }
+
+        private mutating func text(_ key: String, _ value: JSONValue) -> String? {
+            switch value {
+            case .string(let text): return text
+            // The libraries send null for what their caller left out.
+            case .null: return nil
+            default:
+                problems.add(key, "must be a string, not \(value.typeName)")
+                return nil
+            }
+        }
+
+        private mutating func automaticRestart(_ key: String, _ value: JSONValue) -> String? {
+            switch value {
+            case .bool(let isAutomatic): return (isAutomatic ? RestartPolicy.onFailure : .no).rawValue
+            case .null: return nil
+            default:
+                problems.add(key, "must be a boolean, not \(value.typeName)")
+                return nil
+            }
+        }
+
+        private mutating func port(_ key: String, _ value: JSONValue) -> Int? {
+            switch value {
+            case .number(let number):
+                if let integer = number.integer { return integer }
+                problems.add(key, "must be an integer")
+            case .null: break
+            default: problems.add(key, "must be an integer, not \(value.typeName)")
+            }
+            return nil
+        }
+
+        private mutating func variables(_ key: String, _ value: JSONValue) -> [String: String]? {
+            switch value {
+            case .object(let object):
+                var variables: [String: String] = [:]
+                for member in object {
+                    guard case .string(let text) = member.value else {
+                        problems.add(key, "must map names to strings; '\(member.key)' is \(member.value.typeName)")
+                        return nil
+                    }
+                    variables[member.key] = text
+                }
+                return variables
+            case .null: return nil
+            default:
+                problems.add(key, "must be an object of strings, not \(value.typeName)")
+                return nil
+            }
+        }
+    }
+}

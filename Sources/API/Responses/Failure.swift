@@ -1,0 +1,116 @@
+internal import HTTP
+internal import JSON
+internal import Services
+
+/// An error as the API shows it: a status, a stable code, a sentence.
+struct Failure: Error, Equatable {
+    var status: StatusCode
+    var code: String
+    var sentence: String
+    var details: JSONObject = JSONObject()
+    var fields = Fields()
+
+    init(_ status: StatusCode, _ code: String, _ sentence: String) {
+        self.status = status
+        self.code = code
+        self.sentence = sentence
+    }
+
+    /// Clients may try again after this many seconds.
+    private static let retryAfterSeconds = "1"
+
+    static let unauthorized = {
+        var failure = Failure(.unauthorized, "UNAUTHORIZED", "a valid bearer token is required")
+        failure.fields.append("WWW-Authenticate", "Bearer")
+        return failure
+    }()
+    static let notFound = Failure(.notFound, "NOT_FOUND", "no such path")
+    static let computerNotFound = Failure(.notFound, "COMPUTER_NOT_FOUND", "this is not that computer")
+
+    static func badRequest(_ reason: String) -> Failure { Failure(.badRequest, "BAD_REQUEST", reason) }
+
+    static func notJSON(_ reason: String, offset: Int) -> Failure {
+        var failure = badRequest("the body is not valid JSON: \(reason) at byte \(offset)")
+        failure.details.append("offset", .number(JSONNumber(offset)))
+        return failure
+    }
+
+    static func methodNotAllowed(_ allowed: [Method]) -> Failure {
+        var failure = Failure(.methodNotAllowed, "METHOD_NOT_ALLOWED", "the path has other methods")
+        failure.fields.append("Allow", allowed.map(\.rawValue).joined(separator: ", "))
+        return failure
+    }
+
+    static func invalid(_ problems: FieldProblems) -> Failure {
+        let sentence = problems.all.map { "'\($0.field)' \($0.reason)" }.joined(separator: "; ")
+        var failure = Failure(.unprocessableContent, "VALIDATION_ERROR", sentence)
+        for problem in problems.all { failure.details.append(problem.field, .string(problem.reason)) }
+        return failure
+    }
+
+    /// What could not be parsed as a request at all.
+    init(_ failure: ParseFailure) {
+        self.init(failure.status, Self.code(of: failure.status), failure.reason)
+        if failure.status == .tooManyRequests { fields.append("Retry-After", Self.retryAfterSeconds) }
+    }
+
+    init(_ error: ControlError) {
+        switch error {
+        case .serviceNotFound: self.init(.notFound, "SERVICE_NOT_FOUND", "service not found")
+        case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
+        case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
+        case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")
+        case .tooManyServices(let limit):
+            self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) services, the most that are kept")
+        case .systemdUnavailable(let reason):
+            self.init(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "systemd cannot be reached: \(reason)")
+        case .systemdTimeout(let reason):
+            self.init(.gatewayTimeout, "SYSTEMD_TIMEOUT", "systemd did not answer in time: \(reason)")
+        case .storageFull(let reason):
+            self.init(.insufficientStorage, "STORAGE_FULL", "cannot write to disk: \(reason)")
+        case .storageFailed(let reason):
+            self.init(.internalServerError, "STORAGE_FAILED", "cannot write to disk: \(reason)")
+        }
+        if status == .tooManyRequests || status == .serviceUnavailable {
+            fields.append("Retry-After", Self.retryAfterSeconds)
+        }
+    }
+
+    /// Carries out a call and turns its error into this one.
+    static func of<Result>(
+        _ call: () async throws(ControlError) -> Result
+    ) async throws(Failure) -> Result {
+        do throws(ControlError) {
+            return try await call()
+        } catch {
+            throw Failure(error)
+        }
+    }
+
+    func response(requestID: String) -> Response {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("error", string: sentence)
+        writer.member("code", string: code)
+        writer.member("details", .object(details))
+        writer.member("request_id", string: requestID)
+        writer.endObject()
+        var response = Response(status: status, json: writer)
+        for field in fields { response.fields.append(field.name, field.value) }
+        return response
+    }
+
+    /// The code of a status that the HTTP layer chose: its name, as RFC 9110 has it.
+    private static func code(of status: StatusCode) -> String {
+        status == .badRequest
+            ? "BAD_REQUEST"
+            : String(status.reasonPhrase.uppercased().map { $0.isLetter || $0.isNumber ? $0 : "_" })
+    }
+}
+
+extension Response {
+    /// A JSON document.
+    init(status: StatusCode = .ok, json writer: JSONWriter) {
+        self.init(status: status, contentType: "application/json", body: writer.finish())
+    }
+}

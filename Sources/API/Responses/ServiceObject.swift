@@ -1,0 +1,44 @@
+internal import JSON
+internal import Services
+
+/// The service as JSON: the documented fields in their order, then the agent's own.
+enum ServiceObject {
+    static func write(_ service: Service, identity: Identity, into writer: inout JSONWriter) {
+        let record = service.record
+        let spec = record.spec
+        let run = record.run
+        writer.beginObject()
+        writer.member("id", string: record.id)
+        writer.member("computer_id", string: identity.computerID)
+        writer.member("tenant_id", string: identity.tenantID)
+        writer.member("name", string: spec.name.description)
+        writer.member("command", string: spec.command)
+        writer.key("env")
+        writer.beginObject()
+        for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
+        writer.endObject()
+        writer.member("cwd", string: spec.workingDirectory)
+        writer.member("restart", string: spec.restart.rawValue)
+        writer.member("status", string: service.status.rawValue)
+        writer.member("pid", integer: service.state.mainPID)
+        writer.member("exit_code", integer: run.ending?.exitCode)
+        writer.member("last_started_at", string: run.startedAt?.description)
+        writer.member("last_exited_at", string: run.exitedAt?.description)
+        writer.member("created_at", string: record.createdAt.description)
+        writer.member("updated_at", string: record.updatedAt.description)
+
+        writer.member("working_dir", string: spec.workingDirectory)
+        writer.member("restart_policy", string: spec.restart.rawValue)
+        writer.member("port", integer: spec.port)
+        writer.member("unit", string: UnitName.unit(of: spec.name))
+        writer.member("active_state", string: service.state.activeState.rawValue)
+        writer.member("sub_state", string: service.state.subState)
+        writer.member("result", string: service.state.result)
+        writer.member("signal", string: run.ending?.signalName)
+        writer.member("restarts", integer: run.restarts)
+        writer.member("boot_id", string: run.bootID)
+        writer.member("invocation_id", string: run.invocationID)
+        writer.member("message", string: service.message)
+        writer.endObject()
+    }
+}

@@ -1,0 +1,72 @@
+internal import HTTP
+internal import Services
+
+/// Carries a request out.
+typealias Action = @Sendable (API, Context) async throws(Failure) -> Answer
+
+/// What an action gives back.
+struct Answer: Sendable {
+    var response: Response
+    /// The service that it was about, for the log.
+    var service: String?
+}
+
+/// A line of the route table.
+struct Route: Sendable {
+    /// Who may use it.
+    enum Access: Sendable {
+        /// Anybody who reaches a listener.
+        case anyone
+        /// Whoever the listener lets in: by file mode on the Unix socket, with the token on TCP.
+        case caller
+    }
+
+    let method: Method
+    let pattern: String
+    let access: Access
+    /// The query parameters that it understands.
+    let parameters: [String]
+    let action: Action
+
+    init(
+        _ method: Method,
+        _ pattern: String,
+        access: Access = .caller,
+        parameters: [String] = [],
+        _ action: @escaping Action
+    ) {
+        self.method = method
+        self.pattern = pattern
+        self.access = access
+        self.parameters = parameters
+        self.action = action
+    }
+}
+
+enum Routes {
+    /// What the daemon itself answers.
+    static let daemon: [Route] = [
+        Route(.get, "/healthz", access: .anyone, HealthRoutes.health),
+        Route(.get, "/readyz", access: .anyone, HealthRoutes.readiness),
+    ]
+
+    /// What is served below every prefix of `mounts`.
+    static let mounted: [Route] = [
+        Route(.post, "/services", ServiceRoutes.create),
+        Route(.get, "/services", parameters: ["status"], ServiceRoutes.list),
+        Route(.get, "/services/{ref}", ServiceRoutes.get),
+        Route(.delete, "/services/{ref}", ServiceRoutes.delete),
+        Route(.post, "/services/{ref}/start", ServiceRoutes.start),
+        Route(.post, "/services/{ref}/stop", ServiceRoutes.stop),
+        Route(.post, "/services/{ref}/restart", ServiceRoutes.restart),
+    ]
+
+    /// The short form for a person on the machine, and the platform's own path.
+    static let mounts = ["/v1", "/api/v1/computers/{computer}"]
+
+    static let all = daemon + mounts.flatMap { prefix in
+        mounted.map { route in
+            Route(route.method, prefix + route.pattern, access: route.access, parameters: route.parameters, route.action)
+        }
+    }
+}

@@ -1,0 +1,53 @@
+/// Received bytes that are not consumed yet. Index 0 is the first of them.
+///
+/// Consuming moves an index; the bytes behind it are dropped once they are the larger part, so that each byte is moved
+/// at most once on average. A buffer that has grown large gives its memory back when it runs empty.
+struct ReceiveBuffer: Sendable {
+    /// Capacity that is worth keeping for the next request.
+    private static let keptCapacityBytes = 64 * 1024
+    /// Below this, dropping consumed bytes is not worth a move.
+    private static let compactionBytes = 4 * 1024
+
+    private var bytes: [UInt8] = []
+    private var consumed = 0
+    /// How many bytes compaction has moved: shows that the cost is linear.
+    private(set) var movedByteCount = 0
+
+    var count: Int { bytes.count - consumed }
+    var capacity: Int { bytes.capacity }
+    var isEmpty: Bool { count == 0 }
+
+    subscript(offset: Int) -> UInt8 { bytes[consumed + offset] }
+
+    func prefix(_ count: Int) -> ArraySlice<UInt8> {
+        bytes[consumed..<consumed + count]
+    }
+
+    mutating func append(_ received: Span<UInt8>) {
+        for index in received.indices {
+            bytes.append(received[index])
+        }
+    }
+
+    mutating func append(_ received: [UInt8]) {
+        bytes.append(contentsOf: received)
+    }
+
+    mutating func consume(_ consumedCount: Int) {
+        precondition(consumedCount <= count, "consumed more than was received")
+        consumed += consumedCount
+        if consumed == bytes.count {
+            bytes.removeAll(keepingCapacity: bytes.capacity <= Self.keptCapacityBytes)
+            consumed = 0
+        } else if consumed >= Self.compactionBytes, consumed > bytes.count / 2 {
+            movedByteCount += count
+            bytes.removeSubrange(..<consumed)
+            consumed = 0
+        }
+    }
+
+    mutating func removeAll() {
+        bytes = []
+        consumed = 0
+    }
+}

@@ -1,0 +1,242 @@
+internal import HTTP
+internal import Systemd
+
+/// One connection: bytes in, requests answered one after another, bytes out.
+@EventLoopActor
+final class Connection {
+    /// What is going on; decides what is waited for and for how long.
+    private enum State {
+        /// Reading a request, or waiting for one.
+        case receiving
+        /// A request is being answered; at most `readAheadBytesLimit` of the next ones is read meanwhile.
+        case answering
+        /// Everything that will be sent has been handed to the kernel; reading on until the peer closes.
+        case lingering
+        case closed
+    }
+
+    private let descriptor: FileDescriptor
+    private let peer: Peer
+    private unowned let server: Server
+    private var watch: IOWatch?
+    private var timer: Timer?
+
+    private var state = State.receiving
+    private var parser: RequestParser
+    private var output: [UInt8] = []
+    private var sent = 0
+    /// No request is read after the one that is being answered.
+    private var closesAfterResponse = false
+    /// The peer will send nothing more.
+    private var inputEnded = false
+    private var isProcessing = false
+
+    init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
+        self.descriptor = descriptor
+        self.peer = peer
+        self.server = server
+        parser = RequestParser(limits: server.limits.request)
+        watch = try IOWatch(self.descriptor, .readable) { [weak self] in self?.ready($0) }
+        timer = try Timer { [weak self] in self?.timedOut() }
+        timer?.arm(after: server.limits.idleTimeout)
+    }
+
+    /// Answers without reading: there are too many connections.
+    func refuseForLackOfRoom() {
+        refuse(ParseFailure(status: .tooManyRequests, reason: "too many connections"))
+    }
+
+    /// Ends the connection if nothing is going on; a request that is being received or answered is its last.
+    func drain() {
+        if case .receiving = state, output.isEmpty, !parser.isInsideRequest { close() }
+    }
+
+    // MARK: Events
+
+    private func ready(_ events: IOWatch.Events) {
+        guard !events.contains(.failed) else { return close() }
+        // With both directions gone nobody hears the answer; the hang-up would be reported over and over.
+        if events.contains(.hungUp), case .answering = state { return close() }
+        if events.contains(.readable) || events.contains(.hungUp) { receive() }
+        if events.contains(.writable) { flush() }
+    }
+
+    private func receive() {
+        if case .closed = state { return }
+        do throws(SystemError) {
+            switch try descriptor.receive(into: &server.receiveBuffer) {
+            case .wouldBlock: return
+            case .endOfStream: return endOfInput()
+            case .bytes(let count):
+                if case .lingering = state { return }
+                let wasInside = parser.isInsideRequest
+                let buffer = server.receiveBuffer
+                parser.receive(buffer.span.extracting(..<count))
+                if !wasInside, case .receiving = state { timer?.arm(after: server.limits.headerTimeout) }
+            }
+        } catch {
+            return close()
+        }
+        process()
+    }
+
+    /// The peer has shut down its side; it may still be waiting for the response (RFC 9112 §9.6).
+    private func endOfInput() {
+        inputEnded = true
+        switch state {
+        case .answering: updateEvents()
+        case .receiving where !output.isEmpty: updateEvents()
+        default: close()
+        }
+    }
+
+    private func timedOut() {
+        switch state {
+        case .receiving where parser.isInsideRequest && output.isEmpty:
+            refuse(ParseFailure(status: .requestTimeout, reason: "the request did not arrive in time"))
+        default: close()
+        }
+    }
+
+    // MARK: Requests
+
+    /// Handles what has been received, as far as it can be without waiting.
+    private func process() {
+        guard !isProcessing else { return }
+        isProcessing = true
+        defer {
+            isProcessing = false
+            updateEvents()
+        }
+        do throws(ParseFailure) {
+            // The next request waits until the response to the last one is out: what it may cost is bounded.
+            while case .receiving = state, output.isEmpty, !closesAfterResponse {
+                guard let event = try parser.nextEvent() else { break }
+                switch event {
+                case .head(let head): headReceived(head)
+                case .request(let request): answer(request)
+                }
+            }
+        } catch {
+            refuse(error)
+        }
+    }
+
+    private func headReceived(_ head: RequestHead) {
+        // Without a body the request itself follows at once.
+        guard head.framing != .none else { return }
+        if let response = server.handler.refuse(head, peer) {
+            send(response, to: head.method, version: head.version, keepsConnection: false)
+            return
+        }
+        timer?.arm(after: server.limits.bodyTimeout)
+        if head.expectsContinue { write(ResponseEncoder.continueResponse) }
+    }
+
+    private func answer(_ request: Request) {
+        state = .answering
+        timer?.cancel()
+        EventLoop.start { [self] in
+            let response = await server.handler.respond(request, peer)
+            guard case .answering = state else { return }
+            state = .receiving
+            let keeps = request.head.keepsConnection && !closesAfterResponse && !inputEnded && !server.isDraining
+            send(response, to: request.head.method, version: request.head.version, keepsConnection: keeps)
+            process()
+        }
+    }
+
+    private func refuse(_ failure: ParseFailure) {
+        let response = server.handler.respondToFailure(failure, peer)
+        send(response, to: nil, version: .http11, keepsConnection: false)
+    }
+
+    // MARK: Output
+
+    private func send(_ response: Response, to method: Method?, version: HTTPVersion, keepsConnection: Bool) {
+        closesAfterResponse = closesAfterResponse || !keepsConnection
+        write(
+            ResponseEncoder.encode(
+                response,
+                to: method,
+                keepsConnection: keepsConnection,
+                version: version,
+                date: server.dateField
+            )
+        )
+    }
+
+    private func write(_ bytes: [UInt8]) {
+        if output.isEmpty {
+            output = bytes
+        } else {
+            output.append(contentsOf: bytes)
+        }
+        flush()
+    }
+
+    private func flush() {
+        if case .closed = state { return }
+        do throws(SystemError) {
+            while sent < output.count {
+                let count = try descriptor.send(output, from: sent)
+                guard count > 0 else {
+                    timer?.arm(after: server.limits.writeTimeout)
+                    updateEvents()
+                    return
+                }
+                sent += count
+            }
+        } catch {
+            return close()
+        }
+        output = []
+        sent = 0
+        outputDrained()
+    }
+
+    private func outputDrained() {
+        guard case .receiving = state else { return }
+        if closesAfterResponse { return linger() }
+        // A 100 Continue went out in the middle of a request; anything else ended one.
+        if parser.isInsideRequest {
+            timer?.arm(after: server.limits.bodyTimeout)
+        } else {
+            timer?.arm(after: server.limits.idleTimeout)
+        }
+        process()
+    }
+
+    // MARK: The end
+
+    /// Says that nothing follows and reads on for a moment: closing with unread bytes would make the kernel send a
+    /// reset, which can overtake the response.
+    private func linger() {
+        guard !inputEnded else { return close() }
+        state = .lingering
+        descriptor.shutdownSending()
+        timer?.arm(after: server.limits.lingerTimeout)
+        updateEvents()
+    }
+
+    private func close() {
+        if case .closed = state { return }
+        state = .closed
+        watch = nil
+        timer = nil
+        server.remove(self)
+    }
+
+    private func updateEvents() {
+        var events: IOWatch.Events = []
+        if !output.isEmpty { events.insert(.writable) }
+        switch state {
+        case .receiving, .lingering: if !inputEnded { events.insert(.readable) }
+        case .answering:
+            let hasRoom = parser.bufferedByteCount < server.limits.readAheadBytesLimit
+            if hasRoom, !inputEnded { events.insert(.readable) }
+        case .closed: return
+        }
+        watch?.events = events
+    }
+}

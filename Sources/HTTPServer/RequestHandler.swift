@@ -1,0 +1,22 @@
+public import HTTP
+internal import Systemd
+
+/// What the server asks of the application.
+public struct RequestHandler: Sendable {
+    /// Whether a request with a body is refused for what its head says; then the body is not read.
+    public var refuse: @EventLoopActor (RequestHead, Peer) -> Response?
+    /// Answers a request.
+    public var respond: @EventLoopActor (Request, Peer) async -> Response
+    /// Answers what is no request; the connection is closed afterwards.
+    public var respondToFailure: @EventLoopActor (ParseFailure, Peer) -> Response
+
+    public init(
+        refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response?,
+        respond: @escaping @EventLoopActor (Request, Peer) async -> Response,
+        respondToFailure: @escaping @EventLoopActor (ParseFailure, Peer) -> Response
+    ) {
+        self.refuse = refuse
+        self.respond = respond
+        self.respondToFailure = respondToFailure
+    }
+}

@@ -1,0 +1,64 @@
+/// A number as it stands in JSON text, so that nothing is lost by reading it. Equal when the texts are equal.
+public struct JSONNumber: Hashable, Sendable {
+    /// The source text.
+    public let text: String
+
+    /// A number that is an integer, written without fraction and exponent.
+    public init(_ integer: Int) {
+        text = String(integer)
+    }
+
+    /// Precondition: `text` follows the grammar of RFC 8259 §6.
+    init(validated text: String) {
+        self.text = text
+    }
+
+    /// The value, where it is an integer in JSON Schema's sense and fits: `2352`, `2352.0`, `1e3`. Nil otherwise.
+    public var integer: Int? {
+        let parts = decimalParts()
+        guard !parts.digits.isEmpty else { return 0 }
+        // A number without trailing zeros has a fraction exactly when its exponent is negative.
+        guard parts.exponent >= 0, parts.exponent <= 19, parts.digits.count + parts.exponent <= 19 else { return nil }
+        var value = 0
+        for digit in parts.digits + repeatElement(0, count: parts.exponent) {
+            // Counting downwards for negative numbers reaches Int.min, which has no positive twin.
+            let (shifted, isTooLarge) = value.multipliedReportingOverflow(by: 10)
+            let (sum, isOutOfRange) = shifted.addingReportingOverflow(parts.isNegative ? -digit : digit)
+            guard !isTooLarge, !isOutOfRange else { return nil }
+            value = sum
+        }
+        return value
+    }
+
+    /// The significant digits without zeros at either end, and the power of ten to multiply them by.
+    private func decimalParts() -> (isNegative: Bool, digits: [Int], exponent: Int) {
+        let mantissaEnd = text.utf8.firstIndex { $0 | 0x20 == UInt8(ascii: "e") } ?? text.utf8.endIndex
+        var digits: [Int] = []
+        var exponent = 0
+        var isFraction = false
+        for byte in text.utf8[..<mantissaEnd] {
+            if byte == UInt8(ascii: ".") {
+                isFraction = true
+            } else if byte != UInt8(ascii: "-") {
+                if !digits.isEmpty || byte != UInt8(ascii: "0") {
+                    digits.append(Int(byte - UInt8(ascii: "0")))
+                }
+                exponent -= isFraction ? 1 : 0
+            }
+        }
+        while digits.last == 0 {
+            digits.removeLast()
+            exponent += 1
+        }
+        let written = text.utf8[mantissaEnd...].dropFirst()
+        // An exponent that does not fit Int is as good as infinite here; half of it keeps the sum from overflowing.
+        let largest = Int.max / 2
+        let power = Int(Substring(written)) ?? (written.first == UInt8(ascii: "-") ? -largest : largest)
+        exponent += written.isEmpty ? 0 : max(-largest, min(largest, power))
+        return (text.utf8.first == UInt8(ascii: "-"), digits, exponent)
+    }
+}
+
+extension JSONNumber: CustomStringConvertible {
+    public var description: String { text }
+}

@@ -1,0 +1,19 @@
+/// Why a call for a service was not carried out. Nothing was changed, unless a case says otherwise.
+public enum ControlError: Error, Equatable, Sendable {
+    case serviceNotFound
+    case serviceExists
+    /// A start of a service that is starting or running.
+    case serviceRunning
+    /// A stop of a service that is neither.
+    case serviceNotRunning
+    /// As many services exist as the agent keeps.
+    case tooManyServices(limit: Int)
+    /// systemd cannot be reached, or was lost on the way.
+    case systemdUnavailable(String)
+    /// systemd took the job and did not end it in time; it may still end.
+    case systemdTimeout(String)
+    /// A file could not be written: the medium is full or read-only.
+    case storageFull(String)
+    /// A file could not be written for another reason.
+    case storageFailed(String)
+}

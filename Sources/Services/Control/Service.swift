@@ -1,0 +1,24 @@
+/// A service as it stands: what the API shows.
+public struct Service: Equatable, Sendable {
+    public let record: ServiceRecord
+    public let state: UnitState
+    public let intent: ServiceStatus.Intent
+    /// systemd's reason for not taking the unit at the last start.
+    public let refusal: String?
+
+    public init(record: ServiceRecord, state: UnitState, intent: ServiceStatus.Intent, refusal: String?) {
+        self.record = record
+        self.state = state
+        self.intent = intent
+        self.refusal = refusal
+    }
+
+    public var name: ServiceName { record.spec.name }
+
+    public var status: ServiceStatus { .of(state.activeState, intent: intent, refusal: refusal) }
+
+    /// One sentence for a person when something is wrong; else nil.
+    public var message: String? {
+        ServiceMessage.text(status: status, spec: record.spec, state: state, run: record.run, refusal: refusal)
+    }
+}

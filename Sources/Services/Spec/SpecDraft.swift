@@ -1,0 +1,123 @@
+/// A spec as a client gave it, with what was left out; `validated` makes a ``ServiceSpec`` of it or says what is wrong.
+public struct SpecDraft: Equatable, Sendable {
+    public var name: String?
+    public var command: String?
+    public var environment: [String: String]?
+    public var workingDirectory: String?
+    public var restart: String?
+    public var port: Int?
+    public var user: String?
+
+    public init() {}
+
+    /// What a spec gets where the client says nothing.
+    public struct Defaults: Equatable, Sendable {
+        public var workingDirectory = "/home/user"
+        public var restart = RestartPolicy.onFailure
+        public var user: String
+
+        public init(user: String) {
+            self.user = user
+        }
+    }
+
+    /// Checks every field and reports all that is wrong, by field, in ``FieldProblems``.
+    ///
+    /// - Parameter problems: What is known to be wrong already; a field in it is not reported again.
+    public func validated(
+        defaults: Defaults,
+        problems: FieldProblems = FieldProblems()
+    ) throws(FieldProblems) -> ServiceSpec {
+        var problems = problems
+        problems.add("name", name.map(ServiceName.problem(in:)) ?? "is required")
+        problems.add("command", command.map(Self.commandProblem) ?? "is required")
+        problems.add("env", environment.flatMap(Self.environmentProblem))
+        problems.add("cwd", workingDirectory.flatMap(Self.workingDirectoryProblem))
+        if let restart, RestartPolicy(rawValue: restart) == nil {
+            let policies = RestartPolicy.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+            problems.add("restart", "must be one of \(policies)")
+        }
+        if let port, !SpecLimits.portRange.contains(port) {
+            problems.add("port", "must be from \(SpecLimits.portRange.lowerBound) to \(SpecLimits.portRange.upperBound)")
+        }
+        problems.add("user", user.flatMap(AccountName.problem(in:)))
+        guard problems.isEmpty, let name = name.flatMap(ServiceName.init), let command else { throw problems }
+        return ServiceSpec(
+            name: name,
+            command: command,
+            environment: environment ?? [:],
+            workingDirectory: workingDirectory ?? defaults.workingDirectory,
+            restart: restart.flatMap(RestartPolicy.init) ?? defaults.restart,
+            port: port,
+            user: user ?? defaults.user
+        )
+    }
+
+    private static func commandProblem(_ command: String) -> String? {
+        guard !command.allSatisfy(\.isWhitespace) else { return "must not be blank" }
+        guard !command.utf8.contains(0) else { return "must not contain NUL" }
+        guard command.utf8.count <= SpecLimits.commandBytesLimit else {
+            return "must be at most \(SpecLimits.commandBytesLimit) bytes long"
+        }
+        return nil
+    }
+
+    private static func environmentProblem(_ environment: [String: String]) -> String? {
+        guard environment.count <= SpecLimits.environmentCountLimit else {
+            return "must have at most \(SpecLimits.environmentCountLimit) entries"
+        }
+        // By name, so that the same body gets the same answer each time.
+        for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
+            if let problem = entryProblem(name, value) { return problem }
+        }
+        let bytes = environment.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        guard bytes <= SpecLimits.environmentBytesLimit else {
+            return "must be at most \(SpecLimits.environmentBytesLimit) bytes in all"
+        }
+        return nil
+    }
+
+    private static func entryProblem(_ name: String, _ value: String) -> String? {
+        guard name.utf8.count <= SpecLimits.environmentNameBytesLimit else {
+            return "has a name of more than \(SpecLimits.environmentNameBytesLimit) bytes"
+        }
+        guard isVariableName(name) else {
+            return "has the name '\(printable(name))', which is not of the form [A-Za-z_][A-Za-z0-9_]*"
+        }
+        // The message names the variable and never quotes its value, which may be a secret.
+        guard !value.utf8.contains(0) else { return "has NUL in the value of '\(name)'" }
+        guard value.utf8.count <= SpecLimits.environmentValueBytesLimit else {
+            return "has a value of more than \(SpecLimits.environmentValueBytesLimit) bytes for '\(name)'"
+        }
+        return nil
+    }
+
+    private static func isVariableName(_ name: String) -> Bool {
+        let bytes = name.utf8
+        guard let first = bytes.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) else { return false }
+        return bytes.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+    }
+
+    private static func workingDirectoryProblem(_ path: String) -> String? {
+        guard path.utf8.first == UInt8(ascii: "/") else { return "must be an absolute path" }
+        guard !path.utf8.contains(where: { [0, UInt8(ascii: "\n"), UInt8(ascii: "\r")].contains($0) }) else {
+            return "must not contain NUL, CR or LF"
+        }
+        guard path.utf8.count <= SpecLimits.workingDirectoryBytesLimit else {
+            return "must be at most \(SpecLimits.workingDirectoryBytesLimit) bytes long"
+        }
+        return nil
+    }
+
+    /// A name as it can stand in a message: short, without control characters.
+    private static func printable(_ text: String) -> String {
+        String(text.prefix(40).map { $0.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f } ? $0 : "?" })
+    }
+}

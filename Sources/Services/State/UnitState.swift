@@ -1,0 +1,71 @@
+/// What systemd says of a unit, in its own words: org.freedesktop.systemd1(5).
+///
+/// The initial value is that of a unit which is not loaded.
+public struct UnitState: Equatable, Sendable {
+    public var activeState = ActiveState.inactive
+    public var subState = "dead"
+    /// How the last run ended for systemd: "success", "exit-code", "signal", "oom-kill", "timeout" …
+    public var result = "success"
+    /// The main process now; nil when there is none.
+    public var mainPID: Int?
+    public var restarts = 0
+    public var invocationID: String?
+    public var main = MainProcess()
+
+    public init() {}
+
+    /// The main process of the newest run, running or ended: the unit's `ExecMain…` properties.
+    public struct MainProcess: Equatable, Sendable {
+        /// 0 while it runs, else a `CLD_…` code of waitid(2).
+        public var code = 0
+        /// The exit status, or the number of the signal.
+        public var status = 0
+        public var startedAt: Timestamp?
+        public var exitedAt: Timestamp?
+
+        public init() {}
+
+        /// How it ended; nil while it runs or when there was none.
+        public var ending: RunEnding? {
+            switch code {
+            case 1: .exited(status)
+            case 2, 3: .killed(signal: status)
+            default: nil
+            }
+        }
+    }
+}
+
+/// The `ActiveState` of a unit, as a word of systemd's, unchanged: newer versions add some.
+public struct ActiveState: RawRepresentable, Hashable, Sendable {
+    public let rawValue: String
+
+    public init(rawValue: String) { self.rawValue = rawValue }
+
+    public static let active = ActiveState(rawValue: "active")
+    public static let reloading = ActiveState(rawValue: "reloading")
+    public static let inactive = ActiveState(rawValue: "inactive")
+    public static let failed = ActiveState(rawValue: "failed")
+    public static let activating = ActiveState(rawValue: "activating")
+    public static let deactivating = ActiveState(rawValue: "deactivating")
+}
+
+/// How a process ended.
+public enum RunEnding: Equatable, Sendable {
+    case exited(Int)
+    case killed(signal: Int)
+
+    /// The exit code as a shell reports it: 128 + the signal's number for a process that a signal ended.
+    public var exitCode: Int {
+        switch self {
+        case .exited(let code): code
+        case .killed(let signal): 128 + signal
+        }
+    }
+
+    /// The signal's name; nil for a process that exited.
+    public var signalName: String? {
+        guard case .killed(let signal) = self else { return nil }
+        return SignalName.name(of: signal)
+    }
+}

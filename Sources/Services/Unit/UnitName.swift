@@ -1,0 +1,17 @@
+/// The systemd unit of a service: `miosa-service-NAME.service`.
+public enum UnitName {
+    private static let prefix = "miosa-service-"
+    private static let suffix = ".service"
+
+    /// Matches the units of all services in systemd's ListUnitsByPatterns.
+    public static let pattern = prefix + "*" + suffix
+
+    public static func unit(of service: ServiceName) -> String { prefix + service.description + suffix }
+
+    /// The service whose unit that is; nil for any other unit.
+    public static func service(ofUnit unit: String) -> ServiceName? {
+        guard unit.hasPrefix(prefix), unit.hasSuffix(suffix), unit.utf8.count > prefix.utf8.count + suffix.utf8.count
+        else { return nil }
+        return ServiceName(String(unit.dropFirst(prefix.count).dropLast(suffix.count)))
+    }
+}

@@ -1,0 +1,169 @@
+internal import JSON
+internal import Services
+
+/// Why a file is no record.
+struct RecordProblem: Error, Equatable {
+    let description: String
+}
+
+/// A record as JSON text. The form has a version; a later agent reads every earlier one.
+enum RecordCoding {
+    static let version = 1
+
+    static func encode(_ record: ServiceRecord) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("version", integer: version)
+        writer.member("id", string: record.id)
+        writer.member("phase", string: record.phase.rawValue)
+        writer.member("enabled", bool: record.isEnabled)
+        writer.member("created_at", integer: Int(record.createdAt.microseconds))
+        writer.member("updated_at", integer: Int(record.updatedAt.microseconds))
+        writer.key("spec")
+        encode(record.spec, into: &writer)
+        writer.key("run")
+        encode(record.run, into: &writer)
+        writer.endObject()
+        return writer.finish()
+    }
+
+    private static func encode(_ spec: ServiceSpec, into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.member("name", string: spec.name.description)
+        writer.member("command", string: spec.command)
+        writer.key("env")
+        writer.beginObject()
+        for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
+        writer.endObject()
+        writer.member("cwd", string: spec.workingDirectory)
+        writer.member("restart", string: spec.restart.rawValue)
+        writer.member("port", integer: spec.port)
+        writer.member("user", string: spec.user)
+        writer.endObject()
+    }
+
+    private static func encode(_ run: ServiceRun, into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.member("started_at", integer: run.startedAt.map { Int($0.microseconds) })
+        writer.member("exited_at", integer: run.exitedAt.map { Int($0.microseconds) })
+        switch run.ending {
+        case .exited(let code): writer.member("exit_code", integer: code)
+        case .killed(let signal): writer.member("signal", integer: signal)
+        case nil: break
+        }
+        writer.member("result", string: run.result)
+        writer.member("restarts", integer: run.restarts)
+        writer.member("invocation_id", string: run.invocationID)
+        writer.member("boot_id", string: run.bootID)
+        writer.endObject()
+    }
+
+    static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> ServiceRecord {
+        let value: JSONValue
+        do throws(JSONParseFailure) {
+            value = try JSONParser.parse(bytes)
+        } catch {
+            throw RecordProblem(description: error.description)
+        }
+        let record = try Members(value, "the record")
+        guard try record.integer("version") == version else {
+            throw RecordProblem(description: "its version is not \(version)")
+        }
+        guard let phase = ServiceRecord.Phase(rawValue: try record.string("phase")) else {
+            throw RecordProblem(description: "'phase' is unknown")
+        }
+        return ServiceRecord(
+            id: try record.string("id"),
+            spec: try decodeSpec(try record.object("spec")),
+            createdAt: Timestamp(microseconds: Int64(try record.integer("created_at"))),
+            updatedAt: Timestamp(microseconds: Int64(try record.integer("updated_at"))),
+            isEnabled: try record.bool("enabled"),
+            phase: phase,
+            run: try decodeRun(try record.object("run"))
+        )
+    }
+
+    private static func decodeSpec(_ members: Members) throws(RecordProblem) -> ServiceSpec {
+        var draft = SpecDraft()
+        draft.name = try members.string("name")
+        draft.command = try members.string("command")
+        draft.environment = try members.object("env").strings()
+        draft.workingDirectory = try members.string("cwd")
+        draft.restart = try members.string("restart")
+        draft.port = try members.optionalInteger("port")
+        let user = try members.string("user")
+        draft.user = user
+        do throws(FieldProblems) {
+            return try draft.validated(defaults: SpecDraft.Defaults(user: user))
+        } catch {
+            let problems = error.all.map { "'\($0.field)' \($0.reason)" }.joined(separator: ", ")
+            throw RecordProblem(description: problems)
+        }
+    }
+
+    private static func decodeRun(_ members: Members) throws(RecordProblem) -> ServiceRun {
+        var run = ServiceRun()
+        run.startedAt = try members.optionalInteger("started_at").map { Timestamp(microseconds: Int64($0)) }
+        run.exitedAt = try members.optionalInteger("exited_at").map { Timestamp(microseconds: Int64($0)) }
+        if let code = try members.optionalInteger("exit_code") { run.ending = .exited(code) }
+        if let signal = try members.optionalInteger("signal") { run.ending = .killed(signal: signal) }
+        run.result = try members.optionalString("result")
+        run.restarts = try members.integer("restarts")
+        run.invocationID = try members.optionalString("invocation_id")
+        run.bootID = try members.optionalString("boot_id")
+        return run
+    }
+}
+
+/// The members of a JSON object, read by name and type.
+private struct Members {
+    private let object: JSONObject
+    private let name: String
+
+    init(_ value: JSONValue?, _ name: String) throws(RecordProblem) {
+        guard case .object(let object) = value else { throw RecordProblem(description: "\(name) is no object") }
+        self.object = object
+        self.name = name
+    }
+
+    func object(_ key: String) throws(RecordProblem) -> Members { try Members(object[key], "'\(key)'") }
+
+    func string(_ key: String) throws(RecordProblem) -> String {
+        guard let text = try optionalString(key) else { throw RecordProblem(description: "'\(key)' is missing") }
+        return text
+    }
+
+    func optionalString(_ key: String) throws(RecordProblem) -> String? {
+        switch object[key] {
+        case .string(let text): text
+        case nil, .null: nil
+        default: throw RecordProblem(description: "'\(key)' is no string")
+        }
+    }
+
+    func integer(_ key: String) throws(RecordProblem) -> Int {
+        guard let integer = try optionalInteger(key) else { throw RecordProblem(description: "'\(key)' is missing") }
+        return integer
+    }
+
+    func optionalInteger(_ key: String) throws(RecordProblem) -> Int? {
+        switch object[key] {
+        case .number(let number):
+            guard let integer = number.integer else { throw RecordProblem(description: "'\(key)' is no integer") }
+            return integer
+        case nil, .null: return nil
+        default: throw RecordProblem(description: "'\(key)' is no number")
+        }
+    }
+
+    func bool(_ key: String) throws(RecordProblem) -> Bool {
+        guard case .bool(let value) = object[key] else { throw RecordProblem(description: "'\(key)' is no boolean") }
+        return value
+    }
+
+    func strings() throws(RecordProblem) -> [String: String] {
+        var values: [String: String] = [:]
+        for member in object { values[member.key] = try string(member.key) }
+        return values
+    }
+}

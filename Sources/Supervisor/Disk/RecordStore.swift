@@ -1,0 +1,71 @@
+internal import Services
+internal import Systemd
+
+/// The records on disk: `services/NAME.json`, one a service, readable by root alone.
+struct RecordStore {
+    /// A record is at most this long: the limits of a spec, with every byte of it escaped, and room.
+    static let recordBytesLimit = 2 * 1024 * 1024
+    private static let suffix = ".json"
+
+    private let path: String
+
+    init(_ layout: StateLayout) {
+        path = layout.recordDirectory
+    }
+
+    /// Makes the directory.
+    func prepare() throws(SystemError) {
+        _ = try Directory(path, creatingWithMode: 0o700)
+    }
+
+    /// Writes a record, durably.
+    func save(_ record: ServiceRecord) throws(SystemError) {
+        try Directory(path).write(fileName(of: record.spec.name), RecordCoding.encode(record), mode: 0o600)
+    }
+
+    /// Removes a record, durably.
+    func remove(_ name: ServiceName) throws(SystemError) {
+        let directory = try Directory(path)
+        guard try directory.remove(fileName(of: name)) else { return }
+        try directory.synchronize()
+    }
+
+    /// All records, by name, and what could not be read. A file that is no record stays where it is, under a name
+    /// that no service can have.
+    func load() throws(SystemError) -> (records: [ServiceRecord], unreadable: [(file: String, reason: String)]) {
+        let directory = try Directory(path)
+        var records: [ServiceRecord] = []
+        var unreadable: [(file: String, reason: String)] = []
+        for file in try directory.names().sorted() {
+            if file.hasPrefix(".") {
+                // Only a crash between writing and renaming leaves such a file.
+                if file.hasSuffix(".tmp") { try directory.remove(file) }
+                continue
+            }
+            guard file.hasSuffix(Self.suffix) else { continue }
+            do throws(RecordProblem) {
+                records.append(try read(file, in: directory))
+            } catch {
+                unreadable.append((file, error.description))
+                try directory.rename(file, to: file + ".unreadable")
+            }
+        }
+        return (records, unreadable)
+    }
+
+    private func read(_ file: String, in directory: borrowing Directory) throws(RecordProblem) -> ServiceRecord {
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try directory.read(file, limitBytes: Self.recordBytesLimit) ?? []
+        } catch {
+            throw RecordProblem(description: error.description)
+        }
+        let record = try RecordCoding.decode(bytes)
+        guard fileName(of: record.spec.name) == file else {
+            throw RecordProblem(description: "it is the record of '\(record.spec.name)'")
+        }
+        return record
+    }
+
+    private func fileName(of name: ServiceName) -> String { "\(name)\(Self.suffix)" }
+}

@@ -1,0 +1,120 @@
+internal import Services
+internal import Systemd
+
+/// The files that systemd reads for a service: its unit file, the link that starts it at boot, its environment file.
+/// All of them are derived from the service's record and can be made again at any time.
+struct UnitDirectory {
+    private let layout: StateLayout
+
+    init(_ layout: StateLayout) {
+        self.layout = layout
+    }
+
+    /// Makes the directories that are ours.
+    func prepare() throws(SystemError) {
+        _ = try Directory(layout.stateDirectory, creatingWithMode: 0o700)
+        _ = try Directory(layout.environmentDirectory, creatingWithMode: 0o700)
+    }
+
+    /// Makes the files say what the record says and gives back whether one of them did not.
+    @discardableResult
+    func write(_ record: ServiceRecord) throws(SystemError) -> Bool {
+        let spec = record.spec
+        // The unit file names the environment file, so that comes first.
+        let wroteEnvironment = try writeEnvironment(spec)
+        let file = spec.environment.isEmpty ? nil : environmentPath(of: spec.name)
+        let wroteUnit = try Self.put(
+            UnitName.unit(of: spec.name),
+            UnitFile.render(spec, environmentFile: file),
+            mode: 0o644,
+            in: Directory(layout.unitDirectory)
+        )
+        let wroteLink = try setEnabled(record.isEnabled, spec.name)
+        return wroteEnvironment || wroteUnit || wroteLink
+    }
+
+    /// Makes or removes the link through which the boot target starts the service. False when it was so already.
+    @discardableResult
+    func setEnabled(_ isEnabled: Bool, _ name: ServiceName) throws(SystemError) -> Bool {
+        let unit = UnitName.unit(of: name)
+        if isEnabled {
+            let target = layout.unitDirectory + "/" + unit
+            let wants = try Directory(wantsDirectory, creatingWithMode: 0o755)
+            guard wants.linkTarget(unit) != target else { return false }
+            try wants.link(unit, to: target)
+            return true
+        }
+        return try Self.remove(unit, in: wantsDirectory)
+    }
+
+    /// Removes all that systemd has to read of a service, durably. What is gone already is no error.
+    func remove(_ name: ServiceName) throws(SystemError) {
+        let unit = UnitName.unit(of: name)
+        try Self.remove(unit, in: wantsDirectory)
+        try Self.remove(unit, in: layout.unitDirectory)
+        try Self.remove(environmentName(of: name), in: layout.environmentDirectory)
+    }
+
+    /// Removes what a crash between writing and renaming a file left behind.
+    func removeTemporaries() throws(SystemError) {
+        for path in [layout.unitDirectory, wantsDirectory, layout.environmentDirectory] {
+            let directory: Directory
+            do throws(SystemError) {
+                directory = try Directory(path)
+            } catch where error.isNotFound {
+                continue
+            }
+            for name in try directory.names() where Self.isOurTemporary(name) { try directory.remove(name) }
+        }
+    }
+
+    private func writeEnvironment(_ spec: ServiceSpec) throws(SystemError) -> Bool {
+        let name = environmentName(of: spec.name)
+        guard !spec.environment.isEmpty else { return try Self.remove(name, in: layout.environmentDirectory) }
+        let text = EnvironmentFile.render(spec.environment)
+        return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory))
+    }
+
+    /// Writes a file unless it has that content. Comparing first keeps an untouched file's time, by which systemd
+    /// decides that it holds a stale copy.
+    private static func put(
+        _ name: String,
+        _ text: String,
+        mode: UInt32,
+        in directory: borrowing Directory
+    ) throws(SystemError) -> Bool {
+        let bytes = Array(text.utf8)
+        do throws(SystemError) {
+            guard try directory.read(name, limitBytes: bytes.count) != bytes else { return false }
+        } catch {
+            // A file that is too long or no regular file is not what we wrote: it is replaced like any other.
+        }
+        try directory.write(name, bytes, mode: mode)
+        return true
+    }
+
+    @discardableResult
+    private static func remove(_ name: String, in path: String) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            let directory = try Directory(path)
+            guard try directory.remove(name) else { return false }
+            try directory.synchronize()
+            return true
+        } catch where error.isNotFound {
+            return false
+        }
+    }
+
+    private static func isOurTemporary(_ name: String) -> Bool {
+        name.hasPrefix(".miosa-service-") && name.hasSuffix(".tmp")
+            || name.hasPrefix(".") && name.hasSuffix(".env.tmp")
+    }
+
+    private var wantsDirectory: String { layout.unitDirectory + "/" + UnitFile.bootTarget + ".wants" }
+
+    private func environmentName(of name: ServiceName) -> String { "\(name).env" }
+
+    private func environmentPath(of name: ServiceName) -> String {
+        layout.environmentDirectory + "/" + environmentName(of: name)
+    }
+}

@@ -1,0 +1,39 @@
+internal import Services
+
+/// A service as the supervisor holds it: the record, and systemd's word on its unit.
+struct ManagedService {
+    var record: ServiceRecord
+    var state = UnitState()
+    var intent = ServiceStatus.Intent.none
+    /// systemd's reason for not taking the unit at the last start.
+    var refusal: String?
+    /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
+    var generation = 0
+
+    init(_ record: ServiceRecord) {
+        self.record = record
+        if !record.isEnabled { intent = .stop }
+    }
+
+    var snapshot: Service { Service(record: record, state: state, intent: intent, refusal: refusal) }
+
+    var unit: String { UnitName.unit(of: record.spec.name) }
+
+    /// Takes over a state, and what it says about intents that have come true.
+    mutating func settle(_ newState: UnitState) {
+        state = newState
+        switch newState.activeState {
+        case .inactive, .failed: break
+        // systemd has begun, or somebody started by hand what was stopped.
+        case .activating, .active: intent = .none
+        default: break
+        }
+    }
+
+    /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
+    /// not to be taken for the end.
+    func mayRestartItself(from newState: UnitState) -> Bool {
+        guard newState.activeState == .failed || newState.activeState == .inactive else { return false }
+        return record.spec.restart != .no && intent != .stop
+    }
+}

@@ -1,0 +1,276 @@
+internal import Services
+internal import Systemd
+
+/// systemd as the agent speaks to it: org.freedesktop.systemd1(5) over the manager's private socket.
+///
+/// That socket is root's, three times as quick as the system bus, needs no bus daemon, and carries every signal without
+/// a subscription. It breaks when systemd re-executes itself; the client says so and connects again.
+@EventLoopActor
+final class SystemdClient {
+    /// What the client tells its owner, always in the order in which systemd said it.
+    struct Observer {
+        /// The connection stands. Signals come from now on; what was before has to be asked for.
+        var connected: @EventLoopActor () -> Void
+        /// The connection is gone; every call and job that was waiting has failed.
+        var disconnected: @EventLoopActor () -> Void
+        /// A unit of ours has a new state.
+        var unitChanged: @EventLoopActor (ServiceName, UnitState) -> Void
+        /// systemd has forgotten a unit of ours.
+        var unitRemoved: @EventLoopActor (ServiceName) -> Void
+    }
+
+    private static let objectPath = "/org/freedesktop/systemd1"
+    private static let unitPath = "/org/freedesktop/systemd1/unit"
+    private static let managerInterface = "org.freedesktop.systemd1.Manager"
+    private static let unitInterface = "org.freedesktop.systemd1.Unit"
+    private static let serviceInterface = "org.freedesktop.systemd1.Service"
+    private static let propertiesInterface = "org.freedesktop.DBus.Properties"
+
+    /// A method that systemd answers from memory; longer than that and it is in trouble.
+    private static let callTimeout = Duration.seconds(25)
+    /// A reload takes seconds where there are thousands of units.
+    private static let reloadTimeout = Duration.seconds(90)
+    private static let firstRetryDelay = Duration.milliseconds(20)
+    private static let lastRetryDelay = Duration.seconds(1)
+
+    private let socketPath: String
+    private var observer: Observer?
+    private var bus: Bus?
+    private var slots: [Slot] = []
+    private var retry: Timer?
+    private var retryDelay = SystemdClient.firstRetryDelay
+
+    private var states: [ServiceName: UnitState] = [:]
+    private var jobs: [String: Job] = [:]
+    private let reloads = ReloadQueue()
+
+    /// - Parameter socketPath: The manager's private socket, `/run/systemd/private`.
+    init(socketPath: String) {
+        self.socketPath = socketPath
+    }
+
+    /// Starts to connect; the observer hears when that is done, and again after each loss of the connection.
+    func start(_ observer: Observer) throws(SystemError) {
+        self.observer = observer
+        retry = try Timer { [weak self] in self?.connect() }
+        connect()
+    }
+
+    // MARK: Calls
+
+    /// Queues a start job. The unit's file is loaded unless systemd holds a copy.
+    func startUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StartUnit", unit) }
+
+    func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
+
+    func restartUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("RestartUnit", unit) }
+
+    /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
+    func resetFailedUnit(_ unit: String) async throws(BusError) {
+        try await ignoringUnloaded { () throws(BusError) in
+            try await self.connection().call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
+                try writer.string(unit)
+            }
+        }
+    }
+
+    /// Makes sure that the unit's next start runs what is on disk now: reloads systemd when, and only when, it holds an
+    /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first.
+    func forgetStaleCopy(of unit: String) async throws(BusError) {
+        var path: String?
+        try await ignoringUnloaded { () throws(BusError) in
+            path = try await self.connection().call(Self.manager("GetUnit")) { writer throws(SystemError) in
+                try writer.string(unit)
+            } decode: { reply throws(SystemError) in
+                try reply.string()
+            }
+        }
+        guard let path else { return }
+        let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
+        let isStale = try await connection().call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(Self.unitInterface)
+            try writer.string("NeedDaemonReload")
+        } decode: { reply throws(SystemError) in
+            var isStale = false
+            try reply.variant { () throws(SystemError) in isStale = try reply.bool() }
+            return isStale
+        }
+        if isStale { try await reload() }
+    }
+
+    /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
+    func settle() async throws(BusError) {
+        let ping = BusMethod(path: Self.objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
+        try await connection().call(ping, timeout: Self.callTimeout)
+    }
+
+    /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`.
+    func readStates() async throws(BusError) {
+        let list = try await connection().call(Self.manager("ListUnitsByPatterns")) { writer throws(SystemError) in
+            try writer.strings([])
+            try writer.strings([UnitName.pattern])
+        } decode: { reply throws(SystemError) in
+            var units: [(unit: String, path: String)] = []
+            try reply.array(of: "(ssssssouso)") { () throws(SystemError) in
+                try reply.structure(of: "ssssssouso") { () throws(SystemError) in
+                    let unit = try reply.string()
+                    for _ in 0..<5 { try reply.skip() }
+                    units.append((unit, try reply.string()))
+                    for _ in 0..<3 { try reply.skip() }
+                }
+            }
+            return units
+        }
+        for entry in list {
+            guard let name = UnitName.service(ofUnit: entry.unit) else { continue }
+            // The empty interface stands for all of them.
+            let getAll = BusMethod(path: entry.path, interface: Self.propertiesInterface, member: "GetAll")
+            try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
+                try writer.string("")
+            } decode: { [weak self] reply throws(SystemError) in
+                var state = UnitState()
+                try UnitProperties.apply(reply, to: &state)
+                self?.publish(state, of: name)
+            }
+        }
+    }
+
+    /// Reloads systemd's configuration. Callers that wait at the same time share one reload, which begins after the
+    /// last of them has asked.
+    private func reload() async throws(BusError) {
+        try await reloads.run { () async throws(BusError) in
+            try await self.connection().call(Self.manager("Reload"), timeout: Self.reloadTimeout)
+        }
+    }
+
+    private func queueJob(_ member: String, _ unit: String) async throws(BusError) -> Job {
+        try await connection().call(Self.manager(member), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(unit)
+            try writer.string("replace")
+        } decode: { [weak self] reply throws(SystemError) in
+            // Inside the callback: the job's JobRemoved may be the next message.
+            let job = Job()
+            self?.jobs[try reply.string()] = job
+            return job
+        }
+    }
+
+    private func ignoringUnloaded(_ call: @EventLoopActor () async throws(BusError) -> Void) async throws(BusError) {
+        do throws(BusError) {
+            try await call()
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            return
+        }
+    }
+
+    private func connection() throws(BusError) -> Bus {
+        guard let bus else { throw .local(.notConnected) }
+        return bus
+    }
+
+    private static func manager(_ member: String) -> BusMethod {
+        BusMethod(path: objectPath, interface: managerInterface, member: member)
+    }
+
+    // MARK: Connection
+
+    private func connect() {
+        do throws(SystemError) {
+            let bus = try Bus(connectingTo: socketPath) { [weak self] in self?.lost() }
+            slots = [
+                try bus.subscribe(
+                    to: "type='signal',path_namespace='\(Self.unitPath)',interface='\(Self.propertiesInterface)',"
+                        + "member='PropertiesChanged'"
+                ) { [weak self] message in self?.propertiesChanged(message) },
+                try bus.subscribe(to: Self.managerSignal("JobRemoved")) { [weak self] in self?.jobRemoved($0) },
+                try bus.subscribe(to: Self.managerSignal("UnitRemoved")) { [weak self] in self?.unitRemoved($0) },
+            ]
+            self.bus = bus
+        } catch {
+            scheduleRetry()
+            return
+        }
+        EventLoop.start { [weak self] in await self?.greet() }
+    }
+
+    /// The connection is made in the background: the first answer shows that it stands.
+    private func greet() async {
+        do throws(BusError) {
+            try await settle()
+        } catch {
+            // The disconnect that goes with it schedules the next attempt; a peer that is there and does not answer
+            // has to be dropped.
+            if error.isTimeout { lost() }
+            return
+        }
+        retryDelay = Self.firstRetryDelay
+        observer?.connected()
+    }
+
+    private func lost() {
+        guard bus != nil else { return }
+        slots = []
+        bus = nil
+        states = [:]
+        let waiting = jobs.values
+        jobs = [:]
+        for job in waiting { job.end(.failure(.disconnected)) }
+        observer?.disconnected()
+        scheduleRetry()
+    }
+
+    private func scheduleRetry() {
+        retry?.arm(after: retryDelay)
+        retryDelay = min(retryDelay * 2, Self.lastRetryDelay)
+    }
+
+    private static func managerSignal(_ member: String) -> String {
+        "type='signal',path='\(objectPath)',interface='\(managerInterface)',member='\(member)'"
+    }
+
+    // MARK: Signals
+
+    private func propertiesChanged(_ message: borrowing MessageReader) {
+        guard let path = message.path, let unit = Bus.label(ofObjectPath: path, below: Self.unitPath),
+            let name = UnitName.service(ofUnit: unit)
+        else { return }
+        do throws(SystemError) {
+            let interface = try message.string()
+            var state = states[name] ?? UnitState()
+            try UnitProperties.apply(message, to: &state)
+            if interface == Self.serviceInterface {
+                // The unit's own signal follows at once and completes the picture; between the two it would show a new
+                // process in an old state.
+                states[name] = state
+            } else if interface == Self.unitInterface {
+                publish(state, of: name)
+            }
+        } catch {
+            // systemd does not send such a message; reading everything again is the way back to the truth.
+            EventLoop.start { [weak self] in try? await self?.readStates() }
+        }
+    }
+
+    private func jobRemoved(_ message: borrowing MessageReader) {
+        do throws(SystemError) {
+            _ = try message.uint32()
+            let path = try message.string()
+            guard let job = jobs.removeValue(forKey: path) else { return }
+            _ = try message.string()
+            job.end(.success(try message.string()))
+        } catch {
+            // A message that is not as documented ends no job; the wait for it has a time-out.
+        }
+    }
+
+    private func unitRemoved(_ message: borrowing MessageReader) {
+        guard let unit = try? message.string(), let name = UnitName.service(ofUnit: unit) else { return }
+        states[name] = nil
+        observer?.unitRemoved(name)
+    }
+
+    private func publish(_ state: UnitState, of name: ServiceName) {
+        states[name] = state
+        observer?.unitChanged(name, state)
+    }
+}

@@ -1,0 +1,32 @@
+internal import Services
+internal import Systemd
+
+/// Reads the properties of a unit that make up its state, from a PropertiesChanged signal or a GetAll reply.
+enum UnitProperties {
+    /// Takes over every property that is there: an a{sv} of either interface, or of both.
+    static func apply(_ reader: borrowing MessageReader, to state: inout UnitState) throws(SystemError) {
+        var changed = state
+        try reader.properties { name throws(SystemError) in
+            switch name {
+            case "ActiveState": changed.activeState = ActiveState(rawValue: try reader.string())
+            case "SubState": changed.subState = try reader.string()
+            case "InvocationID":
+                // Sixteen zero bytes, or none, stand for a unit that was never started.
+                let id = Identifier(bytes: try reader.bytes())
+                changed.invocationID = id.flatMap { $0.isNull ? nil : $0.description }
+            case "Result": changed.result = try reader.string()
+            case "MainPID":
+                let pid = Int(try reader.uint32())
+                changed.mainPID = pid == 0 ? nil : pid
+            case "NRestarts": changed.restarts = Int(try reader.uint32())
+            case "ExecMainCode": changed.main.code = Int(try reader.int32())
+            case "ExecMainStatus": changed.main.status = Int(try reader.int32())
+            case "ExecMainStartTimestamp": changed.main.startedAt = Timestamp(systemd: try reader.uint64())
+            case "ExecMainExitTimestamp": changed.main.exitedAt = Timestamp(systemd: try reader.uint64())
+            default: return false
+            }
+            return true
+        }
+        state = changed
+    }
+}

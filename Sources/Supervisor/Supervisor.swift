@@ -1,0 +1,211 @@
+internal import Services
+public import Systemd
+
+/// Makes services real, and knows at any moment how they are: records and unit files on disk, units in systemd.
+///
+/// The picture that status requests are answered from follows systemd's signals; nothing is asked for a request.
+/// `Lifecycle/` has what it does, this file what it knows.
+@EventLoopActor
+public final class Supervisor {
+    /// What the supervisor works with.
+    public struct Configuration: Sendable {
+        public var layout: StateLayout
+        /// The manager's private socket.
+        public var systemdSocket = "/run/systemd/private"
+        /// The most services that the agent keeps.
+        public var servicesLimit = 4096
+
+        public init(layout: StateLayout) {
+            self.layout = layout
+        }
+    }
+
+    let configuration: Configuration
+    let records: RecordStore
+    let units: UnitDirectory
+    let systemd: SystemdClient
+    let bootID: String
+    private let report: @EventLoopActor (Notice) -> Void
+    private let statusChanged: @EventLoopActor (Summary) -> Void
+
+    /// Why systemd's word on the units is not known; nil while the picture is up to date.
+    public internal(set) var outage: String? = "the agent is starting"
+    var services: [ServiceName: ManagedService] = [:]
+    var namesByID: [String: ServiceName] = [:]
+    var lanes: [ServiceName: Lane] = [:]
+    /// Services that systemd reported since the connection was made.
+    private var reported: Set<ServiceName> = []
+    /// Services whose record on disk is older than the one here.
+    private var unsaved: Set<ServiceName> = []
+    private var saving: Deferral?
+    private var summary: Summary?
+
+    /// How many services there are, for a status line.
+    public struct Summary: Equatable, Sendable {
+        public var services = 0
+        public var running = 0
+        public var failed = 0
+    }
+
+    /// - Parameters:
+    ///   - report: Gets what should be logged.
+    ///   - statusChanged: Gets the counts of services, whenever one of them has changed.
+    public init(
+        _ configuration: Configuration,
+        report: @escaping @EventLoopActor (Notice) -> Void,
+        statusChanged: @escaping @EventLoopActor (Summary) -> Void
+    ) throws(SystemError) {
+        self.configuration = configuration
+        self.report = report
+        self.statusChanged = statusChanged
+        records = RecordStore(configuration.layout)
+        units = UnitDirectory(configuration.layout)
+        systemd = SystemdClient(socketPath: configuration.systemdSocket)
+        bootID = try Identifier.boot().description
+        saving = try Deferral { [weak self] in self?.settleAccounts() }
+    }
+
+    /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
+    /// complete; that it stays incomplete while systemd cannot be reached is no error.
+    public func start() throws(SystemError) {
+        try units.prepare()
+        try records.prepare()
+        try units.removeTemporaries()
+        let (loaded, unreadable) = try records.load()
+        for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason); set aside") }
+        for record in loaded { adopt(record) }
+        try systemd.start(
+            SystemdClient.Observer(
+                connected: { [weak self] in self?.connected() },
+                disconnected: { [weak self] in self?.disconnected() },
+                unitChanged: { [weak self] name, state in self?.unitChanged(name, state) },
+                unitRemoved: { [weak self] name in self?.unitRemoved(name) }
+            )
+        )
+    }
+
+    /// Whether the picture is up to date.
+    public var isReady: Bool { outage == nil }
+
+    /// Writes what is not on disk yet: the last act before the process ends.
+    public func finish() { settleAccounts() }
+
+    func notice(_ severity: Notice.Severity, _ text: String, _ service: ServiceName? = nil) {
+        report(Notice(severity: severity, text: text, service: service?.description))
+    }
+
+    private func adopt(_ record: ServiceRecord) {
+        let name = record.spec.name
+        services[name] = ManagedService(record)
+        namesByID[record.id] = name
+        guard record.phase != .deleting else { return }
+        do throws(SystemError) {
+            if try units.write(record), record.phase == .established {
+                notice(.warning, "the unit's files were not what the record says; written anew", name)
+            }
+        } catch {
+            notice(.error, "cannot write the unit's files: \(error)", name)
+        }
+    }
+
+    // MARK: What systemd says
+
+    private func connected() {
+        reported = []
+        EventLoop.start { [weak self] in await self?.readEverything() }
+    }
+
+    private func readEverything() async {
+        do throws(BusError) {
+            try await systemd.readStates()
+        } catch {
+            notice(.warning, "cannot read the states of the units: \(error)")
+            return
+        }
+        for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
+        outage = nil
+        changed()
+        await finishInterrupted()
+    }
+
+    private func disconnected() {
+        guard isReady else { return }
+        outage = "the connection to systemd is lost"
+        notice(.warning, "the connection to systemd is lost; connecting again")
+    }
+
+    private func unitChanged(_ name: ServiceName, _ state: UnitState) {
+        reported.insert(name)
+        guard var service = services[name] else { return }
+        service.generation += 1
+        let run = service.record.run
+        service.record.run.observe(state, bootID: bootID)
+        if service.record.run != run { unsaved.insert(name) }
+        if service.mayRestartItself(from: state) {
+            settleLater(name, state, service.generation)
+        } else {
+            service.settle(state)
+        }
+        services[name] = service
+        changed()
+    }
+
+    /// Takes a dead state over once systemd has had its say: what it sent in the same breath comes before its answer.
+    private func settleLater(_ name: ServiceName, _ state: UnitState, _ generation: Int) {
+        EventLoop.start { [weak self] in
+            // When the connection breaks, everything is read again.
+            try? await self?.systemd.settle()
+            guard let self, var service = services[name], service.generation == generation else { return }
+            service.settle(state)
+            services[name] = service
+            changed()
+        }
+    }
+
+    private func unitRemoved(_ name: ServiceName) {
+        guard let service = services[name], service.state.activeState == .failed else { return }
+        // Somebody has reset the failure: systemd remembers nothing of the unit.
+        services[name]?.settle(UnitState())
+        changed()
+    }
+
+    // MARK: What follows from a change
+
+    /// Has the record written to disk with the other changes of this moment.
+    func save(_ name: ServiceName) {
+        unsaved.insert(name)
+        changed()
+    }
+
+    /// Forgets that a record has to be written.
+    func discard(_ name: ServiceName) {
+        unsaved.remove(name)
+        changed()
+    }
+
+    private func changed() { saving?.request() }
+
+    private func settleAccounts() {
+        for name in unsaved {
+            guard let record = services[name]?.record else { continue }
+            do throws(SystemError) {
+                try records.save(record)
+            } catch {
+                notice(.error, "cannot write the record: \(error)", name)
+                continue
+            }
+            unsaved.remove(name)
+        }
+        var counts = Summary(services: services.count)
+        for service in services.values {
+            switch service.snapshot.status {
+            case .running, .starting: counts.running += 1
+            case .failed: counts.failed += 1
+            case .stopped, .removed: break
+            }
+        }
+        guard counts != summary, isReady else { return }
+        summary = counts
+        statusChanged(counts)
+    }
+}

@@ -1,0 +1,19 @@
+internal import CSystemd
+internal import Glibc
+
+/// What the daemon tells the service manager that started it: sd_notify(3). Does nothing without `NOTIFY_SOCKET`.
+public enum Notifier {
+    /// Serving: units ordered after the daemon may start.
+    public static func ready(status: String) { send("READY=1\nSTATUS=\(status)") }
+
+    /// One line for `systemctl status`.
+    public static func status(_ text: String) { send("STATUS=\(text)") }
+
+    /// On the way out.
+    public static func stopping() { send("STOPPING=1\nSTATUS=Stopping") }
+
+    private static func send(_ state: String) {
+        // A manager that does not listen changes nothing for the daemon: it serves all the same.
+        _ = unsafe sd_notify(0, state)
+    }
+}

@@ -1,0 +1,68 @@
+internal import CSystemd
+internal import Glibc
+
+/// What the process was started with.
+public enum ProcessContext {
+    /// The environment; an entry that is not UTF-8 is repaired with U+FFFD.
+    public static func environment() -> [String: String] {
+        var values: [String: String] = [:]
+        var next = unsafe environ
+        while let entry = unsafe next.pointee {
+            let text = unsafe String(cString: entry)
+            if let equals = text.firstIndex(of: "=") {
+                values[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            unsafe next += 1
+        }
+        return values
+    }
+
+    /// Whether standard error is a terminal.
+    public static var standardErrorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Whether standard error goes to the journal: systemd.exec(5), `JOURNAL_STREAM`.
+    public static func standardErrorIsJournal(_ journalStream: String?) -> Bool {
+        guard let journalStream else { return false }
+        var status = stat()
+        guard unsafe fstat(STDERR_FILENO, &status) == 0 else { return false }
+        return journalStream == "\(status.st_dev):\(status.st_ino)"
+    }
+
+    /// Writes a line to standard output or standard error.
+    public static func write(_ line: String, toStandardError: Bool = false) {
+        var bytes = Array(line.utf8)
+        bytes.append(UInt8(ascii: "\n"))
+        let descriptor = toStandardError ? STDERR_FILENO : STDOUT_FILENO
+        var offset = 0
+        while offset < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes {
+                unsafe Glibc.write(descriptor, $0.baseAddress! + offset, $0.count - offset)
+            }
+            // Nobody reads what the process says; there is nowhere else to say it.
+            guard count > 0 else { return }
+            offset += count
+        }
+    }
+
+    /// The name of this machine: gethostname(2).
+    public static func hostname() -> String {
+        var name = [CChar](repeating: 0, count: 256)
+        return unsafe name.withUnsafeMutableBufferPointer { buffer in
+            // The buffer is larger than HOST_NAME_MAX, the only cause of a failure.
+            _ = unsafe gethostname(buffer.baseAddress!, buffer.count - 1)
+            return unsafe String(cString: buffer.baseAddress!)
+        }
+    }
+
+    /// Whether the process runs as root.
+    public static var isRoot: Bool { geteuid() == 0 }
+
+    /// Whether systemd is this machine's init: sd_booted(3).
+    public static var isManagedBySystemd: Bool { sd_booted() > 0 }
+
+    /// Whether an account of that name exists, by whatever source the machine has accounts from.
+    public static func accountExists(_ name: String) -> Bool { unsafe getpwnam(name) != nil }
+
+    /// Ends the process with an exit status.
+    public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+}

@@ -1,0 +1,201 @@
+internal import CSystemd
+internal import Glibc
+
+/// An event source of sd-event, owned: when the last reference to it goes, it is disabled and no handler is called.
+@EventLoopActor
+@safe public class EventSource {
+    /// Null until the subclass has registered it.
+    var source: OpaquePointer?
+
+    init() {}
+
+    isolated deinit {
+        unsafe sd_event_source_disable_unref(source)
+    }
+
+    /// Sets where this source stands among those that are ready at the same time.
+    public func setPriority(_ priority: Int64) {
+        // Fails for a source that is not registered, which the initialisers exclude.
+        _ = unsafe sd_event_source_set_priority(source, priority)
+    }
+
+    /// What the C callbacks get: the object itself, unretained, because its deinit unregisters it.
+    var context: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
+}
+
+/// Calls a handler while a descriptor is ready (sd_event_add_io(3), level-triggered).
+public final class IOWatch: EventSource {
+    /// What a descriptor is ready for; the names of epoll_ctl(2).
+    public struct Events: OptionSet, Sendable {
+        public let rawValue: UInt32
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+        public static let readable = Events(rawValue: UInt32(EPOLLIN.rawValue))
+        public static let writable = Events(rawValue: UInt32(EPOLLOUT.rawValue))
+        /// The peer has shut down its sending side.
+        public static let peerClosed = Events(rawValue: UInt32(EPOLLRDHUP.rawValue))
+        /// Both directions are gone. Always reported, never asked for.
+        public static let hungUp = Events(rawValue: UInt32(EPOLLHUP.rawValue))
+        /// The descriptor has failed. Always reported, never asked for.
+        public static let failed = Events(rawValue: UInt32(EPOLLERR.rawValue))
+    }
+
+    private let handler: @EventLoopActor (Events) -> Void
+
+    /// Watches a descriptor, which must stay open as long as the watch lives.
+    public init(
+        _ descriptor: borrowing FileDescriptor,
+        _ events: Events,
+        handler: @escaping @EventLoopActor (Events) -> Void
+    ) throws(SystemError) {
+        self.handler = handler
+        self.events = events
+        super.init()
+        let result = unsafe sd_event_add_io(
+            EventLoop.shared.event,
+            &source,
+            descriptor.raw,
+            events.rawValue,
+            { _, _, ready, context in
+                EventLoopActor.assumeIsolated {
+                    let watch = unsafe Unmanaged<IOWatch>.fromOpaque(context!).takeUnretainedValue()
+                    watch.handler(Events(rawValue: ready))
+                }
+                return 0
+            },
+            context
+        )
+        try check("sd_event_add_io", result)
+    }
+
+    /// What is waited for. Empty: nothing but failure and hang-up.
+    public var events: Events {
+        didSet {
+            guard events != oldValue else { return }
+            // Only an unregistered source can fail here.
+            _ = unsafe sd_event_source_set_io_events(source, events.rawValue)
+        }
+    }
+}
+
+/// Calls a handler once, some time from now (sd_event_add_time(3), CLOCK_MONOTONIC); can be armed again.
+///
+/// The monotonic clock stands still while a VM is paused, so a pause expires nothing.
+public final class Timer: EventSource {
+    private let handler: @EventLoopActor () -> Void
+
+    /// Makes a timer that is not armed.
+    public init(handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
+        self.handler = handler
+        super.init()
+        let result = unsafe sd_event_add_time(
+            EventLoop.shared.event,
+            &source,
+            CLOCK_MONOTONIC,
+            0,
+            0,
+            { _, _, context in
+                EventLoopActor.assumeIsolated {
+                    unsafe Unmanaged<Timer>.fromOpaque(context!).takeUnretainedValue().handler()
+                }
+                return 0
+            },
+            context
+        )
+        try check("sd_event_add_time", result)
+        cancel()
+    }
+
+    /// Calls the handler once after `duration`; an earlier arming is forgotten.
+    public func arm(after duration: Duration) {
+        // Both fail only for an unregistered source.
+        _ = unsafe sd_event_source_set_time_relative(source, duration.microseconds)
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_ONESHOT))
+    }
+
+    /// Makes sure that the handler is not called.
+    public func cancel() {
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
+    }
+}
+
+/// Calls a handler when the process gets a signal. The signal is blocked for normal delivery: sd_event_add_signal(3).
+public final class SignalWatch: EventSource {
+    private let handler: @EventLoopActor () -> Void
+
+    /// Watches a signal; made before any other thread exists, because the mask is the thread's.
+    public init(_ signal: Signal, handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
+        self.handler = handler
+        super.init()
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        unsafe sigaddset(&set, signal.rawValue)
+        try check("pthread_sigmask", -(unsafe pthread_sigmask(SIG_BLOCK, &set, nil)))
+        let result = unsafe sd_event_add_signal(
+            EventLoop.shared.event,
+            &source,
+            signal.rawValue,
+            { _, _, context in
+                EventLoopActor.assumeIsolated {
+                    unsafe Unmanaged<SignalWatch>.fromOpaque(context!).takeUnretainedValue().handler()
+                }
+                return 0
+            },
+            context
+        )
+        try check("sd_event_add_signal", result)
+    }
+}
+
+/// Calls a handler once, after everything that is ready now has been dispatched: work that many changes share.
+public final class Deferral: EventSource {
+    private let handler: @EventLoopActor () -> Void
+
+    /// Makes a deferral that is not asked for yet.
+    public init(handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
+        self.handler = handler
+        super.init()
+        let result = unsafe sd_event_add_defer(
+            EventLoop.shared.event,
+            &source,
+            { _, context in
+                EventLoopActor.assumeIsolated {
+                    unsafe Unmanaged<Deferral>.fromOpaque(context!).takeUnretainedValue().handler()
+                }
+                return 0
+            },
+            context
+        )
+        try check("sd_event_add_defer", result)
+        setPriority(Int64(SD_EVENT_PRIORITY_IDLE))
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
+    }
+
+    /// Asks for one call; asking again before it has come changes nothing.
+    public func request() {
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_ONESHOT))
+    }
+}
+
+/// A signal number, with the name that signal(7) gives it.
+public struct Signal: RawRepresentable, Hashable, Sendable {
+    public let rawValue: CInt
+    public init(rawValue: CInt) { self.rawValue = rawValue }
+
+    public static let interrupt = Signal(rawValue: SIGINT)
+    public static let terminate = Signal(rawValue: SIGTERM)
+
+    /// Lets writes to a closed peer fail with EPIPE instead of ending the process.
+    public static func ignorePipe() {
+        _ = signal(SIGPIPE, SIG_IGN)
+    }
+}
+
+extension Duration {
+    /// Whole microseconds, which libsystemd counts in; negative durations are zero.
+    var microseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        guard seconds >= 0, attoseconds >= 0 else { return 0 }
+        return UInt64(seconds) * 1_000_000 + UInt64(attoseconds / 1_000_000_000_000)
+    }
+}

@@ -1,0 +1,19 @@
+internal import CSystemd
+internal import Glibc
+
+/// An open descriptor with one owner; closed when the owner goes.
+public struct FileDescriptor: ~Copyable {
+    let raw: CInt
+
+    /// Takes over an open descriptor.
+    init(adopting raw: CInt) {
+        precondition(raw >= 0, "not a descriptor: \(raw)")
+        self.raw = raw
+    }
+
+    deinit {
+        // After close(2) the number is free whatever it returns; EBADF would mean that somebody else closed ours.
+        let result = close(raw)
+        precondition(result == 0 || errno != EBADF, "close: descriptor \(raw) was closed twice")
+    }
+}

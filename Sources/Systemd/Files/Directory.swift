@@ -1,0 +1,196 @@
+internal import CSystemd
+internal import Glibc
+
+/// A directory, opened, in which files are written whole or not at all.
+///
+/// Names are single components; a symbolic link in the last place of a path or in place of a file is never followed.
+/// Open one for the operation at hand instead of keeping it: systemctl removes and makes again directories below
+/// /etc/systemd/system, and a descriptor kept would speak of the removed one.
+public struct Directory: ~Copyable {
+    private let descriptor: FileDescriptor
+
+    /// Opens an existing directory.
+    public init(_ path: String) throws(SystemError) {
+        descriptor = FileDescriptor(
+            adopting: try checkErrno("open") {
+                unsafe open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            }
+        )
+    }
+
+    /// Opens a directory and makes it first, durably, when it is missing. Its parent must exist.
+    public init(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
+        do throws(SystemError) {
+            try checkErrno("mkdir") { unsafe mkdir(path, mode_t(mode)) }
+        } catch where error.code == EEXIST {
+            self = try Directory(path)
+            return
+        }
+        let parent = path.split(separator: "/").dropLast().joined(separator: "/")
+        try Directory(path.hasPrefix("/") ? "/" + parent : parent.isEmpty ? "." : parent).synchronize()
+        self = try Directory(path)
+    }
+
+    /// The names of all entries but "." and "..", unordered.
+    public func names() throws(SystemError) -> [String] {
+        // fdopendir(3) takes the descriptor over and moves its offset, so it gets one of its own.
+        let own = try checkErrno("openat") { unsafe openat(descriptor.raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        guard let stream = unsafe fdopendir(own) else {
+            let code = errno
+            close(own)
+            throw SystemError(call: "fdopendir", code: code)
+        }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(stream) else {
+                guard errno == 0 else { throw SystemError(call: "readdir", code: errno) }
+                return names
+            }
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+    }
+
+    /// The content of a regular file; nil when there is none of that name. A file over `limitBytes` is EFBIG.
+    public func read(_ name: String, limitBytes: Int) throws(SystemError) -> [UInt8]? {
+        guard let file = try openExisting(name) else { return nil }
+        var status = stat()
+        try checkErrno("fstat") { unsafe fstat(file.raw, &status) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw SystemError(call: "openat", code: EINVAL) }
+        guard status.st_size <= limitBytes else { throw SystemError(call: "openat", code: EFBIG) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Int(status.st_size) + 1)
+        var chunk = [UInt8](repeating: 0, count: min(64 * 1024, Int(status.st_size) + 1))
+        while true {
+            let count = try checkErrno("read") {
+                unsafe chunk.withUnsafeMutableBytes { unsafe Glibc.read(file.raw, $0.baseAddress, $0.count) }
+            }
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: chunk[..<count])
+            // The file may have grown since fstat.
+            guard bytes.count <= limitBytes else { throw SystemError(call: "read", code: EFBIG) }
+        }
+    }
+
+    /// Puts a file in place, durably: after a crash at any instruction the name holds the old content or the new one.
+    ///
+    /// The new file's modification time is newer than the old one's and the directory's is now, to the microsecond:
+    /// systemd compares both and would otherwise miss a change made within one tick of the kernel's clock.
+    public func write(_ name: String, _ bytes: [UInt8], mode: UInt32) throws(SystemError) {
+        let temporary = Directory.temporaryName(for: name)
+        try remove(temporary)
+        do throws(SystemError) {
+            try create(temporary, bytes, mode: mode, modifiedAfter: try modificationTime(of: name))
+            try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
+        } catch {
+            // What could not be written must not stay; the failure that counts is the first one.
+            _ = try? remove(temporary)
+            throw error
+        }
+        try synchronize()
+        try touch()
+    }
+
+    /// Makes a symbolic link, durably, in place of whatever link or file has that name.
+    public func link(_ name: String, to target: String) throws(SystemError) {
+        let temporary = Directory.temporaryName(for: name)
+        try remove(temporary)
+        try checkErrno("symlinkat") { unsafe symlinkat(target, descriptor.raw, temporary) }
+        try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
+        try synchronize()
+        try touch()
+    }
+
+    /// Where a symbolic link points; nil when the name is absent or no link.
+    public func linkTarget(_ name: String) -> String? {
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = unsafe target.withUnsafeMutableBytes {
+            unsafe readlinkat(descriptor.raw, name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+        }
+        return count < 0 ? nil : String(decoding: target[..<count], as: UTF8.self)
+    }
+
+    /// Removes a file or link, without waiting for the disk. False when there was none.
+    @discardableResult
+    public func remove(_ name: String) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try checkErrno("unlinkat") { unsafe unlinkat(descriptor.raw, name, 0) }
+            return true
+        } catch where error.isNotFound {
+            return false
+        }
+    }
+
+    /// Gives a file another name, durably, in place of whatever has that name.
+    public func rename(_ name: String, to newName: String) throws(SystemError) {
+        try checkErrno("renameat") { unsafe renameat(descriptor.raw, name, descriptor.raw, newName) }
+        try synchronize()
+    }
+
+    /// Makes the names in this directory durable: fsync(2).
+    public func synchronize() throws(SystemError) {
+        try checkErrno("fsync") { fsync(descriptor.raw) }
+    }
+
+    /// The name under which a file is written before it gets its own. systemd ignores it in a unit directory.
+    public static func temporaryName(for name: String) -> String { ".\(name).tmp" }
+
+    private func openExisting(_ name: String) throws(SystemError) -> FileDescriptor? {
+        do throws(SystemError) {
+            let opened = try checkErrno("openat") {
+                // Without O_NONBLOCK a FIFO in place of the file would hold up the whole process.
+                unsafe openat(descriptor.raw, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+            }
+            return FileDescriptor(adopting: opened)
+        } catch where error.isNotFound {
+            return nil
+        }
+    }
+
+    private func create(
+        _ name: String,
+        _ bytes: [UInt8],
+        mode: UInt32,
+        modifiedAfter previous: WallClock?
+    ) throws(SystemError) {
+        let file = FileDescriptor(
+            adopting: try checkErrno("openat") {
+                unsafe openat(descriptor.raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(mode))
+            }
+        )
+        // The umask may have taken bits away.
+        try checkErrno("fchmod") { fchmod(file.raw, mode_t(mode)) }
+        var offset = 0
+        while offset < bytes.count {
+            offset += try checkErrno("write") {
+                unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress! + offset, $0.count - offset) }
+            }
+        }
+        var modified = WallClock.now()
+        if let previous, modified <= previous { modified = previous.advanced(byMicroseconds: 1) }
+        let times = [modified.timespec, modified.timespec]
+        try checkErrno("futimens") { unsafe futimens(file.raw, times) }
+        try checkErrno("fsync") { fsync(file.raw) }
+    }
+
+    private func modificationTime(of name: String) throws(SystemError) -> WallClock? {
+        var status = stat()
+        do throws(SystemError) {
+            try checkErrno("fstatat") { unsafe fstatat(descriptor.raw, name, &status, AT_SYMLINK_NOFOLLOW) }
+        } catch where error.isNotFound {
+            return nil
+        }
+        return WallClock(status.st_mtim)
+    }
+
+    /// Sets the directory's modification time to now, with the precision that the kernel's own stamp lacks.
+    private func touch() throws(SystemError) {
+        let now = WallClock.now().timespec
+        let times = [now, now]
+        try checkErrno("futimens") { unsafe futimens(descriptor.raw, times) }
+    }
+}

@@ -1,0 +1,46 @@
+internal import CSystemd
+internal import Glibc
+
+/// A moment of CLOCK_REALTIME in microseconds since 1970, systemd's own resolution.
+public struct WallClock: Comparable, Hashable, Sendable {
+    public let microseconds: Int64
+
+    public init(microseconds: Int64) { self.microseconds = microseconds }
+
+    /// The present, with the clock's full precision (file stamps by the kernel have a tick's only).
+    public static func now() -> WallClock {
+        var time = Glibc.timespec()
+        // Fails only for a clock that does not exist.
+        _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return WallClock(time)
+    }
+
+    init(_ time: timespec) {
+        microseconds = Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+    }
+
+    var timespec: Glibc.timespec {
+        Glibc.timespec(tv_sec: Int(microseconds / 1_000_000), tv_nsec: Int(microseconds % 1_000_000) * 1000)
+    }
+
+    func advanced(byMicroseconds step: Int64) -> WallClock { WallClock(microseconds: microseconds + step) }
+
+    public static func < (left: WallClock, right: WallClock) -> Bool { left.microseconds < right.microseconds }
+}
+
+/// A moment of CLOCK_MONOTONIC, for durations: no jump of the wall clock moves it.
+public struct MonotonicClock: Sendable {
+    private let nanoseconds: Int64
+
+    public static func now() -> MonotonicClock {
+        var time = timespec()
+        // Fails only for a clock that does not exist.
+        _ = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return MonotonicClock(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    }
+
+    /// The time from that moment to this one.
+    public func duration(since earlier: MonotonicClock) -> Duration {
+        .nanoseconds(nanoseconds - earlier.nanoseconds)
+    }
+}

@@ -1,0 +1,124 @@
+internal import CSystemd
+internal import Glibc
+
+/// A stream socket that listens: passed by systemd, or opened here. Non-blocking.
+@EventLoopActor
+public final class ListeningSocket {
+    /// What may connect to it.
+    public enum Kind: Sendable {
+        /// A Unix socket: who reaches it is decided by its file mode.
+        case unix
+        /// TCP over IPv4 or IPv6.
+        case tcp
+        /// Anything else that a socket unit can pass: a datagram socket, a FIFO, one that does not listen.
+        case other
+    }
+
+    public let kind: Kind
+    /// Where it listens, for a log line.
+    public let name: String
+    private let descriptor: FileDescriptor
+
+    private init(_ descriptor: consuming FileDescriptor, kind: Kind, name: String) {
+        self.kind = kind
+        self.name = name
+        self.descriptor = descriptor
+    }
+
+    /// How many connections the kernel keeps until they are accepted.
+    private static let backlog: CInt = 128
+
+    /// The sockets that systemd passed to this process: sd_listen_fds_with_names(3). Takes them over, so that a
+    /// second call finds none.
+    public static func passed() throws(SystemError) -> [ListeningSocket] {
+        var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+        let count = try check("sd_listen_fds_with_names", unsafe sd_listen_fds_with_names(1, &names))
+        defer {
+            for index in 0..<Int(count) { unsafe free(names?[index]) }
+            unsafe free(names)
+        }
+        var sockets: [ListeningSocket] = []
+        for index in 0..<count {
+            let descriptor = FileDescriptor(adopting: SD_LISTEN_FDS_START + index)
+            try descriptor.makeNonBlocking()
+            let name = unsafe String(cString: names![Int(index)]!)
+            let kind = descriptor.listeningKind
+            sockets.append(ListeningSocket(descriptor, kind: kind, name: name))
+        }
+        return sockets
+    }
+
+    /// Opens a socket and listens on it. A Unix socket's path must be free or hold a socket that nobody listens on;
+    /// it gets `mode`.
+    public static func open(_ address: SocketAddress, mode: UInt32 = 0o660) throws(SystemError) -> ListeningSocket {
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(address.family, type, 0) })
+        if case .unix(let path) = address {
+            try removeStaleSocket(path, address)
+        } else {
+            // A restarted agent takes over while old connections are in TIME_WAIT.
+            try descriptor.setOption(SOL_SOCKET, SO_REUSEADDR)
+        }
+        if case .ip6 = address { try descriptor.setOption(CInt(IPPROTO_IPV6), IPV6_V6ONLY) }
+        try unsafe address.withSockaddr { pointer, length throws(SystemError) in
+            try checkErrno("bind") { unsafe bind(descriptor.raw, pointer, length) }
+        }
+        if case .unix(let path) = address { try checkErrno("chmod") { unsafe chmod(path, mode_t(mode)) } }
+        try checkErrno("listen") { listen(descriptor.raw, backlog) }
+        let kind: Kind = if case .unix = address { .unix } else { .tcp }
+        return ListeningSocket(descriptor, kind: kind, name: address.description)
+    }
+
+    /// Calls a handler while connections wait.
+    public func watch(handler: @escaping @EventLoopActor (IOWatch.Events) -> Void) throws(SystemError) -> IOWatch {
+        try IOWatch(descriptor, .readable, handler: handler)
+    }
+
+    /// Takes the next connection; nil when none waits. What went wrong with one connection (a peer that gave up) is
+    /// passed over; the lack of descriptors or memory is thrown.
+    public func accept() throws(SystemError) -> FileDescriptor? {
+        while true {
+            do throws(SystemError) {
+                let accepted = try checkErrno("accept") { Glibc.accept(descriptor.raw, nil, nil) }
+                let connection = FileDescriptor(adopting: accepted)
+                // Without a second thread nobody can fork between the two calls.
+                try connection.makeNonBlocking()
+                try connection.closeOnExec()
+                // Answers are small and whole: the kernel must not hold them back for more.
+                if kind == .tcp { try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY) }
+                return connection
+            } catch where error.wouldBlock {
+                return nil
+            } catch where [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code) {
+                throw error
+            } catch {
+                // accept(2): errors of the new connection's network are to be treated like EAGAIN, by trying again.
+                continue
+            }
+        }
+    }
+
+    /// Removes a socket that a crashed process left; one on which somebody listens stays, and bind says so.
+    private static func removeStaleSocket(_ path: String, _ address: SocketAddress) throws(SystemError) {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        let probe = FileDescriptor(adopting: try checkErrno("socket") { socket(AF_UNIX, type, 0) })
+        do throws(SystemError) {
+            try unsafe address.withSockaddr { pointer, length throws(SystemError) in
+                try checkErrno("connect") { unsafe connect(probe.raw, pointer, length) }
+            }
+        } catch where error.code == ECONNREFUSED {
+            try checkErrno("unlink") { unsafe unlink(path) }
+        }
+    }
+}
+
+extension FileDescriptor {
+    fileprivate var listeningKind: ListeningSocket.Kind {
+        let stream = CInt(SOCK_STREAM.rawValue)
+        // Negative results are errors about a descriptor that is no socket at all: `other` as well.
+        if sd_is_socket_unix(raw, stream, 1, nil, 0) > 0 { return .unix }
+        return sd_is_socket_inet(raw, AF_UNSPEC, stream, 1, 0) > 0 ? .tcp : .other
+    }
+}

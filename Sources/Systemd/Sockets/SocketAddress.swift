@@ -1,0 +1,103 @@
+internal import CSystemd
+internal import Glibc
+
+/// Where a stream socket listens: an IP address with a port, or a path.
+public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
+    /// An IPv4 address of 4 bytes.
+    case ip4([UInt8], port: UInt16)
+    /// An IPv6 address of 16 bytes.
+    case ip6([UInt8], port: UInt16)
+    case unix(path: String)
+
+    /// Parses "127.0.0.1:2088" or "[::1]:2088"; nil for anything else, names included.
+    public init?(ip text: String) {
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits),
+            port > 0
+        else { return nil }
+        let host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            guard let address = Self.parse(host.dropFirst().dropLast(), AF_INET6, byteCount: 16) else { return nil }
+            self = .ip6(address, port: port)
+        } else {
+            guard let address = Self.parse(host, AF_INET, byteCount: 4) else { return nil }
+            self = .ip4(address, port: port)
+        }
+    }
+
+    /// Whether any interface of the machine would be listened on.
+    public var isWildcard: Bool {
+        switch self {
+        case .ip4(let address, _), .ip6(let address, _): address.allSatisfy { $0 == 0 }
+        case .unix: false
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .ip4(let address, let port): "\(Self.print(address, AF_INET)):\(port)"
+        case .ip6(let address, let port): "[\(Self.print(address, AF_INET6))]:\(port)"
+        case .unix(let path): path
+        }
+    }
+
+    private static func parse(_ text: Substring, _ family: CInt, byteCount: Int) -> [UInt8]? {
+        var address = [UInt8](repeating: 0, count: byteCount)
+        return unsafe inet_pton(family, String(text), &address) == 1 ? address : nil
+    }
+
+    private static func print(_ address: [UInt8], _ family: CInt) -> String {
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        return unsafe text.withUnsafeMutableBufferPointer { buffer in
+            // Fails only for an unknown family or a buffer that is too small.
+            _ = unsafe inet_ntop(family, address, buffer.baseAddress!, socklen_t(buffer.count))
+            return unsafe String(cString: buffer.baseAddress!)
+        }
+    }
+
+    var family: CInt {
+        switch self {
+        case .ip4: AF_INET
+        case .ip6: AF_INET6
+        case .unix: AF_UNIX
+        }
+    }
+
+    /// Calls `body` with the address as the kernel takes it. Throws ENAMETOOLONG for a path that does not fit.
+    func withSockaddr(
+        _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        switch self {
+        case .ip4(let bytes, let port):
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = port.bigEndian
+            address.sin_addr.s_addr = bytes.reversed().reduce(0) { $0 << 8 | UInt32($1) }
+            try unsafe Self.rebind(&address, body)
+        case .ip6(let bytes, let port):
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            address.sin6_port = port.bigEndian
+            unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.copyBytes(from: bytes) }
+            try unsafe Self.rebind(&address, body)
+        case .unix(let path):
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            let capacity = MemoryLayout.size(ofValue: address.sun_path)
+            guard path.utf8.count < capacity else { throw SystemError(call: "bind", code: ENAMETOOLONG) }
+            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+            try unsafe Self.rebind(&address, body)
+        }
+    }
+
+    private static func rebind<Address>(
+        _ address: inout Address,
+        _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        let length = socklen_t(MemoryLayout<Address>.size)
+        try unsafe withUnsafePointer(to: &address) { pointer throws(SystemError) in
+            try unsafe body(UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self), length)
+        }
+    }
+}

@@ -1,0 +1,90 @@
+internal import CSystemd
+internal import Glibc
+
+extension FileDescriptor {
+    /// What a receive gave.
+    public enum Received: Equatable, Sendable {
+        case bytes(Int)
+        /// Nothing yet.
+        case wouldBlock
+        /// The peer will send no more.
+        case endOfStream
+    }
+
+    /// Reads what has arrived into the front of `buffer`: recv(2).
+    public func receive(into buffer: inout [UInt8]) throws(SystemError) -> Received {
+        do throws(SystemError) {
+            let count = try checkErrno("recv") {
+                unsafe buffer.withUnsafeMutableBytes { unsafe recv(raw, $0.baseAddress, $0.count, 0) }
+            }
+            return count == 0 ? .endOfStream : .bytes(count)
+        } catch where error.wouldBlock {
+            return .wouldBlock
+        }
+    }
+
+    /// Sends bytes from `offset` on and gives back how many the kernel took: send(2). Zero: it would have to wait.
+    public func send(_ bytes: [UInt8], from offset: Int) throws(SystemError) -> Int {
+        do throws(SystemError) {
+            return try checkErrno("send") {
+                unsafe bytes.withUnsafeBytes {
+                    unsafe Glibc.send(raw, $0.baseAddress! + offset, $0.count - offset, CInt(MSG_NOSIGNAL))
+                }
+            }
+        } catch where error.wouldBlock {
+            return 0
+        }
+    }
+
+    /// Ends the sending side, so that the peer reads what was sent and then the end: shutdown(2).
+    public func shutdownSending() {
+        // ENOTCONN only says that the peer was quicker.
+        _ = shutdown(raw, CInt(SHUT_WR))
+    }
+
+    /// Who is at the other end of a Unix socket, as the kernel saw it connect: unix(7), SO_PEERCRED.
+    public func peerCredentials() throws(SystemError) -> PeerCredentials {
+        // struct ucred: pid, uid and gid, 32 bits each. Glibc shows it to _GNU_SOURCE only.
+        var credentials: [UInt32] = [0, 0, 0]
+        var length = socklen_t(3 * MemoryLayout<UInt32>.size)
+        try checkErrno("getsockopt") { unsafe getsockopt(raw, SOL_SOCKET, SO_PEERCRED, &credentials, &length) }
+        return PeerCredentials(pid: Int32(bitPattern: credentials[0]), uid: credentials[1], gid: credentials[2])
+    }
+
+    /// Two connected, non-blocking stream sockets: socketpair(2).
+    public static func streamPair(
+        _ body: (consuming FileDescriptor, consuming FileDescriptor) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        var pair: [CInt] = [-1, -1]
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        try checkErrno("socketpair") { unsafe socketpair(AF_UNIX, type, 0, &pair) }
+        try body(FileDescriptor(adopting: pair[0]), FileDescriptor(adopting: pair[1]))
+    }
+
+    func setOption(_ level: CInt, _ name: CInt) throws(SystemError) {
+        var on: CInt = 1
+        try checkErrno("setsockopt") { unsafe setsockopt(raw, level, name, &on, socklen_t(MemoryLayout<CInt>.size)) }
+    }
+
+    func closeOnExec() throws(SystemError) {
+        try checkErrno("fcntl") { fcntl(raw, F_SETFD, FD_CLOEXEC) }
+    }
+
+    func makeNonBlocking() throws(SystemError) {
+        let flags = try checkErrno("fcntl") { fcntl(raw, F_GETFL) }
+        try checkErrno("fcntl") { fcntl(raw, F_SETFL, flags | O_NONBLOCK) }
+    }
+}
+
+/// A process at the other end of a Unix socket.
+public struct PeerCredentials: Hashable, Sendable {
+    public let pid: Int32
+    public let uid: UInt32
+    public let gid: UInt32
+
+    public init(pid: Int32, uid: UInt32, gid: UInt32) {
+        self.pid = pid
+        self.uid = uid
+        self.gid = gid
+    }
+}

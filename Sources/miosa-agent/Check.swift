@@ -1,0 +1,48 @@
+internal import Supervisor
+internal import Systemd
+
+/// `miosa-agent check`: what would be used, where it came from, and whether the daemon could run with it.
+struct Check {
+    /// Lines for standard output.
+    private(set) var lines: [String] = []
+    /// What keeps the daemon from running.
+    private(set) var problems: [String] = []
+
+    init(_ configuration: Configuration, machineID: String?) {
+        let computerID = configuration.computerID ?? machineID.map { .init(value: $0, source: "machine id") }
+        let token = configuration.token.map { Configuration.Setting(value: "(set)", source: $0.source) }
+        let settings: [(String, Configuration.Setting?)] = [
+            ("computer id", computerID), ("tenant id", configuration.tenantID), ("token", token),
+            ("socket", configuration.socket), ("listen", configuration.listen),
+            ("unit directory", configuration.unitDirectory), ("state directory", configuration.stateDirectory),
+            ("service user", configuration.serviceUser),
+        ]
+        for (name, setting) in settings {
+            let value = setting.map { $0.value.isEmpty ? "(none)" : $0.value } ?? "(none)"
+            let padding = String(repeating: " ", count: 16 - name.count)
+            lines.append("\(name)\(padding)\(value)\(setting.map { "  [\($0.source)]" } ?? "")")
+        }
+        do throws(Configuration.Problems) {
+            let valid = try ValidConfiguration(configuration, machineID: machineID)
+            checkSurroundings(valid)
+        } catch {
+            problems = error.all
+        }
+        if configuration.token == nil, !configuration.listen.value.isEmpty {
+            lines.append("note: without a token no TCP address is listened on")
+        }
+    }
+
+    private mutating func checkSurroundings(_ configuration: ValidConfiguration) {
+        if !ProcessContext.isRoot { problems.append("not root: unit files cannot be written") }
+        if !ProcessContext.isManagedBySystemd { problems.append("systemd does not run this machine: sd_booted(3)") }
+        if !ProcessContext.accountExists(configuration.serviceUser) {
+            problems.append("the account '\(configuration.serviceUser)' does not exist")
+        }
+        do throws(SystemError) {
+            _ = try Directory(configuration.layout.unitDirectory)
+        } catch {
+            problems.append("the unit directory cannot be opened: \(error.reason)")
+        }
+    }
+}

@@ -1,0 +1,76 @@
+/// What the process was asked to do.
+enum Command: Equatable {
+    case serve(flags: [String: String])
+    case check(flags: [String: String])
+    case version
+    case help
+
+    /// Why the arguments make no sense.
+    struct UsageError: Error, Equatable {
+        let reason: String
+    }
+
+    /// Parses the arguments after the program's name. A flag's value follows it, or stands behind '='.
+    init(arguments: [String]) throws(UsageError) {
+        if arguments.contains("--help") || arguments.contains("-h") {
+            self = .help
+            return
+        }
+        if arguments.contains("--version") {
+            self = .version
+            return
+        }
+        var rest = arguments[...]
+        let verb = rest.first.flatMap { $0.hasPrefix("-") ? nil : $0 }
+        if verb != nil { rest = rest.dropFirst() }
+        let flags = try Self.flags(rest)
+        switch verb {
+        case nil, "serve": self = .serve(flags: flags)
+        case "check": self = .check(flags: flags)
+        case .some(let other): throw UsageError(reason: "unknown command '\(other)'")
+        }
+    }
+
+    private static func flags(_ arguments: ArraySlice<String>) throws(UsageError) -> [String: String] {
+        var flags: [String: String] = [:]
+        var rest = arguments
+        while let argument = rest.popFirst() {
+            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = String(parts[0])
+            guard Configuration.options.contains(where: { $0.flag == name }) else {
+                throw UsageError(reason: "unknown argument '\(argument)'")
+            }
+            guard flags[name] == nil else { throw UsageError(reason: "\(name) is given twice") }
+            if parts.count == 2 {
+                flags[name] = String(parts[1])
+            } else if let value = rest.popFirst() {
+                flags[name] = value
+            } else {
+                throw UsageError(reason: "\(name) needs a value")
+            }
+        }
+        return flags
+    }
+
+    static var usage: String {
+        var lines = [
+            "Usage: miosa-agent [serve | check] [FLAGS]",
+            "",
+            "Makes services of this computer real as systemd units, on request over HTTP.",
+            "",
+            "  serve      serve the API (default)",
+            "  check      validate the configuration, print what would be used; fails when it could not run",
+            "  --version  print the version",
+            "  --help     print this",
+            "",
+            "Settings; a flag overrides its variable, a credential of systemd comes before both:",
+        ]
+        for option in Configuration.options {
+            let flag = option.flag.map { "\($0) \(option.placeholder), " } ?? ""
+            lines.append("  \(flag)\(option.variable)=\(option.placeholder)")
+            let fallback = option.fallback.map { " (default \($0))" } ?? ""
+            lines.append("      \(option.help)\(fallback)")
+        }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,125 @@
+/// What the daemon runs with: from systemd credentials, `MIOSA_AGENT_*` variables and flags.
+///
+/// A flag overrides a variable. Identity and token come from credentials first: what the hypervisor hands in is not to
+/// be overridden by a file that was left in the image.
+struct Configuration: Equatable {
+    var listen: Setting
+    var socket: Setting
+    var unitDirectory: Setting
+    var stateDirectory: Setting
+    var serviceUser: Setting
+    var computerID: Setting?
+    var tenantID: Setting?
+    var token: Setting?
+
+    /// A value, and where it came from.
+    struct Setting: Equatable {
+        var value: String
+        var source: String
+    }
+
+    /// What is wrong, by setting.
+    struct Problems: Error, Equatable {
+        var all: [String]
+    }
+
+    /// A setting that a variable and perhaps a flag can give.
+    struct Option {
+        let flag: String?
+        let variable: String
+        let placeholder: String
+        let fallback: String?
+        let help: String
+    }
+
+    static let listenOption = Option(
+        flag: "--listen",
+        variable: "MIOSA_AGENT_LISTEN",
+        placeholder: "ADDRESSES",
+        fallback: "127.0.0.1:2088 [::1]:2088",
+        help: "TCP addresses, separated by spaces; empty for none. Opened only with a token"
+    )
+    static let socketOption = Option(
+        flag: "--socket",
+        variable: "MIOSA_AGENT_SOCKET",
+        placeholder: "PATH",
+        fallback: "/run/miosa-agent/api.sock",
+        help: "Unix socket, unless systemd passes one"
+    )
+    static let unitDirectoryOption = Option(
+        flag: "--unit-directory",
+        variable: "MIOSA_AGENT_UNIT_DIRECTORY",
+        placeholder: "PATH",
+        fallback: "/etc/systemd/system",
+        help: "where the unit files of services are written"
+    )
+    static let stateDirectoryOption = Option(
+        flag: "--state-directory",
+        variable: "MIOSA_AGENT_STATE_DIRECTORY",
+        placeholder: "PATH",
+        fallback: "/var/lib/miosa-agent",
+        help: "where records and environment files are kept; default $STATE_DIRECTORY"
+    )
+    static let serviceUserOption = Option(
+        flag: "--service-user",
+        variable: "MIOSA_AGENT_SERVICE_USER",
+        placeholder: "ACCOUNT",
+        fallback: "user",
+        help: "account that services run as unless their spec names one"
+    )
+    static let computerIDOption = Option(
+        flag: nil,
+        variable: "MIOSA_AGENT_COMPUTER_ID",
+        placeholder: "ID",
+        fallback: nil,
+        help: "id of this computer; credential 'computer-id'; default made from the machine id"
+    )
+    static let tenantIDOption = Option(
+        flag: nil,
+        variable: "MIOSA_AGENT_TENANT_ID",
+        placeholder: "ID",
+        fallback: nil,
+        help: "id of the tenant; credential 'tenant-id'"
+    )
+    static let tokenOption = Option(
+        flag: nil,
+        variable: "MIOSA_AGENT_TOKEN",
+        placeholder: "TOKEN",
+        fallback: nil,
+        help: "bearer token of TCP clients; credential 'token'"
+    )
+
+    static let options = [
+        listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, computerIDOption,
+        tenantIDOption, tokenOption,
+    ]
+
+    /// - Parameters:
+    ///   - flags: The values given as flags, by flag.
+    ///   - environment: The process's environment.
+    ///   - credential: The text of a credential; nil when it was not passed.
+    init(flags: [String: String], environment: [String: String], credential: (String) -> String?) {
+        func setting(_ option: Option) -> Setting? {
+            if let flag = option.flag, let value = flags[flag] { return Setting(value: value, source: flag) }
+            if let value = environment[option.variable] { return Setting(value: value, source: option.variable) }
+            return option.fallback.map { Setting(value: $0, source: "default") }
+        }
+        func identity(_ option: Option, _ name: String) -> Setting? {
+            if let value = credential(name), !value.isEmpty { return Setting(value: value, source: "credential") }
+            // An empty variable is how an EnvironmentFile says "none".
+            return setting(option).flatMap { $0.value.isEmpty ? nil : $0 }
+        }
+        listen = setting(Self.listenOption)!
+        socket = setting(Self.socketOption)!
+        unitDirectory = setting(Self.unitDirectoryOption)!
+        stateDirectory = setting(Self.stateDirectoryOption)!
+        // systemd.exec(5), StateDirectory=: the directory that systemd made for this service.
+        if stateDirectory.source == "default", let directory = environment["STATE_DIRECTORY"] {
+            stateDirectory = Setting(value: directory, source: "STATE_DIRECTORY")
+        }
+        serviceUser = setting(Self.serviceUserOption)!
+        computerID = identity(Self.computerIDOption, "computer-id")
+        tenantID = identity(Self.tenantIDOption, "tenant-id")
+        token = identity(Self.tokenOption, "token")
+    }
+}

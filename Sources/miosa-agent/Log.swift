@@ -1,0 +1,24 @@
+internal import Systemd
+
+/// The daemon's log: structured entries in the journal, or readable lines on standard error where that is a terminal or
+/// a pipe.
+struct Log: Sendable {
+    /// A journal field and its value.
+    typealias Field = (name: String, value: String)
+
+    private let isJournal: Bool
+
+    /// - Parameter journalStream: `$JOURNAL_STREAM`, by which systemd tells that standard error is the journal.
+    init(journalStream: String?) {
+        isJournal = ProcessContext.standardErrorIsJournal(journalStream)
+    }
+
+    func write(_ priority: JournalWriter.Priority, _ message: String, _ fields: [Field] = []) {
+        if isJournal {
+            JournalWriter.send(priority, message, fields + [("SYSLOG_IDENTIFIER", "miosa-agent")])
+        } else {
+            let rest = fields.map { " \($0.name.lowercased())=\($0.value)" }.joined()
+            ProcessContext.write("\(priority): \(message)\(rest)", toStandardError: true)
+        }
+    }
+}

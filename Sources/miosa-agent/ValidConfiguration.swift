@@ -1,0 +1,81 @@
+internal import API
+internal import Services
+internal import Supervisor
+internal import Systemd
+
+/// A configuration that the daemon can run with, in the types of those who use it.
+struct ValidConfiguration {
+    let addresses: [SocketAddress]
+    let socket: SocketAddress
+    let layout: StateLayout
+    let serviceUser: String
+    let identity: Identity
+    let token: BearerToken?
+
+    /// The longest computer or tenant id.
+    static let idLengthLimit = 128
+
+    /// Checks every setting and reports all that is wrong at once.
+    ///
+    /// - Parameter machineID: The computer id where none was given; nil when the machine has no id either.
+    init(_ configuration: Configuration, machineID: String?) throws(Configuration.Problems) {
+        var problems: [String] = []
+        func problem(_ setting: Configuration.Setting, _ reason: String) {
+            problems.append("\(setting.source): \(reason)")
+        }
+
+        let listen = configuration.listen
+        var addresses: [SocketAddress] = []
+        for word in listen.value.split(separator: " ") {
+            if let address = SocketAddress(ip: String(word)) {
+                addresses.append(address)
+            } else {
+                problem(listen, "'\(word)' is not of the form 127.0.0.1:2088 or [::1]:2088")
+            }
+        }
+        for path in [configuration.socket, configuration.unitDirectory, configuration.stateDirectory]
+        where !path.value.hasPrefix("/") || path.value.contains(where: \.isNewline) {
+            problem(path, "'\(path.value)' is not an absolute path")
+        }
+        if let reason = AccountName.problem(in: configuration.serviceUser.value) {
+            problem(configuration.serviceUser, "the account name \(reason)")
+        }
+        for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
+            problem(id, "an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
+        }
+        let token = configuration.token.flatMap { BearerToken($0.value) }
+        if let setting = configuration.token, token == nil {
+            // The value itself is a secret and stays out of messages.
+            problem(setting, "a token is \(BearerToken.shortestBytes) to \(BearerToken.bytesLimit) characters of RFC 6750")
+        }
+        let computerID = configuration.computerID?.value ?? machineID
+        if computerID == nil { problems.append("there is neither a computer id nor a machine id to make one from") }
+        guard problems.isEmpty, let computerID else { throw Configuration.Problems(all: problems) }
+
+        self.addresses = addresses
+        socket = .unix(path: configuration.socket.value)
+        layout = StateLayout(
+            stateDirectory: Self.withoutFinalSlash(configuration.stateDirectory.value),
+            unitDirectory: Self.withoutFinalSlash(configuration.unitDirectory.value)
+        )
+        serviceUser = configuration.serviceUser.value
+        identity = Identity(computerID: computerID, tenantID: configuration.tenantID?.value)
+        self.token = token
+    }
+
+    private static func isID(_ text: String) -> Bool {
+        (1...idLengthLimit).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: "-_.:".utf8.contains(byte)
+                }
+            }
+    }
+
+    private static func withoutFinalSlash(_ path: String) -> String {
+        path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    }
+}

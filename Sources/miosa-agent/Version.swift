@@ -1,0 +1,4 @@
+/// The version of the agent; CHANGELOG.md says what each one brought.
+enum Version {
+    static let text = "0.1.0"
+}

@@ -1,0 +1,90 @@
+internal import Systemd
+
+/// Made of random bytes once and for all: what makes the computer id differ from other products' on the machine.
+let applicationID: [16 of UInt8] = [
+    0x5e, 0x1c, 0x0f, 0x9a, 0x3b, 0x7d, 0x4e, 0x62, 0x9f, 0x24, 0xd8, 0x71, 0x06, 0xb5, 0xa3, 0xe9,
+]
+
+/// The exit status of a program that was called the wrong way, as of most tools.
+let usageExitStatus: Int32 = 2
+
+func run() -> Int32 {
+    let command: Command
+    do throws(Command.UsageError) {
+        command = try Command(arguments: Array(CommandLine.arguments.dropFirst()))
+    } catch {
+        ProcessContext.write("miosa-agent: \(error.reason)\nTry 'miosa-agent --help'.", toStandardError: true)
+        return usageExitStatus
+    }
+    switch command {
+    case .help:
+        ProcessContext.write(Command.usage)
+        return 0
+    case .version:
+        ProcessContext.write("miosa-agent \(Version.text)")
+        return 0
+    case .check(let flags): return check(flags)
+    case .serve(let flags): return serve(flags)
+    }
+}
+
+/// Why the daemon does not run.
+struct StartFailure: Error {
+    let reasons: [String]
+}
+
+func validConfiguration(
+    _ flags: [String: String],
+    _ environment: [String: String]
+) throws(StartFailure) -> ValidConfiguration {
+    let given: Configuration
+    do throws(SystemError) {
+        given = try configuration(flags, environment)
+    } catch {
+        throw StartFailure(reasons: ["a credential cannot be read: \(error)"])
+    }
+    do throws(Configuration.Problems) {
+        return try ValidConfiguration(given, machineID: machineID())
+    } catch {
+        throw StartFailure(reasons: error.all)
+    }
+}
+
+func configuration(_ flags: [String: String], _ environment: [String: String]) throws(SystemError) -> Configuration {
+    var credentials: [String: String] = [:]
+    for name in ["computer-id", "tenant-id", "token"] {
+        credentials[name] = try Credentials.text(name, directory: environment["CREDENTIALS_DIRECTORY"])
+    }
+    return Configuration(flags: flags, environment: environment) { credentials[$0] }
+}
+
+/// The computer id of a machine that was not given one.
+func machineID() -> String? { try? Identifier.machine(forApplication: applicationID).description }
+
+func check(_ flags: [String: String]) -> Int32 {
+    do throws(SystemError) {
+        let result = Check(try configuration(flags, ProcessContext.environment()), machineID: machineID())
+        for line in result.lines { ProcessContext.write(line) }
+        for problem in result.problems { ProcessContext.write("cannot run: \(problem)", toStandardError: true) }
+        return result.problems.isEmpty ? 0 : 1
+    } catch {
+        ProcessContext.write("cannot run: \(error)", toStandardError: true)
+        return 1
+    }
+}
+
+func serve(_ flags: [String: String]) -> Int32 {
+    let environment = ProcessContext.environment()
+    let log = Log(journalStream: environment["JOURNAL_STREAM"])
+    Signal.ignorePipe()
+    EventLoop.shared.adoptThread()
+    do throws(StartFailure) {
+        let configuration = try validConfiguration(flags, environment)
+        return try EventLoopActor.assumeIsolated { () throws(StartFailure) in try Daemon.run(configuration, log) }
+    } catch {
+        for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
+        return 1
+    }
+}
+
+ProcessContext.exit(run())

@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# Builds and caches the Debian roots that scripts/vm boots. Sourced, not run; needs common.sh.
+# shellcheck source=scripts/lib/common.sh
+[[ -n ${program:-} ]]
+
+# The name of a cached root holds a hash over this file, so that any change to the recipe below makes a new one.
+
+vm_packages=(
+  systemd systemd-sysv dbus libpam-systemd
+  # For tests inside: clients, servers to run as services, and to look at processes and sockets.
+  curl python3 procps iproute2
+)
+
+# Runs inside the new root, after its packages are installed.
+vm_customize() {
+  cat <<'END'
+set -eu
+useradd --uid 1000 --create-home --shell /bin/bash user
+# A journal that survives a reboot.
+mkdir -p /var/log/journal
+# Nothing starts by itself that a test did not ask for: no timers, no login on the console.
+rm -rf /etc/systemd/system/timers.target.wants /etc/systemd/system/getty.target.wants
+rm -rf /etc/systemd/system/sysinit.target.wants/systemd-pstore.service
+rm -rf /etc/systemd/system/multi-user.target.wants
+systemctl --quiet mask console-getty.service getty.target e2scrub_reap.service systemd-pstore.service \
+  systemd-update-utmp.service systemd-update-utmp-runlevel.service
+systemctl --quiet set-default multi-user.target
+# Each machine gets its own.
+rm -f /etc/hostname /etc/machine-id /var/lib/dbus/machine-id
+END
+}
+
+# Prints the address of the Debian archive that this machine's apt uses, or nothing when that cannot be told: mmdebstrap
+# then has its own default.
+vm_mirror() {
+  local ID='' VERSION_CODENAME=''
+  # shellcheck source=/dev/null
+  source /etc/os-release
+  if [[ $ID != debian ]]; then
+    return
+  fi
+  local address release component
+  # shellcheck disable=SC2016 # apt-get fills the names in.
+  while read -r address release component; do
+    if [[ $release == "$VERSION_CODENAME" && $component == main && $address == http* ]]; then
+      printf '%s\n' "$address"
+      return
+    fi
+  done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages')
+}
+
+# Prints the path of the root for Debian release $1, and builds it first when it is not in the cache.
+vm_root() (
+  release=$1
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/miosa-agent/vm
+  recipe=$(printf '%s\n' "$release" "$(dpkg --print-architecture)" | cat - "${BASH_SOURCE[0]}" | sha256sum)
+  target=$cache/$release-${recipe:0:12}
+  if [[ ! -d $target ]]; then
+    mkdir -p "$cache"
+    # Two callers at once build it once. mmdebstrap and its children must not inherit the lock, or a stray one among
+    # them would hold it for ever.
+    exec {lock}>"$target.lock"
+    flock "$lock"
+    if [[ ! -d $target ]]; then
+      vm_build_root "$release" "$target.unfinished" {lock}>&-
+      mv "$target.unfinished" "$target"
+    fi
+    rm --force "$target.lock"
+  fi
+  printf '%s\n' "$target"
+)
+
+# Builds a root for release $1 in the directory $2, which is removed first: only the holder of the lock comes here, so
+# it is what an interrupted run has left.
+vm_build_root() {
+  local release=$1 directory=$2
+  local mirror work
+  rm --recursive --force --one-file-system "$directory"
+  mkdir "$directory"
+  work=$(mktemp --directory)
+  # shellcheck disable=SC2064 # The value of now is meant.
+  trap "rm --recursive --force '$work'" EXIT
+  vm_customize >"$work/customize"
+  # How this machine reaches its mirror: proxies, certificates, and what it tolerates.
+  apt-config dump | grep --extended-regexp '^Acquire::((http|https)::|Check-Valid-Until |Check-Date |Retries )' \
+    >"$work/apt.conf" || true
+  mirror=$(vm_mirror)
+  printf '%s: building the %s root, once\n' "$program" "$release" >&2
+  local log=$work/log
+  local include
+  include=$(IFS=, && printf '%s' "${vm_packages[*]}")
+  # Its own mount namespace: whatever mmdebstrap mounts goes away with it, however it ends.
+  # shellcheck disable=SC2016 # $1 is for the hook's shell.
+  if ! unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --include="$include" \
+    --aptopt="$work/apt.conf" \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --customize-hook='chroot "$1" sh -s <'"'$work/customize'" \
+    "$release" "$directory" ${mirror:+"$mirror"} >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    die "could not build the $release root with mmdebstrap; what it said is above"
+  fi
+}
