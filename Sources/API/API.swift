@@ -31,7 +31,7 @@ public struct API: Sendable {
     private let makeRequestID: @Sendable () -> String
     private let router: Router<Route>
 
-    /// - Parameter makeRequestID: Makes an id for a request that brings none.
+    /// `makeRequestID` makes an id for a request that brings none.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
@@ -72,6 +72,23 @@ public struct API: Sendable {
     /// The answer to what is no request.
     public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID()) }
 
+    /// Makes a call of the control and turns its error into the API's.
+    func ask<Argument, Result>(
+        _ call: (Argument) async throws(ControlError) -> Result,
+        _ argument: Argument
+    ) async throws(Failure) -> Result {
+        try await ask { () throws(ControlError) in try await call(argument) }
+    }
+
+    /// Makes a call of the control and turns its error into the API's.
+    func ask<Result>(_ call: () async throws(ControlError) -> Result) async throws(Failure) -> Result {
+        do throws(ControlError) {
+            return try await call()
+        } catch {
+            throw Failure(error)
+        }
+    }
+
     /// Finds the route of a request that may use it. Who may not learns nothing about what exists.
     private func admit(_ head: RequestHead, _ caller: Caller) throws(Failure) -> (Route, RouteParameters) {
         let match = router.route(head.method, head.target.segments)
@@ -86,8 +103,14 @@ public struct API: Sendable {
         case .notFound: throw .notFound
         case .methodNotAllowed(let allowed): throw .methodNotAllowed(allowed)
         case .found(let route, let parameters):
-            if let computer = parameters["computer"], computer != "self", computer != configuration.identity.computerID {
+            if let computer = parameters["computer"], computer != "self", computer != configuration.identity.computerID
+            {
                 throw .computerNotFound
+            }
+            if head.framing != .none, let encoding = head.fields["Content-Encoding"],
+                encoding.lowercased() != "identity"
+            {
+                throw .unsupportedEncoding
             }
             for parameter in head.target.query where !route.parameters.contains(parameter.name) {
                 throw .badRequest("unknown query parameter '\(parameter.name.prefix(64))'")

@@ -64,9 +64,17 @@ enum Routes {
     /// The short form for a person on the machine, and the platform's own path.
     static let mounts = ["/v1", "/api/v1/computers/{computer}"]
 
-    static let all = daemon + mounts.flatMap { prefix in
-        mounted.map { route in
-            Route(route.method, prefix + route.pattern, access: route.access, parameters: route.parameters, route.action)
+    static let all =
+        daemon
+        + mounts.flatMap { prefix in
+            mounted.map { route in
+                Route(
+                    route.method,
+                    prefix + route.pattern,
+                    access: route.access,
+                    parameters: route.parameters,
+                    route.action
+                )
+            }
         }
-    }
 }

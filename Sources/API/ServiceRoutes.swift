@@ -6,7 +6,7 @@ internal import Services
 enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let spec = try ServiceBody.spec(of: context.body, defaults: api.configuration.defaults)
-        let service = try await Failure.of { () throws(ControlError) in try await api.control.create(spec) }
+        let service = try await api.ask(api.control.create, spec)
         var answer = document(service, api, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(service.name)")
         return answer
@@ -14,7 +14,7 @@ enum ServiceRoutes {
 
     static func list(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wanted = try statuses(context)
-        let services = try await Failure.of { () throws(ControlError) in try await api.control.list() }
+        let services = try await api.ask(api.control.list)
             .filter { wanted?.contains($0.status) ?? true }
         var writer = JSONWriter()
         writer.beginObject()
@@ -28,28 +28,23 @@ enum ServiceRoutes {
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let reference = context.reference
-        return document(try await Failure.of { () throws(ControlError) in try await api.control.service(reference) }, api)
+        document(try await api.ask(api.control.service, context.reference), api)
     }
 
     static func start(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let reference = context.reference
-        return document(try await Failure.of { () throws(ControlError) in try await api.control.start(reference) }, api)
+        document(try await api.ask(api.control.start, context.reference), api)
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let reference = context.reference
-        return document(try await Failure.of { () throws(ControlError) in try await api.control.stop(reference) }, api)
+        document(try await api.ask(api.control.stop, context.reference), api)
     }
 
     static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let reference = context.reference
-        return document(try await Failure.of { () throws(ControlError) in try await api.control.restart(reference) }, api)
+        document(try await api.ask(api.control.restart, context.reference), api)
     }
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let reference = context.reference
-        let name = try await Failure.of { () throws(ControlError) in try await api.control.delete(reference) }
+        let name = try await api.ask(api.control.delete, context.reference)
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")

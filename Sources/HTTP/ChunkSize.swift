@@ -17,8 +17,8 @@ enum ChunkSize {
         return digits.reduce(0) { $0 << 4 | UInt64($1.hexadecimalValue ?? 0) }
     }
 
-    /// RFC 9112 §7.1.1: each extension is a semicolon, a token and perhaps an equals sign with a token or a quoted string.
-    /// Without the whitespace that the grammar calls bad.
+    /// RFC 9112 §7.1.1: each extension is a semicolon, a token and perhaps an equals sign with a token or a quoted
+    /// string. The whitespace that the grammar calls bad is refused.
     private static func checkExtensions(_ extensions: ArraySlice<UInt8>) throws(ParseFailure) {
         var rest = extensions
         while rest.first == UInt8(ascii: ";") {

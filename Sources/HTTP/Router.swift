@@ -19,7 +19,7 @@ public struct Router<Handler: Sendable>: Sendable {
     private let routes: [Route]
 
     /// Precondition: each pattern begins with a slash, parameters are whole segments with distinct names that are not
-    /// empty, and no two lines of the table could be meant by the same request.
+    /// empty, and no method has two patterns that match the same paths.
     public init(_ table: [(method: Method, pattern: String, handler: Handler)]) {
         var routes: [Route] = []
         for line in table {

@@ -105,7 +105,7 @@ public struct JSONWriter: Sendable {
         }
     }
 
-    /// A value that is encoded already. Precondition: it is one complete JSON value; only that it is not empty is checked.
+    /// A value that is encoded already. Precondition, checked only for emptiness: it is one complete JSON value.
     public mutating func raw(_ encoded: [UInt8]) {
         precondition(!encoded.isEmpty, "an encoded value is not empty")
         beginValue()

@@ -12,11 +12,14 @@ public final class Supervisor {
         public var layout: StateLayout
         /// The manager's private socket.
         public var systemdSocket = "/run/systemd/private"
+        /// The id of this boot.
+        public var bootID: Identifier
         /// The most services that the agent keeps.
         public var servicesLimit = 4096
 
-        public init(layout: StateLayout) {
+        public init(layout: StateLayout, bootID: Identifier) {
             self.layout = layout
+            self.bootID = bootID
         }
     }
 
@@ -47,9 +50,7 @@ public final class Supervisor {
         public var failed = 0
     }
 
-    /// - Parameters:
-    ///   - report: Gets what should be logged.
-    ///   - statusChanged: Gets the counts of services, whenever one of them has changed.
+    /// `report` gets what should be logged; `statusChanged` the counts of services, whenever one of them has changed.
     public init(
         _ configuration: Configuration,
         report: @escaping @EventLoopActor (Notice) -> Void,
@@ -61,7 +62,7 @@ public final class Supervisor {
         records = RecordStore(configuration.layout)
         units = UnitDirectory(configuration.layout)
         systemd = SystemdClient(socketPath: configuration.systemdSocket)
-        bootID = try Identifier.boot().description
+        bootID = configuration.bootID.description
         saving = try Deferral { [weak self] in self?.settleAccounts() }
     }
 

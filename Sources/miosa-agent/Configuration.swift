@@ -8,6 +8,7 @@ struct Configuration: Equatable {
     var unitDirectory: Setting
     var stateDirectory: Setting
     var serviceUser: Setting
+    var logLevel: Setting
     var computerID: Setting?
     var tenantID: Setting?
     var token: Setting?
@@ -67,6 +68,13 @@ struct Configuration: Equatable {
         fallback: "user",
         help: "account that services run as unless their spec names one"
     )
+    static let logLevelOption = Option(
+        flag: "--log-level",
+        variable: "MIOSA_AGENT_LOG_LEVEL",
+        placeholder: "LEVEL",
+        fallback: "info",
+        help: "error, warning, notice, info, or debug, which adds every read request"
+    )
     static let computerIDOption = Option(
         flag: nil,
         variable: "MIOSA_AGENT_COMPUTER_ID",
@@ -90,8 +98,8 @@ struct Configuration: Equatable {
     )
 
     static let options = [
-        listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, computerIDOption,
-        tenantIDOption, tokenOption,
+        listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, logLevelOption,
+        computerIDOption, tenantIDOption, tokenOption,
     ]
 
     /// - Parameters:
@@ -118,6 +126,7 @@ struct Configuration: Equatable {
             stateDirectory = Setting(value: directory, source: "STATE_DIRECTORY")
         }
         serviceUser = setting(Self.serviceUserOption)!
+        logLevel = setting(Self.logLevelOption)!
         computerID = identity(Self.computerIDOption, "computer-id")
         tenantID = identity(Self.tenantIDOption, "tenant-id")
         token = identity(Self.tokenOption, "token")

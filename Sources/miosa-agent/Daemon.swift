@@ -12,13 +12,19 @@ final class Daemon {
     private let supervisor: Supervisor
     private let server: Server
     private var signals: [SignalWatch] = []
+    /// What is listened on already and not served yet: who connects waits in the kernel.
+    private var sockets: [ListeningSocket]
+    private var patience: Timer?
     private var isNotified = false
 
-    init(_ configuration: ValidConfiguration, _ log: Log) throws(SystemError) {
+    /// How long clients wait for the picture of the services to be complete before they are told that it is not.
+    private static let startPatience = Duration.seconds(2)
+
+    private init(_ configuration: ValidConfiguration, bootID: Identifier, _ log: Log) throws(SystemError) {
         self.log = log
         weak var daemon: Daemon?
         let supervisor = try Supervisor(
-            Supervisor.Configuration(layout: configuration.layout),
+            Supervisor.Configuration(layout: configuration.layout, bootID: bootID),
             report: { log.write($0) },
             statusChanged: { daemon?.tellStatus($0) }
         )
@@ -33,14 +39,20 @@ final class Daemon {
             makeRequestID: { Self.randomID() }
         )
         server = try Server(Self.handler(api, log))
-        try listen(configuration)
+        sockets = try Self.sockets(configuration, log)
         daemon = self
     }
 
-    /// Runs the daemon on the loop until a signal ends it; gives back the exit status.
-    static func run(_ configuration: ValidConfiguration, _ log: Log) throws(StartFailure) -> Int32 {
+    /// Runs the daemon on the loop until a signal ends it; gives back the exit status. `bootID` is the id of this boot
+    /// as the service manager has it; nil to ask the kernel.
+    static func run(
+        _ configuration: ValidConfiguration,
+        bootID: Identifier?,
+        _ log: Log
+    ) throws(StartFailure) -> Int32 {
         do throws(SystemError) {
-            let daemon = try Daemon(configuration, log)
+            let bootID = if let bootID { bootID } else { try Identifier.boot() }
+            let daemon = try Daemon(configuration, bootID: bootID, log)
             try daemon.start()
             return try withExtendedLifetime(daemon) { () throws(SystemError) in try EventLoop.shared.run() }
         } catch {
@@ -52,8 +64,23 @@ final class Daemon {
         for signal in [Signal.terminate, .interrupt] {
             signals.append(try SignalWatch(signal) { [weak self] in self?.stop() })
         }
+        patience = try Timer { [weak self] in self?.serve() }
+        patience?.arm(after: Self.startPatience)
         try supervisor.start()
         try EventLoop.shared.enableWatchdog()
+    }
+
+    /// Lets clients in.
+    private func serve() {
+        patience?.cancel()
+        for socket in sockets {
+            do throws(SystemError) {
+                try server.listen(on: socket)
+            } catch {
+                log.write(.error, "cannot serve '\(socket.name)': \(error)")
+            }
+        }
+        sockets = []
     }
 
     /// Answers what is being answered, writes what is not on disk, and ends the loop. Services are not touched.
@@ -67,45 +94,54 @@ final class Daemon {
     }
 
     private func tellStatus(_ summary: Supervisor.Summary) {
-        let text = "\(summary.services) services: \(summary.running) running, \(summary.failed) failed"
-        if isNotified {
-            Notifier.status(text)
-        } else {
-            isNotified = true
-            Notifier.ready(status: text)
-            log.write(.info, "serving \(text)")
-        }
+        let text = "Services: \(summary.services), running: \(summary.running), failed: \(summary.failed)"
+        guard !isNotified else { return Notifier.status(text) }
+        isNotified = true
+        serve()
+        Notifier.ready(status: text)
+        log.write(.info, "ready. \(text)")
     }
 
     // MARK: Sockets
 
     /// Listens on what systemd passed, and on what it did not pass and the configuration names.
-    private func listen(_ configuration: ValidConfiguration) throws(SystemError) {
-        var kinds: Set<ListeningSocket.Kind> = []
-        for socket in try ListeningSocket.passed() {
+    private static func sockets(
+        _ configuration: ValidConfiguration,
+        _ log: Log
+    ) throws(SystemError) -> [ListeningSocket] {
+        var sockets = try ListeningSocket.passed().filter { socket in
             switch socket.kind {
-            case .tcp where configuration.token == nil:
-                log.write(.warning, "the TCP socket '\(socket.name)' is not served: there is no token")
-            case .unix, .tcp:
-                try server.listen(on: socket)
-                kinds.insert(socket.kind)
+            case .unix: return true
+            case .tcp where configuration.token != nil: return true
+            case .tcp: log.write(.warning, "the TCP socket '\(socket.name)' is not served: there is no token")
             case .other: log.write(.warning, "the socket '\(socket.name)' is no listening stream socket; ignored")
             }
+            return false
         }
-        if !kinds.contains(.unix) { try server.listen(on: .open(configuration.socket)) }
-        guard !kinds.contains(.tcp), !configuration.addresses.isEmpty else { return }
+        let passed = Set(sockets.map(\.kind))
+        if !passed.contains(.unix) { sockets.append(try .open(configuration.socket)) }
+        if !passed.contains(.tcp) { sockets += try tcpSockets(configuration, log) }
+        return sockets
+    }
+
+    private static func tcpSockets(
+        _ configuration: ValidConfiguration,
+        _ log: Log
+    ) throws(SystemError) -> [ListeningSocket] {
         guard configuration.token != nil else {
-            log.write(.notice, "no TCP socket is opened: there is no token")
-            return
+            if !configuration.addresses.isEmpty { log.write(.notice, "no TCP socket is opened: there is no token") }
+            return []
         }
+        var sockets: [ListeningSocket] = []
         for address in configuration.addresses {
             do throws(SystemError) {
-                try server.listen(on: .open(address))
-            } catch where error.isAddressUnavailable {
+                sockets.append(try .open(address))
+            } catch  where error.isAddressUnavailable {
                 // A machine without IPv6 has no [::1].
                 log.write(.notice, "cannot listen on \(address): \(error.reason)")
             }
         }
+        return sockets
     }
 
     // MARK: Requests
@@ -150,18 +186,21 @@ extension Log {
     /// A request and its answer. Neither body nor query nor header is in it: they can hold secrets.
     func write(_ reply: API.Reply, _ head: RequestHead?, _ duration: Duration) {
         let status = reply.response.status.code
+        // Reads that went well are many, and tell nothing: they are logged only when somebody wants to debug.
+        let isRead = head.map { $0.method == .get || $0.method == .head } ?? false
         let method = head?.method.rawValue ?? "-"
         let path = head?.target.path ?? "-"
-        var fields: [Field] = [
-            ("MIOSA_REQUEST_ID", reply.requestID),
-            ("MIOSA_METHOD", method),
-            ("MIOSA_PATH", path),
-            ("MIOSA_STATUS", String(status)),
-            ("MIOSA_DURATION_USEC", String(Int(duration / .microseconds(1)))),
-        ]
-        if let service = reply.service { fields.append(("MIOSA_SERVICE", service)) }
-        let isChange = head.map { $0.method != .get && $0.method != .head } ?? true
-        write(status >= 500 ? .warning : isChange ? .info : .debug, "\(method) \(path) \(status)", fields)
+        write(
+            status >= 500 ? .warning : isRead && status < 400 ? .debug : .info,
+            "\(method) \(path) \(status)",
+            [
+                ("MIOSA_REQUEST_ID", reply.requestID),
+                ("MIOSA_METHOD", method),
+                ("MIOSA_PATH", path),
+                ("MIOSA_STATUS", String(status)),
+                ("MIOSA_DURATION_USEC", String(Int(duration / .microseconds(1)))),
+            ] + (reply.service.map { [("MIOSA_SERVICE", $0)] } ?? [])
+        )
     }
 
     func write(_ notice: Notice) {

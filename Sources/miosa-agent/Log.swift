@@ -7,13 +7,22 @@ struct Log: Sendable {
     typealias Field = (name: String, value: String)
 
     private let isJournal: Bool
+    /// What is less important is not written.
+    var level = JournalWriter.Priority.info
 
     /// - Parameter journalStream: `$JOURNAL_STREAM`, by which systemd tells that standard error is the journal.
     init(journalStream: String?) {
         isJournal = ProcessContext.standardErrorIsJournal(journalStream)
     }
 
-    func write(_ priority: JournalWriter.Priority, _ message: String, _ fields: [Field] = []) {
+    func write(
+        _ priority: JournalWriter.Priority,
+        _ message: @autoclosure () -> String,
+        _ fields: @autoclosure () -> [Field] = []
+    ) {
+        guard priority.rawValue <= level.rawValue else { return }
+        let message = message()
+        let fields = fields()
         if isJournal {
             JournalWriter.send(priority, message, fields + [("SYSLOG_IDENTIFIER", "miosa-agent")])
         } else {

@@ -9,15 +9,15 @@ struct ValidConfiguration {
     let socket: SocketAddress
     let layout: StateLayout
     let serviceUser: String
+    let logLevel: JournalWriter.Priority
     let identity: Identity
     let token: BearerToken?
 
     /// The longest computer or tenant id.
     static let idLengthLimit = 128
 
-    /// Checks every setting and reports all that is wrong at once.
-    ///
-    /// - Parameter machineID: The computer id where none was given; nil when the machine has no id either.
+    /// Checks every setting and reports all that is wrong at once. `machineID` is the computer id where none was given;
+    /// nil when the machine has no id either.
     init(_ configuration: Configuration, machineID: String?) throws(Configuration.Problems) {
         var problems: [String] = []
         func problem(_ setting: Configuration.Setting, _ reason: String) {
@@ -40,17 +40,22 @@ struct ValidConfiguration {
         if let reason = AccountName.problem(in: configuration.serviceUser.value) {
             problem(configuration.serviceUser, "the account name \(reason)")
         }
+        let logLevel = JournalWriter.Priority(name: configuration.logLevel.value)
+        if logLevel == nil { problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level") }
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
             problem(id, "an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
         }
         let token = configuration.token.flatMap { BearerToken($0.value) }
         if let setting = configuration.token, token == nil {
             // The value itself is a secret and stays out of messages.
-            problem(setting, "a token is \(BearerToken.shortestBytes) to \(BearerToken.bytesLimit) characters of RFC 6750")
+            problem(
+                setting,
+                "a token is \(BearerToken.shortestBytes) to \(BearerToken.bytesLimit) characters of RFC 6750"
+            )
         }
         let computerID = configuration.computerID?.value ?? machineID
         if computerID == nil { problems.append("there is neither a computer id nor a machine id to make one from") }
-        guard problems.isEmpty, let computerID else { throw Configuration.Problems(all: problems) }
+        guard problems.isEmpty, let computerID, let logLevel else { throw Configuration.Problems(all: problems) }
 
         self.addresses = addresses
         socket = .unix(path: configuration.socket.value)
@@ -59,6 +64,7 @@ struct ValidConfiguration {
             unitDirectory: Self.withoutFinalSlash(configuration.unitDirectory.value)
         )
         serviceUser = configuration.serviceUser.value
+        self.logLevel = logLevel
         identity = Identity(computerID: computerID, tenantID: configuration.tenantID?.value)
         self.token = token
     }

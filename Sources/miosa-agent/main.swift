@@ -75,12 +75,17 @@ func check(_ flags: [String: String]) -> Int32 {
 
 func serve(_ flags: [String: String]) -> Int32 {
     let environment = ProcessContext.environment()
-    let log = Log(journalStream: environment["JOURNAL_STREAM"])
+    var log = Log(journalStream: environment["JOURNAL_STREAM"])
     Signal.ignorePipe()
     EventLoop.shared.adoptThread()
     do throws(StartFailure) {
         let configuration = try validConfiguration(flags, environment)
-        return try EventLoopActor.assumeIsolated { () throws(StartFailure) in try Daemon.run(configuration, log) }
+        log.level = configuration.logLevel
+        // The unit passes the id as its manager has it: in a container the kernel's is the host's.
+        let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
+        return try EventLoopActor.assumeIsolated { () throws(StartFailure) in
+            try Daemon.run(configuration, bootID: bootID, log)
+        }
     } catch {
         for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
         return 1

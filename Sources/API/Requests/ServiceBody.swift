@@ -49,7 +49,8 @@ enum ServiceBody {
             alias: String
         ) {
             guard let value else { return }
-            if let other = draft[keyPath: field], other != value {
+            // Byte for byte: Swift's own comparison takes some different spellings of one character for equal.
+            if let other = draft[keyPath: field], !other.utf8.elementsEqual(value.utf8) {
                 problems.add(key, "differs from another name of '\(alias)' in the same body")
             }
             draft[keyPath: field] = value

@@ -27,6 +27,13 @@ struct Failure: Error, Equatable {
     static let notFound = Failure(.notFound, "NOT_FOUND", "no such path")
     static let computerNotFound = Failure(.notFound, "COMPUTER_NOT_FOUND", "this is not that computer")
 
+    /// RFC 9110 §15.5.16.
+    static let unsupportedEncoding = {
+        var failure = Failure(.unsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "the body must not be encoded")
+        failure.fields.append("Accept-Encoding", "identity")
+        return failure
+    }()
+
     static func badRequest(_ reason: String) -> Failure { Failure(.badRequest, "BAD_REQUEST", reason) }
 
     static func notJSON(_ reason: String, offset: Int) -> Failure {
@@ -73,17 +80,6 @@ struct Failure: Error, Equatable {
         }
         if status == .tooManyRequests || status == .serviceUnavailable {
             fields.append("Retry-After", Self.retryAfterSeconds)
-        }
-    }
-
-    /// Carries out a call and turns its error into this one.
-    static func of<Result>(
-        _ call: () async throws(ControlError) -> Result
-    ) async throws(Failure) -> Result {
-        do throws(ControlError) {
-            return try await call()
-        } catch {
-            throw Failure(error)
         }
     }
 

@@ -21,9 +21,8 @@ public struct SpecDraft: Equatable, Sendable {
         }
     }
 
-    /// Checks every field and reports all that is wrong, by field, in ``FieldProblems``.
-    ///
-    /// - Parameter problems: What is known to be wrong already; a field in it is not reported again.
+    /// Checks every field and reports all that is wrong, by field. `problems` is what is known to be wrong already; a
+    /// field in it is not reported again.
     public func validated(
         defaults: Defaults,
         problems: FieldProblems = FieldProblems()
@@ -38,7 +37,10 @@ public struct SpecDraft: Equatable, Sendable {
             problems.add("restart", "must be one of \(policies)")
         }
         if let port, !SpecLimits.portRange.contains(port) {
-            problems.add("port", "must be from \(SpecLimits.portRange.lowerBound) to \(SpecLimits.portRange.upperBound)")
+            problems.add(
+                "port",
+                "must be from \(SpecLimits.portRange.lowerBound) to \(SpecLimits.portRange.upperBound)"
+            )
         }
         problems.add("user", user.flatMap(AccountName.problem(in:)))
         guard problems.isEmpty, let name = name.flatMap(ServiceName.init), let command else { throw problems }

@@ -6,12 +6,8 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
     case stopped
     case removed
 
-    /// Decides the status.
-    ///
-    /// - Parameters:
-    ///   - activeState: systemd's word.
-    ///   - intent: What was last asked of the service.
-    ///   - refusal: systemd's reason for not taking the unit at the last start.
+    /// Decides the status: from systemd's word, from what was last asked of the service, and from systemd's reason for
+    /// not taking the unit at the last start.
     public static func of(_ activeState: ActiveState, intent: Intent, refusal: String?) -> ServiceStatus {
         switch activeState {
         case .activating: .starting

@@ -16,7 +16,8 @@ public enum UnitFile {
     /// The target that starts the services at boot.
     public static let bootTarget = "multi-user.target"
 
-    /// - Parameter environmentFile: The path of the file with the service's environment; nil where it has none.
+    /// The unit file as text. `environmentFile` is the path of the file with the service's environment; nil where it
+    /// has none.
     public static func render(_ spec: ServiceSpec, environmentFile: String?) -> String {
         var lines = [
             "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",

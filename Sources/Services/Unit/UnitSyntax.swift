@@ -14,7 +14,9 @@ enum UnitSyntax {
     static func workingDirectory(_ path: String) -> String { self.path(path) + "/" }
 
     /// A path, which is taken up to the end of the line but for specifiers.
-    static func path(_ path: String) -> String { path.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") }
+    static func path(_ path: String) -> String {
+        path.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+    }
 
     private static func isPlain(_ word: String) -> Bool {
         word.utf8.allSatisfy { byte in

@@ -10,10 +10,7 @@ internal import Glibc
 
     /// Connects to a peer that listens on a Unix socket, without a bus daemon between: the sender of every message is
     /// that peer, and there are no names. Connecting goes on in the background; a failure comes as a disconnect.
-    ///
-    /// - Parameters:
-    ///   - path: The socket's path.
-    ///   - onDisconnect: Called once when the connection is gone, after every pending call has failed.
+    /// `onDisconnect` is called once, when the connection is gone and every pending call has failed.
     public convenience init(
         connectingTo path: String,
         onDisconnect: @escaping @EventLoopActor () -> Void
@@ -44,7 +41,10 @@ internal import Glibc
         unsafe bus = created!
         try unsafe configure(bus)
         try check("sd_bus_start", unsafe sd_bus_start(bus))
-        try check("sd_bus_attach_event", unsafe sd_bus_attach_event(bus, EventLoop.shared.event, CInt(EventLoop.Priority.bus)))
+        try check(
+            "sd_bus_attach_event",
+            unsafe sd_bus_attach_event(bus, EventLoop.shared.event, CInt(EventLoop.Priority.bus))
+        )
         disconnected = try subscribe(
             to: "type='signal',path='/org/freedesktop/DBus/Local',"
                 + "interface='org.freedesktop.DBus.Local',member='Disconnected'"
@@ -59,11 +59,9 @@ internal import Glibc
 
     /// Calls a method and waits for its reply.
     ///
-    /// - Parameters:
-    ///   - timeout: How long to wait for the reply.
-    ///   - arguments: Appends the arguments to the message.
-    ///   - decode: Reads the reply, inside the callback: whatever must not be reordered with the messages that follow
-    ///     (a job's number before its JobRemoved) is done there and not after the `await`.
+    /// `arguments` appends the arguments to the message. `decode` reads the reply, inside the callback: whatever must
+    /// not be reordered with the messages that follow (a job's path before its JobRemoved) is done there and not after
+    /// the `await`.
     public func call<Reply: Sendable>(
         _ method: BusMethod,
         timeout: Duration = .seconds(25),

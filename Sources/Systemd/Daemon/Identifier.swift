@@ -30,6 +30,13 @@ public struct Identifier: Hashable, Sendable, CustomStringConvertible {
         return Identifier(id)
     }
 
+    /// An id in either of the forms that sd_id128_from_string(3) takes; nil for any other text.
+    public init?(_ text: String) {
+        var id = sd_id128_t()
+        guard unsafe sd_id128_from_string(text, &id) >= 0 else { return nil }
+        self.init(id)
+    }
+
     /// The id of this boot: sd_id128_get_boot(3).
     public static func boot() throws(SystemError) -> Identifier {
         var id = sd_id128_t()

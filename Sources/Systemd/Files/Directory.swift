@@ -22,7 +22,7 @@ public struct Directory: ~Copyable {
     public init(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try checkErrno("mkdir") { unsafe mkdir(path, mode_t(mode)) }
-        } catch where error.code == EEXIST {
+        } catch  where error.code == EEXIST {
             self = try Directory(path)
             return
         }
@@ -120,7 +120,7 @@ public struct Directory: ~Copyable {
         do throws(SystemError) {
             try checkErrno("unlinkat") { unsafe unlinkat(descriptor.raw, name, 0) }
             return true
-        } catch where error.isNotFound {
+        } catch  where error.isNotFound {
             return false
         }
     }
@@ -146,7 +146,7 @@ public struct Directory: ~Copyable {
                 unsafe openat(descriptor.raw, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
             }
             return FileDescriptor(adopting: opened)
-        } catch where error.isNotFound {
+        } catch  where error.isNotFound {
             return nil
         }
     }
@@ -167,7 +167,9 @@ public struct Directory: ~Copyable {
         var offset = 0
         while offset < bytes.count {
             offset += try checkErrno("write") {
-                unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress! + offset, $0.count - offset) }
+                unsafe bytes.withUnsafeBytes {
+                    unsafe Glibc.write(file.raw, $0.baseAddress! + offset, $0.count - offset)
+                }
             }
         }
         var modified = WallClock.now()
@@ -181,7 +183,7 @@ public struct Directory: ~Copyable {
         var status = stat()
         do throws(SystemError) {
             try checkErrno("fstatat") { unsafe fstatat(descriptor.raw, name, &status, AT_SYMLINK_NOFOLLOW) }
-        } catch where error.isNotFound {
+        } catch  where error.isNotFound {
             return nil
         }
         return WallClock(status.st_mtim)

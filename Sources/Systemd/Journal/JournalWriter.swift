@@ -4,12 +4,18 @@ internal import Glibc
 /// Writes structured entries to the journal: sd_journal_sendv(3).
 public enum JournalWriter {
     /// Severity, with the numbers of syslog(3).
-    public enum Priority: Int, Sendable {
+    public enum Priority: Int, CaseIterable, Sendable {
         case error = 3
         case warning = 4
         case notice = 5
         case info = 6
         case debug = 7
+
+        /// The priority of that name; nil where there is none.
+        public init?(name: String) {
+            guard let priority = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
+            self = priority
+        }
     }
 
     /// Sends one entry. Names are upper-case journal fields; values may hold any text.
