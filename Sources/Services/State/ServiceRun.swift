@@ -22,9 +22,10 @@ public struct ServiceRun: Equatable, Sendable {
         restarts = state.restarts
         if let invocationID = state.invocationID { self.invocationID = invocationID }
         if let ending = state.main.ending, let exitedAt = state.main.exitedAt {
+            // "success" later on for the same end only says that the failure was reset.
+            if exitedAt != self.exitedAt || state.result != "success" { result = state.result }
             self.ending = ending
             self.exitedAt = exitedAt
-            result = state.result
         }
     }
 }

@@ -1,0 +1,186 @@
+"""What the integration tests share: a machine with the agent in it, and a client that shows the wire."""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+import unittest
+import urllib.parse
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+VM = str(REPOSITORY / "scripts" / "vm")
+# The longest that anything here may take before it counts as never.
+PATIENCE_SECONDS = 30
+
+
+class Reply:
+    """A response as it came."""
+
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    @property
+    def data(self):
+        return self.json["data"]
+
+    def __repr__(self):
+        return f"{self.status} {self.text}"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=PATIENCE_SECONDS)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Machine:
+    """A booted stand-in for a VM. Each has a name of its own, so that suites can run side by side."""
+
+    count = 0
+
+    def __init__(self, release="bookworm"):
+        Machine.count += 1
+        self.name = f"test-{os.getpid()}-{Machine.count}"
+        self.release = release
+
+    def up(self):
+        self.run("up", self.name, "--release", self.release)
+        lines = self.run("env", self.name).splitlines()
+        settings = dict(line.split("=", 1) for line in lines)
+        self.url = settings["AGENT_URL"]
+        self.token = settings["AGENT_TOKEN"]
+        self.socket = settings["AGENT_SOCKET"]
+        return self
+
+    def down(self):
+        self.run("down", self.name)
+
+    def run(self, verb, *arguments):
+        return subprocess.run(
+            [VM, verb, *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=300
+        ).stdout
+
+    def exec(self, *command, check=True, text=None):
+        """Runs a command inside and gives back what it printed."""
+        done = subprocess.run(
+            [VM, "exec", self.name, *command],
+            input=text,
+            stdin=None if text is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{command} failed with {done.returncode}: {done.stdout}")
+        return done.stdout
+
+    def shell(self, script, check=True):
+        return self.exec("sh", "-c", script, check=check)
+
+    def connection(self, tcp=False):
+        if not tcp:
+            return UnixConnection(self.socket)
+        address = urllib.parse.urlsplit(self.url)
+        return http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE_SECONDS)
+
+    def raw(self, tcp=False):
+        """A connected socket."""
+        connection = self.connection(tcp)
+        connection.connect()
+        return connection.sock
+
+    def call(self, method, path, body=None, tcp=False, headers=None):
+        headers = dict(headers or {})
+        if tcp and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if body is not None and not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
+        with contextlib.closing(self.connection(tcp)) as connection:
+            connection.request(method, path, body=body, headers=headers)
+            return Reply(connection.getresponse())
+
+    def create(self, name, command, **fields):
+        reply = self.call("POST", "/v1/services", {"name": name, "command": command, **fields})
+        assert reply.status == 201, reply
+        return reply.data
+
+    def get(self, reference):
+        return self.call("GET", f"/v1/services/{reference}").data
+
+    def delete(self, reference):
+        reply = self.call("DELETE", f"/v1/services/{reference}")
+        assert reply.status == 200, reply
+
+    def wait(self, reference, **wanted):
+        """The service once it has the wanted fields."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            service = self.get(reference)
+            if all(service[field] == value for field, value in wanted.items()):
+                return service
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never {wanted}: {service}")
+            time.sleep(0.01)
+
+    def property(self, unit, name):
+        return self.exec("systemctl", "show", "-p", name, "--value", unit).strip()
+
+    def reloads(self):
+        """How often systemd has been reloaded since boot."""
+        log = self.exec("journalctl", "-b", "-o", "cat", "_PID=1", "--no-pager")
+        return sum(line.startswith("Reloading") for line in log.splitlines())
+
+
+def eventually(condition, what):
+    """Waits until a condition gives something true, and gives that back."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never: {what}")
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class MachineTestCase(unittest.TestCase):
+    """Tests that share one machine."""
+
+    release = "bookworm"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = Machine(cls.release)
+        # Also when up fails: something of the machine may be there.
+        cls.addClassCleanup(cls.machine.down)
+        cls.machine.up()
+
+    def setUp(self):
+        self.addCleanup(self.remove_services)
+
+    def remove_services(self):
+        reply = self.machine.call("GET", "/v1/services")
+        for service in reply.data:
+            self.machine.delete(service["name"])

@@ -1,0 +1,218 @@
+"""The daemon among its services: what its own end, a reboot and an upgrade do to them, and what it costs."""
+
+import unittest
+
+from support import REPOSITORY, MachineTestCase, eventually
+
+
+class Continuity(MachineTestCase):
+    def main_pid(self):
+        return self.machine.property("miosa-agent.service", "MainPID")
+
+    def wait_for_another_agent(self, old):
+        eventually(lambda: self.main_pid() not in ("0", old), "a new agent")
+        # Who connects to the socket waits until the new one serves.
+        return self.machine.call("GET", "/v1/services")
+
+    def test_services_go_on_while_the_agent_is_killed_and_it_picks_them_up(self):
+        created = self.machine.create("worker", "sleep 1000")
+        before = self.machine.wait("worker", status="running")
+        agent = self.main_pid()
+        self.machine.exec("kill", "-9", agent)
+        reply = self.wait_for_another_agent(agent)
+        self.assertEqual(reply.status, 200, reply)
+        after = self.machine.get(created["id"])
+        self.assertEqual(after, before)
+
+    def test_a_request_during_a_restart_of_the_agent_waits_and_is_answered(self):
+        self.machine.create("worker", "sleep 1000")
+        for _ in range(5):
+            self.machine.exec("systemctl", "kill", "-s", "KILL", "miosa-agent.service")
+            reply = self.machine.call("GET", "/v1/services/worker")
+            self.assertEqual(reply.status, 200, reply)
+
+    def test_it_follows_services_after_it_came_back(self):
+        self.machine.create("worker", "sleep 1000", restart="no")
+        pid = self.machine.wait("worker", status="running")["pid"]
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        self.machine.exec("kill", "-9", str(pid))
+        self.assertEqual(self.machine.wait("worker", status="failed")["signal"], "SIGKILL")
+
+    def test_a_failure_from_before_is_still_told_by_a_new_agent(self):
+        self.machine.create("three", "exit 3", restart="no")
+        before = self.machine.wait("three", status="failed")
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        self.assertEqual(self.machine.get("three"), before)
+
+    def test_figures_of_a_unit_that_systemd_has_forgotten_are_kept(self):
+        self.machine.create("once", "exit 0")
+        before = self.machine.wait("once", status="stopped", exit_code=0)
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        after = self.machine.get("once")
+        for field in ("exit_code", "last_started_at", "last_exited_at", "invocation_id", "boot_id"):
+            self.assertEqual(after[field], before[field], field)
+
+    def test_it_ends_cleanly_on_sigterm_and_services_do_not_notice(self):
+        self.machine.create("worker", "sleep 1000")
+        pid = self.machine.wait("worker", status="running")["pid"]
+        self.machine.exec("systemctl", "stop", "miosa-agent.service", "miosa-agent.socket")
+        self.addCleanup(self.machine.exec, "systemctl", "start", "miosa-agent.socket", "miosa-agent.service")
+        self.assertEqual(self.machine.property("miosa-agent.service", "Result"), "success")
+        self.assertEqual(self.machine.property("miosa-agent.service", "ExecMainStatus"), "0")
+        self.machine.exec("test", "-e", f"/proc/{pid}")
+        self.doCleanups()
+
+    def test_an_interrupted_deletion_and_creation_are_finished_at_the_next_start(self):
+        self.machine.create("half-deleted", "sleep 1000")
+        self.machine.create("half-created", "sleep 1000")
+        self.machine.wait("half-deleted", status="running")
+        self.machine.wait("half-created", status="running")
+        self.machine.exec("systemctl", "kill", "-s", "STOP", "miosa-agent.service")
+        edit = "cd /var/lib/miosa-agent/services && sed -i 's/\"phase\":\"[a-z]*\"/\"phase\":\"{}\"/' half-{}.json"
+        self.machine.shell(edit.format("deleting", "deleted"))
+        self.machine.shell(edit.format("creating", "created"))
+        self.machine.shell("cd /etc/systemd/system && rm miosa-service-half-created.service")
+        self.machine.exec("systemctl", "kill", "-s", "KILL", "miosa-agent.service")
+        eventually(lambda: self.machine.call("GET", "/v1/services").json["total"] == 1, "only one is left")
+        self.machine.wait("half-created", status="running")
+        self.machine.exec("test", "-e", "/etc/systemd/system/miosa-service-half-created.service")
+        self.assertEqual(self.machine.property("miosa-service-half-deleted.service", "LoadState"), "not-found")
+
+    def test_a_record_that_cannot_be_read_is_set_aside_and_the_others_are_served(self):
+        self.machine.create("good", "sleep 1000")
+        self.machine.shell("echo '{' > /var/lib/miosa-agent/services/bad.json")
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        self.assertEqual(self.machine.wait("good", status="running")["name"], "good")
+        self.machine.exec("test", "-e", "/var/lib/miosa-agent/services/bad.json.unreadable")
+        log = self.machine.exec("journalctl", "-b", "-u", "miosa-agent", "-o", "cat", "--no-pager")
+        self.assertIn("cannot read the record 'bad.json'", log)
+
+    def test_after_a_reboot_enabled_services_run_and_stopped_ones_do_not(self):
+        self.machine.create("on", "sleep 1000")
+        self.machine.create("off", "sleep 1000")
+        before = self.machine.wait("on", status="running")
+        self.machine.wait("off", status="running")
+        self.machine.call("POST", "/v1/services/off/stop")
+        self.machine.run("reboot", self.machine.name)
+        after = self.machine.wait("on", status="running")
+        self.assertNotEqual(after["boot_id"], before["boot_id"])
+        self.assertEqual(after["id"], before["id"])
+        off = self.machine.get("off")
+        self.assertEqual((off["status"], off["signal"]), ("stopped", "SIGTERM"))
+
+    def test_after_a_reboot_a_deleted_name_runs_what_it_is_created_with(self):
+        self.machine.create("web", "sleep 1111")
+        self.machine.run("reboot", self.machine.name)
+        self.machine.wait("web", status="running")
+        self.machine.delete("web")
+        self.assertEqual(self.machine.property("miosa-service-web.service", "LoadState"), "not-found")
+        self.machine.create("web", "sleep 2222")
+        pid = self.machine.wait("web", status="running")["pid"]
+        self.assertEqual(self.machine.exec("cat", f"/proc/{pid}/cmdline"), "sleep\x002222\x00")
+
+    def test_the_power_is_cut_and_everything_acknowledged_is_there(self):
+        names = [f"s{number}" for number in range(10)]
+        for name in names:
+            self.machine.create(name, "sleep 1000")
+        self.machine.run("kill", self.machine.name)
+        self.machine.run("boot", self.machine.name)
+        self.assertEqual([service["name"] for service in self.machine.call("GET", "/v1/services").data], names)
+        for name in names:
+            self.machine.wait(name, status="running")
+
+
+class Reloads(MachineTestCase):
+    def test_creating_stopping_starting_and_deleting_do_not_reload_systemd(self):
+        before = self.machine.reloads()
+        for number in range(5):
+            self.machine.create(f"s{number}", "sleep 1000")
+            self.machine.wait(f"s{number}", status="running")
+            self.machine.call("POST", f"/v1/services/s{number}/stop")
+            self.machine.call("POST", f"/v1/services/s{number}/start")
+            self.machine.delete(f"s{number}")
+            self.machine.create(f"s{number}", "sleep 2000")
+        self.assertEqual(self.machine.reloads(), before)
+
+    def test_a_stale_copy_is_reloaded_before_the_start(self):
+        self.machine.create("web", "sleep 1111")
+        self.machine.run("reboot", self.machine.name)
+        self.machine.wait("web", status="running")
+        before = self.machine.reloads()
+        self.machine.delete("web")
+        self.assertEqual(self.machine.reloads(), before + 1)
+
+
+class Footprint(MachineTestCase):
+    def status(self, field):
+        pid = self.machine.property("miosa-agent.service", "MainPID")
+        lines = self.machine.exec("cat", f"/proc/{pid}/status").splitlines()
+        return next(line.split()[1] for line in lines if line.startswith(field + ":"))
+
+    def test_it_is_one_thread_and_less_than_16_mib(self):
+        self.machine.create("worker", "sleep 1000")
+        self.machine.wait("worker", status="running")
+        self.assertEqual(self.status("Threads"), "1")
+        self.assertLess(int(self.status("VmRSS")), 16 * 1024)
+
+    def test_the_watchdog_is_served_and_the_status_line_counts(self):
+        self.machine.create("worker", "sleep 1000")
+        self.machine.wait("worker", status="running")
+        self.assertEqual(self.machine.property("miosa-agent.service", "WatchdogUSec"), "30s")
+        self.assertEqual(
+            self.machine.property("miosa-agent.service", "StatusText"), "Services: 1, running: 1, failed: 0"
+        )
+
+    def test_requests_are_in_the_journal_with_their_fields(self):
+        self.machine.call(
+            "POST", "/v1/services", {"name": "logged", "command": "true"}, headers={"X-Request-Id": "look-for-me"}
+        )
+        entry = eventually(
+            lambda: self.machine.exec(
+                "journalctl", "-o", "verbose", "--no-pager", "MIOSA_REQUEST_ID=look-for-me", check=False
+            ),
+            "a log entry",
+        )
+        for field in ("MIOSA_METHOD=POST", "MIOSA_STATUS=201", "MIOSA_SERVICE=logged", "MIOSA_PATH=/v1/services"):
+            self.assertIn(field, entry)
+        self.assertRegex(entry, r"MIOSA_DURATION_USEC=[1-9]")
+
+
+class Program(MachineTestCase):
+    def test_check_tells_what_would_be_used_and_hides_the_token(self):
+        output = self.machine.shell("MIOSA_AGENT_TOKEN=0123456789abcdef-secret miosa-agent check")
+        self.assertRegex(output, r"(?m)^token +\(set\)  \[MIOSA_AGENT_TOKEN\]$")
+        self.assertNotIn("secret", output)
+        self.assertRegex(output, r"(?m)^unit directory +/etc/systemd/system  \[default\]$")
+
+    def test_check_fails_when_it_could_not_run(self):
+        output = self.machine.shell("miosa-agent check --service-user nobody-here; echo rc=$?")
+        self.assertIn("cannot run: the account 'nobody-here' does not exist", output)
+        self.assertIn("rc=1", output)
+        output = self.machine.shell("miosa-agent check --listen localhost:1 --state-directory x; echo rc=$?")
+        self.assertIn("--listen: 'localhost:1' is not of the form", output)
+        self.assertIn("--state-directory: 'x' is not an absolute path", output)
+        self.assertIn("rc=1", output)
+
+    def test_version_and_help(self):
+        version = (REPOSITORY / "CHANGELOG.md").read_text().split("## ")[1].split()[0]
+        self.assertEqual(self.machine.exec("miosa-agent", "--version").strip(), f"miosa-agent {version}")
+        self.assertIn("MIOSA_AGENT_LISTEN", self.machine.exec("miosa-agent", "--help"))
+        self.assertIn("rc=2", self.machine.shell("miosa-agent --nonsense; echo rc=$?"))
+
+    def test_it_runs_without_socket_activation_in_a_terminal(self):
+        self.machine.exec("systemctl", "stop", "miosa-agent.service", "miosa-agent.socket")
+        self.addCleanup(self.machine.exec, "systemctl", "start", "miosa-agent.socket", "miosa-agent.service")
+        output = self.machine.shell(
+            "mkdir -p /run/miosa-agent; miosa-agent --listen '' --state-directory /var/lib/miosa-agent 2>/tmp/log & "
+            "pid=$!; until curl -sf --unix-socket /run/miosa-agent/api.sock http://x/readyz; do sleep 0.02; done; "
+            "stat -c %a /run/miosa-agent/api.sock; kill -INT $pid; wait $pid; echo rc=$?; cat /tmp/log"
+        )
+        self.assertIn('{"status":"ok"}', output)
+        self.assertIn("660\n", output)
+        self.assertIn("rc=0", output)
+        self.assertIn("stopping; services go on", output)
+        self.doCleanups()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,92 @@
+import Glibc
+import Testing
+
+@testable import Systemd
+
+@EventLoopActor
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct EventLoopTests {
+    @Test func `a test runs on the loop's thread`() {
+        #expect(EventLoop.shared.isIsolatingCurrentContext() == true)
+    }
+
+    @Test func `a started task runs at once up to its first suspension and the rest after its caller`() async throws {
+        let steps = Arrivals<String>()
+        EventLoop.start {
+            steps.add("begin")
+            await Task.yield()
+            steps.add("end")
+        }
+        steps.add("caller")
+        for _ in 0..<3 { _ = try await steps.next() }
+        #expect(steps.all == ["begin", "caller", "end"])
+    }
+
+    @Test func `a task that another thread starts runs on the loop`() async throws {
+        let places = Arrivals<Bool?>()
+        await startElsewhere(places)
+        #expect(try await places.next() == true)
+    }
+
+    @Test func `tasks that many threads start all run on the loop`() async throws {
+        let places = Arrivals<Bool?>()
+        var threads: [pthread_t] = []
+        let context = Unmanaged.passRetained(places)
+        for _ in 0..<8 {
+            var thread = pthread_t()
+            let result = pthread_create(
+                &thread,
+                nil,
+                { context in
+                    let places = Unmanaged<Arrivals<Bool?>>.fromOpaque(context!).takeUnretainedValue()
+                    for _ in 0..<100 {
+                        EventLoop.start { places.add(EventLoop.shared.isIsolatingCurrentContext()) }
+                    }
+                    return nil
+                },
+                context.toOpaque()
+            )
+            #expect(result == 0)
+            threads.append(thread)
+        }
+        for _ in 0..<800 { #expect(try await places.next() == true) }
+        for thread in threads { pthread_join(thread, nil) }
+        context.release()
+    }
+
+    @Test func `a function that belongs to no actor stays on the loop with the task that calls it`() async {
+        let here = pthread_self()
+        #expect(await threadOfConcurrentFunction() == here)
+        async let there = threadOfConcurrentFunction()
+        #expect(await there == here)
+    }
+
+    @Test func `a resumed continuation comes back before anything else is dispatched`() async throws {
+        let steps = Arrivals<String>()
+        for _ in 0..<100 {
+            let timers = try (0..<2).map { index in
+                try Timer {
+                    // The first of the two resumes a task while the second is ready too.
+                    steps.add("timer \(index)")
+                    EventLoop.start {
+                        await Task.yield()
+                        steps.add("task \(index)")
+                    }
+                }
+            }
+            for timer in timers { timer.arm(after: .zero) }
+            var order: [String] = []
+            for _ in 0..<4 { order.append(try await steps.next()) }
+            let first = order[0].last.map(String.init) ?? ""
+            #expect(order.prefix(2) == ["timer \(first)", "task \(first)"])
+        }
+    }
+}
+
+@concurrent
+private func startElsewhere(_ places: Arrivals<Bool?>) async {
+    EventLoop.start { places.add(EventLoop.shared.isIsolatingCurrentContext()) }
+}
+
+@concurrent
+private func threadOfConcurrentFunction() async -> pthread_t { pthread_self() }

@@ -1,0 +1,223 @@
+import Glibc
+import Testing
+
+@testable import Systemd
+
+@EventLoopActor
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct EventSourceTests {
+    /// Two connected sockets.
+    private final class Pair {
+        let near: FileDescriptor
+        private(set) var far: FileDescriptor?
+
+        init() throws {
+            var pair: [CInt] = [-1, -1]
+            let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+            try checkErrno("socketpair") { socketpair(AF_UNIX, type, 0, &pair) }
+            near = FileDescriptor(adopting: pair[0])
+            far = FileDescriptor(adopting: pair[1])
+        }
+
+        func sendFromFar(_ text: String = "x") throws { _ = try far?.send(Array(text.utf8), from: 0) }
+
+        func shutFar() { far?.shutdownSending() }
+
+        func closeFar() { far = nil }
+    }
+
+    // MARK: Timer
+
+    @Test func `a timer calls once, not before its time`() async throws {
+        let calls = Arrivals<MonotonicClock>()
+        let timer = try Timer { calls.add(.now()) }
+        let begin = MonotonicClock.now()
+        timer.arm(after: .milliseconds(20))
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(20))
+        try await turnLoop()
+        #expect(calls.all.count == 1)
+    }
+
+    @Test func `a timer that is not armed does not call`() async throws {
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+        withExtendedLifetime(timer) {}
+    }
+
+    @Test func `arming again forgets the earlier time`() async throws {
+        let calls = Arrivals<MonotonicClock>()
+        let timer = try Timer { calls.add(.now()) }
+        let begin = MonotonicClock.now()
+        timer.arm(after: .milliseconds(1))
+        timer.arm(after: .milliseconds(30))
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(30))
+        timer.arm(after: .zero)
+        _ = try await calls.next()
+        #expect(calls.all.count == 2)
+    }
+
+    @Test func `a cancelled timer does not call`() async throws {
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
+        timer.arm(after: .zero)
+        timer.cancel()
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+    }
+
+    @Test func `a dropped timer does not call`() async throws {
+        let calls = Arrivals<Void>()
+        var timer: Timer? = try Timer { calls.add(()) }
+        timer?.arm(after: .zero)
+        timer = nil
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+    }
+
+    @Test func `a negative duration is due at once`() async throws {
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
+        timer.arm(after: .seconds(-5))
+        try await calls.next()
+    }
+
+    @Test(arguments: [
+        (Duration.zero, 0), (.microseconds(1), 1), (.nanoseconds(1999), 1), (.seconds(90), 90_000_000),
+        (.milliseconds(1500), 1_500_000), (.seconds(-1), 0), (.milliseconds(-1), 0),
+    ])
+    func `durations are whole microseconds and never negative`(duration: Duration, expected: UInt64) {
+        #expect(duration.microseconds == expected)
+    }
+
+    // MARK: Deferral
+
+    @Test func `a deferral calls once for many requests, and again when asked again`() async throws {
+        let calls = Arrivals<Void>()
+        let deferral = try Deferral { calls.add(()) }
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+        for _ in 0..<3 { deferral.request() }
+        try await calls.next()
+        try await turnLoop()
+        #expect(calls.all.count == 1)
+        deferral.request()
+        try await calls.next()
+        #expect(calls.all.count == 2)
+    }
+
+    @Test func `a deferral comes after everything that is ready`() async throws {
+        let order = Arrivals<String>()
+        let deferral = try Deferral { order.add("deferral") }
+        let pairs = try (0..<4).map { _ in try Pair() }
+        var watches: [IOWatch] = []
+        for pair in pairs {
+            watches.append(
+                try IOWatch(pair.near, .readable) { _ in
+                    var buffer = [UInt8](repeating: 0, count: 8)
+                    _ = try? pair.near.receive(into: &buffer)
+                    order.add("ready")
+                    deferral.request()
+                }
+            )
+            try pair.sendFromFar()
+        }
+        for _ in 0..<5 { _ = try await order.next() }
+        #expect(order.all == ["ready", "ready", "ready", "ready", "deferral"])
+        withExtendedLifetime(watches) {}
+    }
+
+    @Test func `a dropped deferral does not call`() async throws {
+        let calls = Arrivals<Void>()
+        var deferral: Deferral? = try Deferral { calls.add(()) }
+        deferral?.request()
+        deferral = nil
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+    }
+
+    // MARK: IOWatch
+
+    @Test func `a watch calls while its descriptor is readable`() async throws {
+        let pair = try Pair()
+        let calls = Arrivals<IOWatch.Events>()
+        let watch = try IOWatch(pair.near, .readable) { calls.add($0) }
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+        try pair.sendFromFar()
+        // Nobody reads: the watch is level-triggered.
+        for _ in 0..<3 { #expect(try await calls.next() == .readable) }
+        watch.events = []
+        let count = calls.all.count
+        try await turnLoop()
+        #expect(calls.all.count == count)
+    }
+
+    @Test func `a watch tells room for writing, the peer's end and the end of both`() async throws {
+        let pair = try Pair()
+        let calls = Arrivals<IOWatch.Events>()
+        let watch = try IOWatch(pair.near, .writable) { calls.add($0) }
+        #expect(try await calls.next() == .writable)
+        watch.events = [.readable, .peerClosed]
+        try await turnLoop()
+        let before = calls.all.count
+        pair.shutFar()
+        try await turnLoop()
+        #expect(calls.all.count > before)
+        #expect(calls.all.last == [.readable, .peerClosed])
+        watch.events = []
+        pair.closeFar()
+        try await turnLoop()
+        #expect(calls.all.last == .hungUp)
+    }
+
+    @Test func `a dropped watch does not call`() async throws {
+        let pair = try Pair()
+        let calls = Arrivals<IOWatch.Events>()
+        var watch: IOWatch? = try IOWatch(pair.near, .readable) { calls.add($0) }
+        try pair.sendFromFar()
+        withExtendedLifetime(watch) {}
+        watch = nil
+        try await turnLoop()
+        #expect(calls.all.isEmpty)
+    }
+
+    /// Holds the watches, so that one's handler can drop the other.
+    @EventLoopActor
+    private final class Watches {
+        var all: [IOWatch] = []
+    }
+
+    @Test func `a watch that another handler drops in the same round does not call`() async throws {
+        for _ in 0..<50 {
+            let pairs = try [Pair(), Pair()]
+            let watches = Watches()
+            let calls = Arrivals<Int>()
+            for (index, pair) in pairs.enumerated() {
+                watches.all.append(
+                    try IOWatch(pair.near, .readable) { _ in
+                        calls.add(index)
+                        watches.all = []
+                    }
+                )
+            }
+            for pair in pairs { try pair.sendFromFar() }
+            try await turnLoop()
+            #expect(calls.all.count == 1)
+        }
+    }
+
+    // MARK: SignalWatch
+
+    @Test func `a signal to the process becomes a call on the loop`() async throws {
+        let calls = Arrivals<Bool?>()
+        let watch = try SignalWatch(Signal(rawValue: SIGUSR2)) {
+            calls.add(EventLoop.shared.isIsolatingCurrentContext())
+        }
+        // To this thread: the others of a test process do not block it.
+        raise(SIGUSR2)
+        #expect(try await calls.next() == true)
+        withExtendedLifetime(watch) {}
+    }
+}
