@@ -51,7 +51,13 @@ public struct API: Sendable {
             let (route, parameters) = try admit(request.head, caller)
             service = parameters["ref"]
             let target = request.head.target
-            let context = Context(path: target.path, query: target.query, parameters: parameters, body: request.body)
+            let context = Context(
+                path: target.path,
+                query: target.query,
+                parameters: parameters,
+                body: request.body,
+                vocabulary: Vocabulary(request.head.fields)
+            )
             let answer = try await route.action(self, context)
             return Reply(answer.response, requestID, service: answer.service)
         } catch {

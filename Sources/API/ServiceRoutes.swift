@@ -7,7 +7,7 @@ enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let spec = try ServiceBody.spec(of: context.body, defaults: api.configuration.defaults)
         let service = try await api.ask(api.control.create, spec)
-        var answer = document(service, api, status: .created)
+        var answer = document(service, api, context, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(service.name)")
         return answer
     }
@@ -20,7 +20,7 @@ enum ServiceRoutes {
         writer.beginObject()
         writer.key("data")
         writer.beginArray()
-        for service in services { ServiceObject.write(service, identity: api.configuration.identity, into: &writer) }
+        for service in services { ServiceObject.write(service, api, context, into: &writer) }
         writer.endArray()
         writer.member("total", integer: services.count)
         writer.endObject()
@@ -28,19 +28,19 @@ enum ServiceRoutes {
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.service, context.reference), api)
+        document(try await api.ask(api.control.service, context.reference), api, context)
     }
 
     static func start(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.start, context.reference), api)
+        document(try await api.ask(api.control.start, context.reference), api, context)
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.stop, context.reference), api)
+        document(try await api.ask(api.control.stop, context.reference), api, context)
     }
 
     static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.restart, context.reference), api)
+        document(try await api.ask(api.control.restart, context.reference), api, context)
     }
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -56,11 +56,16 @@ enum ServiceRoutes {
         return Answer(response: Response(json: writer), service: name.description)
     }
 
-    private static func document(_ service: Service, _ api: API, status: StatusCode = .ok) -> Answer {
+    private static func document(
+        _ service: Service,
+        _ api: API,
+        _ context: Context,
+        status: StatusCode = .ok
+    ) -> Answer {
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
-        ServiceObject.write(service, identity: api.configuration.identity, into: &writer)
+        ServiceObject.write(service, api, context, into: &writer)
         writer.endObject()
         return Answer(response: Response(status: status, json: writer), service: service.name.description)
     }

@@ -75,20 +75,20 @@ class Machine:
             [VM, verb, *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=300
         ).stdout
 
-    def exec(self, *command, check=True, text=None):
+    def exec(self, *command, check=True):
         """Runs a command inside and gives back what it printed."""
         done = subprocess.run(
             [VM, "exec", self.name, *command],
-            input=text,
-            stdin=None if text is not None else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=PATIENCE_SECONDS,
         )
+        # Decoded here and not by subprocess, which would change line ends.
+        output = done.stdout.decode()
         if check and done.returncode != 0:
-            raise AssertionError(f"{command} failed with {done.returncode}: {done.stdout}")
-        return done.stdout
+            raise AssertionError(f"{command} failed with {done.returncode}: {output}")
+        return output
 
     def shell(self, script, check=True):
         return self.exec("sh", "-c", script, check=check)
@@ -144,7 +144,8 @@ class Machine:
     def reloads(self):
         """How often systemd has been reloaded since boot."""
         log = self.exec("journalctl", "-b", "-o", "cat", "_PID=1", "--no-pager")
-        return sum(line.startswith("Reloading") for line in log.splitlines())
+        # "Reloading." or "Reloading...", after which newer versions say how long it took.
+        return sum(line.startswith("Reloading.") for line in log.splitlines())
 
 
 def eventually(condition, what):

@@ -194,7 +194,7 @@ extension BusPeer {
             }
         }
 
-        private func basic<Value>(_ type: Int, _ value: Value) {
+        private func basic<Value: BitwiseCopyable>(_ type: Int, _ value: Value) {
             var value = value
             sd_bus_message_append_basic(message, CChar(type), &value)
         }

@@ -84,7 +84,7 @@ struct EventSourceTests {
     }
 
     @Test(arguments: [
-        (Duration.zero, 0), (.microseconds(1), 1), (.nanoseconds(1999), 1), (.seconds(90), 90_000_000),
+        (Duration.zero, 0 as UInt64), (.microseconds(1), 1), (.nanoseconds(1999), 1), (.seconds(90), 90_000_000),
         (.milliseconds(1500), 1_500_000), (.seconds(-1), 0), (.milliseconds(-1), 0),
     ])
     func `durations are whole microseconds and never negative`(duration: Duration, expected: UInt64) {

@@ -6,6 +6,7 @@ struct Context: Sendable {
     let query: Query
     let parameters: RouteParameters
     let body: [UInt8]
+    let vocabulary: Vocabulary
 
     /// The `{ref}` of the path: a name or an id.
     var reference: String { parameters["ref"] ?? "" }

@@ -3,7 +3,8 @@ internal import Services
 
 /// The service as JSON: the documented fields in their order, then the agent's own.
 enum ServiceObject {
-    static func write(_ service: Service, identity: Identity, into writer: inout JSONWriter) {
+    static func write(_ service: Service, _ api: API, _ context: Context, into writer: inout JSONWriter) {
+        let identity = api.configuration.identity
         let record = service.record
         let spec = record.spec
         let run = record.run
@@ -19,7 +20,7 @@ enum ServiceObject {
         writer.endObject()
         writer.member("cwd", string: spec.workingDirectory)
         writer.member("restart", string: spec.restart.rawValue)
-        writer.member("status", string: service.status.rawValue)
+        writer.member("status", string: context.vocabulary.word(for: service.status))
         writer.member("pid", integer: service.state.mainPID)
         writer.member("exit_code", integer: run.ending?.exitCode)
         writer.member("last_started_at", string: run.startedAt?.description)

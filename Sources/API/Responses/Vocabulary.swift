@@ -1,0 +1,21 @@
+internal import HTTP
+internal import Services
+
+/// The words that a client knows.
+enum Vocabulary {
+    case documented
+    /// The published Python library: every version of it up to 2.19 raises an error on a status that is not one of
+    /// pending, running, stopped and failed.
+    case pythonLibrary
+
+    init(_ fields: Fields) {
+        self = fields["User-Agent"]?.hasPrefix("miosa-python/") ?? false ? .pythonLibrary : .documented
+    }
+
+    func word(for status: ServiceStatus) -> String {
+        switch (self, status) {
+        case (.pythonLibrary, .starting): "pending"
+        default: status.rawValue
+        }
+    }
+}

@@ -1,0 +1,31 @@
+"""The same on the next Debian, whose systemd goes through other states on the way from a failure to a restart."""
+
+import unittest
+
+import test_agent
+import test_lifecycle
+import test_spec
+
+
+class TrixieWebServer(test_lifecycle.WebServer):
+    release = "trixie"
+
+
+class TrixieEndings(test_lifecycle.Endings):
+    release = "trixie"
+
+
+class TrixieContinuity(test_agent.Continuity):
+    release = "trixie"
+
+
+class TrixieReloads(test_agent.Reloads):
+    release = "trixie"
+
+
+class TrixieBytes(test_spec.Bytes):
+    release = "trixie"
+
+
+if __name__ == "__main__":
+    unittest.main()

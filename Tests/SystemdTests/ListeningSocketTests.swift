@@ -1,0 +1,131 @@
+import Glibc
+import Testing
+
+@testable import Systemd
+
+@EventLoopActor
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct ListeningSocketTests {
+    private func connect(_ address: SocketAddress) throws -> FileDescriptor {
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+        let socket = FileDescriptor(adopting: try checkErrno("socket") { Glibc.socket(address.family, type, 0) })
+        try address.withSockaddr { pointer, length throws(SystemError) in
+            try checkErrno("connect") { Glibc.connect(socket.raw, pointer, length) }
+        }
+        return socket
+    }
+
+    @Test func `a Unix socket is made with its mode and takes connections`() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/api.sock"
+        let socket = try ListeningSocket.open(.unix(path: path), mode: 0o660)
+        #expect(socket.kind == .unix)
+        #expect(socket.name == path)
+        var status = stat()
+        try checkErrno("lstat") { lstat(path, &status) }
+        #expect(status.st_mode == S_IFSOCK | 0o660)
+        let calls = Arrivals<Void>()
+        let watch = try socket.watch { _ in calls.add(()) }
+        let none = try socket.accept() == nil
+        #expect(none)
+        let client = try connect(.unix(path: path))
+        try await calls.next()
+        guard let accepted = try socket.accept() else {
+            Issue.record("nobody has connected")
+            return
+        }
+        let peer = try accepted.peerCredentials()
+        #expect(peer == PeerCredentials(pid: getpid(), uid: getuid(), gid: getgid()))
+        var buffer = [UInt8](repeating: 0, count: 4)
+        #expect(try accepted.receive(into: &buffer) == .wouldBlock)
+        #expect(try client.send([1, 2, 3], from: 1) == 2)
+        #expect(try accepted.receive(into: &buffer) == .bytes(2))
+        #expect(buffer.prefix(2) == [2, 3])
+        client.shutdownSending()
+        #expect(try accepted.receive(into: &buffer) == .endOfStream)
+        withExtendedLifetime(watch) {}
+    }
+
+    @Test func `a socket that nobody listens on any more is replaced`() throws {
+        let directory = try TemporaryDirectory()
+        let address = SocketAddress.unix(path: directory.path + "/api.sock")
+        _ = try ListeningSocket.open(address)
+        let again = try ListeningSocket.open(address)
+        _ = try connect(address)
+        let accepted = try again.accept() != nil
+        #expect(accepted)
+    }
+
+    @Test func `a socket that somebody listens on stays`() throws {
+        let directory = try TemporaryDirectory()
+        let address = SocketAddress.unix(path: directory.path + "/api.sock")
+        let first = try ListeningSocket.open(address)
+        let error = #expect(throws: SystemError.self) { try ListeningSocket.open(address) }
+        #expect(error == SystemError(call: "bind", code: EADDRINUSE))
+        _ = try connect(address)
+        // The probe for a listener is a connection too.
+        var count = 0
+        while try first.accept() != nil { count += 1 }
+        #expect(count == 2)
+    }
+
+    @Test func `a file in place of the socket stays`() throws {
+        let temporary = try TemporaryDirectory()
+        let directory = try Directory(temporary.path)
+        try directory.write("api.sock", [1, 2], mode: 0o600)
+        let error = #expect(throws: SystemError.self) {
+            try ListeningSocket.open(.unix(path: temporary.path + "/api.sock"))
+        }
+        #expect(error == SystemError(call: "bind", code: EADDRINUSE))
+        #expect(try directory.read("api.sock", limitBytes: 10) == [1, 2])
+    }
+
+    @Test func `the longest path fits and one byte more does not`() throws {
+        let directory = try TemporaryDirectory()
+        // unix(7): sun_path has 108 bytes, one of which is the final NUL.
+        let room = 107 - directory.path.utf8.count - 1
+        let longest = directory.path + "/" + String(repeating: "s", count: room)
+        #expect(try ListeningSocket.open(.unix(path: longest)).name == longest)
+        let error = #expect(throws: SystemError.self) { try ListeningSocket.open(.unix(path: longest + "s")) }
+        #expect(error == SystemError(call: "bind", code: ENAMETOOLONG))
+    }
+
+    @Test(arguments: [
+        SocketAddress.ip4([127, 0, 0, 1], port: 0), .ip6([UInt8](repeating: 0, count: 15) + [1], port: 0),
+    ])
+    func `TCP sockets are opened over both protocols`(address: SocketAddress) throws {
+        let socket = try ListeningSocket.open(address)
+        #expect(socket.kind == .tcp)
+        #expect(socket.name == address.description)
+    }
+
+    @Test func `an address that the machine does not have is told as that`() {
+        let error = #expect(throws: SystemError.self) { try ListeningSocket.open(.ip4([192, 0, 2, 1], port: 2088)) }
+        #expect(error?.isAddressUnavailable == true)
+    }
+
+    @Test func `writing to a peer that has gone fails without a signal`() throws {
+        try FileDescriptor.streamPair { near, far throws(SystemError) in
+            drop(far)
+            var code: CInt?
+            do throws(SystemError) {
+                _ = try near.send([1], from: 0)
+            } catch {
+                code = error.code
+            }
+            #expect(code == EPIPE)
+        }
+    }
+
+    @Test func `a full socket takes no more and says so`() throws {
+        try FileDescriptor.streamPair { near, far throws(SystemError) in
+            let bytes = [UInt8](repeating: 1, count: 1 << 20)
+            var total = 0
+            while case let count = try near.send(bytes, from: 0), count > 0 { total += count }
+            #expect(total > 0)
+            drop(far)
+        }
+    }
+
+    private func drop(_ descriptor: consuming FileDescriptor) {}
+}
