@@ -28,17 +28,23 @@ public struct API: Sendable {
 
     let configuration: Configuration
     let control: any ServiceControl
+    let answers: any AnswerStore
+    let describeComputer: @Sendable () async -> Computer
     private let makeRequestID: @Sendable () -> String
     private let router: Router<Route>
 
-    /// `makeRequestID` makes an id for a request that brings none.
+    /// `describeComputer` tells about the machine; `makeRequestID` makes an id for a request that brings none.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
+        answers: any AnswerStore,
+        describeComputer: @escaping @Sendable () async -> Computer,
         makeRequestID: @escaping @Sendable () -> String
     ) {
         self.configuration = configuration
         self.control = control
+        self.answers = answers
+        self.describeComputer = describeComputer
         self.makeRequestID = makeRequestID
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
     }
@@ -46,22 +52,45 @@ public struct API: Sendable {
     /// Answers a request.
     public func respond(to request: Request, from caller: Caller) async -> Reply {
         let requestID = requestID(of: request.head)
-        var service: String?
         do throws(Failure) {
-            let (route, parameters) = try admit(request.head, caller)
-            service = parameters["ref"]
-            let target = request.head.target
-            let context = Context(
-                path: target.path,
-                query: target.query,
-                parameters: parameters,
-                body: request.body,
-                vocabulary: Vocabulary(request.head.fields)
-            )
-            let answer = try await route.action(self, context)
+            let admitted = try admit(request.head, caller)
+            let answer: Answer
+            if let key = try Idempotency.key(of: request.head) {
+                let fingerprint = Idempotency.fingerprint(of: request)
+                let kept = try await ask { () throws(ControlError) in
+                    try await answers.once(key, fingerprint: fingerprint) {
+                        KeptAnswer(await carryOut(request, caller, admitted, requestID))
+                    }
+                }
+                answer = Answer(kept)
+            } else {
+                answer = await carryOut(request, caller, admitted, requestID)
+            }
             return Reply(answer.response, requestID, service: answer.service)
         } catch {
-            return Reply(error.response(requestID: requestID), requestID, service: service)
+            return Reply(error.response(requestID: requestID), requestID, service: nil)
+        }
+    }
+
+    private func carryOut(
+        _ request: Request,
+        _ caller: Caller,
+        _ admitted: (route: Route, parameters: RouteParameters),
+        _ requestID: String
+    ) async -> Answer {
+        let target = request.head.target
+        let context = Context(
+            path: target.path,
+            query: target.query,
+            parameters: admitted.parameters,
+            body: request.body,
+            vocabulary: Vocabulary(request.head.fields),
+            requester: Requester(uid: caller.uid, requestID: requestID)
+        )
+        do throws(Failure) {
+            return try await admitted.route.action(self, context)
+        } catch {
+            return Answer(response: error.response(requestID: requestID), service: admitted.parameters["ref"])
         }
     }
 
@@ -96,7 +125,10 @@ public struct API: Sendable {
     }
 
     /// Finds the route of a request that may use it. Who may not learns nothing about what exists.
-    private func admit(_ head: RequestHead, _ caller: Caller) throws(Failure) -> (Route, RouteParameters) {
+    private func admit(
+        _ head: RequestHead,
+        _ caller: Caller
+    ) throws(Failure) -> (route: Route, parameters: RouteParameters) {
         let match = router.route(head.method, head.target.segments)
         if case .found(let route, _) = match, route.access == .anyone {
             // No token needed.

@@ -4,6 +4,12 @@ public enum Caller: Equatable, Sendable {
     case unix(uid: UInt32, pid: Int32)
     /// Anybody who can reach a TCP port: has to show the token.
     case tcp
+
+    /// The account of a process on this machine.
+    var uid: UInt32? {
+        guard case .unix(let uid, _) = self else { return nil }
+        return uid
+    }
 }
 
 /// The secret that TCP clients send as `Authorization: Bearer TOKEN` (RFC 6750 §2.1).

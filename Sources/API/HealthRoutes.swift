@@ -5,18 +5,25 @@ internal import Services
 /// What tells a probe how the daemon is.
 enum HealthRoutes {
     /// The process answers.
-    static func health(_: API, _: Context) async throws(Failure) -> Answer { ok }
-
-    /// The process can do its work: systemd is reachable and its picture of the services is complete.
-    static func readiness(_ api: API, _: Context) async throws(Failure) -> Answer {
-        if let outage = await api.control.outage { throw Failure(.systemdUnavailable(outage)) }
-        return ok
-    }
-
-    private static var ok: Answer {
+    static func health(_: API, _: Context) async throws(Failure) -> Answer {
         var writer = JSONWriter()
         writer.beginObject()
         writer.member("status", string: "ok")
+        writer.endObject()
+        return Answer(response: Response(json: writer))
+    }
+
+    /// The process can do its work: systemd is reachable and its picture of the services is complete.
+    static func readiness(_ api: API, _: Context) async throws(Failure) -> Answer {
+        let readiness = await api.control.readiness
+        if let outage = readiness.outage { throw Failure(.systemdUnavailable(outage)) }
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("status", string: "ok")
+        writer.key("unreadable_records")
+        writer.beginArray()
+        for file in readiness.unreadableRecords { writer.string(file) }
+        writer.endArray()
         writer.endObject()
         return Answer(response: Response(json: writer))
     }

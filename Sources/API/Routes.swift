@@ -52,13 +52,16 @@ enum Routes {
 
     /// What is served below every prefix of `mounts`.
     static let mounted: [Route] = [
-        Route(.post, "/services", ServiceRoutes.create),
+        Route(.get, "", ComputerRoutes.get),
+        Route(.post, "/services", parameters: Wait.parameters, ServiceRoutes.create),
         Route(.get, "/services", parameters: ["status"], ServiceRoutes.list),
         Route(.get, "/services/{ref}", ServiceRoutes.get),
+        Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
         Route(.delete, "/services/{ref}", ServiceRoutes.delete),
-        Route(.post, "/services/{ref}/start", ServiceRoutes.start),
+        Route(.post, "/services/{ref}/start", parameters: Wait.parameters, ServiceRoutes.start),
         Route(.post, "/services/{ref}/stop", ServiceRoutes.stop),
-        Route(.post, "/services/{ref}/restart", ServiceRoutes.restart),
+        Route(.post, "/services/{ref}/restart", parameters: Wait.parameters, ServiceRoutes.restart),
+        Route(.get, "/services/{ref}/unit", ServiceRoutes.unit),
     ]
 
     /// The short form for a person on the machine, and the platform's own path.

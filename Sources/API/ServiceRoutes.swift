@@ -5,24 +5,39 @@ internal import Services
 /// The routes below `/services`.
 enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let wait = try Wait.requested(by: context.query)
         let spec = try ServiceBody.spec(of: context.body, defaults: api.configuration.defaults)
         let service = try await api.ask(api.control.create, spec)
-        var answer = document(service, api, context, status: .created)
+        var answer = try await document(service, after: wait, api, context, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(service.name)")
+        return answer
+    }
+
+    static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let wait = try Wait.requested(by: context.query)
+        let name = context.reference
+        let spec = try ServiceBody.spec(of: context.body, named: name, defaults: api.configuration.defaults)
+        let (service, isNew) = try await api.ask(api.control.replace, spec)
+        var answer = try await document(service, after: wait, api, context, status: isNew ? .created : .ok)
+        if isNew { answer.response.fields.append("Location", context.path) }
         return answer
     }
 
     static func list(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wanted = try statuses(context)
-        let services = try await api.ask(api.control.list)
-            .filter { wanted?.contains($0.status) ?? true }
+        var services: [Service] = []
+        if wanted != [.removed] {
+            services = try await api.ask(api.control.list).filter { wanted?.contains($0.status) ?? true }
+        }
+        let removed = wanted?.contains(.removed) ?? false ? try await api.ask(api.control.listRemoved) : []
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
         writer.beginArray()
         for service in services { ServiceObject.write(service, api, context, into: &writer) }
+        for service in removed { ServiceObject.write(service, api, context, into: &writer) }
         writer.endArray()
-        writer.member("total", integer: services.count)
+        writer.member("total", integer: services.count + removed.count)
         writer.endObject()
         return Answer(response: Response(json: writer))
     }
@@ -31,20 +46,30 @@ enum ServiceRoutes {
         document(try await api.ask(api.control.service, context.reference), api, context)
     }
 
+    static func unit(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let unit = try await api.ask(api.control.unitFile, context.reference)
+        let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: unit)
+        return Answer(response: response, service: context.reference)
+    }
+
     static func start(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.start, context.reference), api, context)
+        let wait = try Wait.requested(by: context.query)
+        return try await document(try await api.ask(api.control.start, context.reference), after: wait, api, context)
+    }
+
+    static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let wait = try Wait.requested(by: context.query)
+        return try await document(try await api.ask(api.control.restart, context.reference), after: wait, api, context)
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         document(try await api.ask(api.control.stop, context.reference), api, context)
     }
 
-    static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.restart, context.reference), api, context)
-    }
-
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let name = try await api.ask(api.control.delete, context.reference)
+        let name = try await api.ask { () throws(ControlError) in
+            try await api.control.delete(context.reference, by: context.requester)
+        }
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
@@ -54,6 +79,26 @@ enum ServiceRoutes {
         writer.endObject()
         writer.endObject()
         return Answer(response: Response(json: writer), service: name.description)
+    }
+
+    /// The service once what the client wants to wait for has come.
+    private static func document(
+        _ service: Service,
+        after wait: Wait?,
+        _ api: API,
+        _ context: Context,
+        status: StatusCode = .ok
+    ) async throws(Failure) -> Answer {
+        guard let wait else { return document(service, api, context, status: status) }
+        do throws(ControlError) {
+            // By id: it is this service that is waited for, and not another that gets its name.
+            let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
+            return document(ready, api, context, status: status)
+        } catch .waitTimeout(let service, let log) {
+            throw .waitTimeout(ServiceObject.value(of: service, api, context), log)
+        } catch {
+            throw Failure(error)
+        }
     }
 
     private static func document(
@@ -75,8 +120,9 @@ enum ServiceRoutes {
         guard let text = context.query.first("status") else { return nil }
         var statuses: Set<ServiceStatus> = []
         for word in text.split(separator: ",", omittingEmptySubsequences: false) {
-            guard let status = ServiceStatus(rawValue: String(word)), status != .removed else {
-                throw .badRequest("the query parameter 'status' has an unknown status")
+            guard let status = ServiceStatus(rawValue: String(word)) else {
+                let words = ServiceStatus.allCases.map(\.rawValue).joined(separator: ", ")
+                throw .badRequest("the query parameter 'status' takes words of \(words), separated by commas")
             }
             statuses.insert(status)
         }

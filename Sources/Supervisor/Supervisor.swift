@@ -1,4 +1,4 @@
-internal import Services
+public import Services
 public import Systemd
 
 /// Makes services real, and knows at any moment how they are: records and unit files on disk, units in systemd.
@@ -26,6 +26,7 @@ public final class Supervisor {
     let configuration: Configuration
     let records: RecordStore
     let units: UnitDirectory
+    let removed: RemovedStore
     let systemd: SystemdClient
     let bootID: String
     private let report: @EventLoopActor (Notice) -> Void
@@ -35,7 +36,11 @@ public final class Supervisor {
     public internal(set) var outage: String? = "the agent is starting"
     var services: [ServiceName: ManagedService] = [:]
     var namesByID: [String: ServiceName] = [:]
-    var lanes: [ServiceName: Lane] = [:]
+    let lanes = Lanes<ServiceName>()
+    /// Files in place of records that could not be read.
+    var unreadableRecords: [String] = []
+    /// Who waits for a service to change.
+    private var waiting: [ServiceName: [ChangeWaiter]] = [:]
     /// Services that systemd reported since the connection was made.
     private var reported: Set<ServiceName> = []
     /// Services whose record on disk is older than the one here.
@@ -61,6 +66,7 @@ public final class Supervisor {
         self.statusChanged = statusChanged
         records = RecordStore(configuration.layout)
         units = UnitDirectory(configuration.layout)
+        removed = RemovedStore(configuration.layout)
         systemd = SystemdClient(socketPath: configuration.systemdSocket)
         bootID = configuration.bootID.description
         saving = try Deferral { [weak self] in self?.settleAccounts() }
@@ -71,9 +77,11 @@ public final class Supervisor {
     public func start() throws(SystemError) {
         try units.prepare()
         try records.prepare()
+        try removed.prepare()
         try units.removeTemporaries()
         let (loaded, unreadable) = try records.load()
         for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason); set aside") }
+        unreadableRecords = try records.setAside()
         for record in loaded { adopt(record) }
         try systemd.start(
             SystemdClient.Observer(
@@ -83,6 +91,12 @@ public final class Supervisor {
                 unitRemoved: { [weak self] name in self?.unitRemoved(name) }
             )
         )
+    }
+
+    /// Which systemd runs the machine, and since when; nil while it cannot be reached.
+    public func describeSystemd() async -> (version: String?, startedAt: Timestamp?)? {
+        // What cannot be asked now is not known.
+        try? await systemd.describe()
     }
 
     /// Whether the picture is up to date.
@@ -101,6 +115,7 @@ public final class Supervisor {
         namesByID[record.id] = name
         guard record.phase != .deleting else { return }
         do throws(SystemError) {
+            // Of a record whose operation was interrupted they are expected to differ.
             if try units.write(record), record.phase == .established {
                 notice(.warning, "the unit's files were not what the record says; written anew", name)
             }
@@ -124,6 +139,7 @@ public final class Supervisor {
             return
         }
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
+        catchUpWithEndings()
         outage = nil
         changed()
         await finishInterrupted()
@@ -148,7 +164,7 @@ public final class Supervisor {
             service.settle(state)
         }
         services[name] = service
-        changed()
+        tell(name)
     }
 
     /// Takes a dead state over once systemd has had its say: what it sent in the same breath comes before its answer.
@@ -159,7 +175,7 @@ public final class Supervisor {
             guard let self, var service = services[name], service.generation == generation else { return }
             service.settle(state)
             services[name] = service
-            changed()
+            tell(name)
         }
     }
 
@@ -167,7 +183,7 @@ public final class Supervisor {
         guard let service = services[name], service.state.activeState == .failed else { return }
         // Somebody has reset the failure: systemd remembers nothing of the unit.
         services[name]?.settle(UnitState())
-        changed()
+        tell(name)
     }
 
     // MARK: What follows from a change
@@ -181,10 +197,23 @@ public final class Supervisor {
     /// Forgets that a record has to be written.
     func discard(_ name: ServiceName) {
         unsaved.remove(name)
-        changed()
+        tell(name)
     }
 
     private func changed() { saving?.request() }
+
+    /// Waits until systemd says something about a service, or until the time is over.
+    func nextChange(of name: ServiceName, within duration: Duration) async {
+        guard let waiter = try? ChangeWaiter() else { return }
+        waiting[name, default: []].append(waiter)
+        await waiter.wait(at: duration)
+        waiting[name]?.removeAll { $0 === waiter }
+    }
+
+    private func tell(_ name: ServiceName) {
+        for waiter in waiting.removeValue(forKey: name) ?? [] { waiter.end() }
+        changed()
+    }
 
     private func settleAccounts() {
         for name in unsaved {

@@ -10,6 +10,7 @@ internal import Systemd
 final class Daemon {
     private let log: Log
     private let supervisor: Supervisor
+    private let answers: KeptAnswers
     private let server: Server
     private var signals: [SignalWatch] = []
     /// What is listened on already and not served yet: who connects waits in the kernel.
@@ -29,6 +30,8 @@ final class Daemon {
             statusChanged: { daemon?.tellStatus($0) }
         )
         self.supervisor = supervisor
+        let answers = KeptAnswers(configuration.layout)
+        self.answers = answers
         let api = API(
             API.Configuration(
                 identity: configuration.identity,
@@ -36,6 +39,8 @@ final class Daemon {
                 defaults: SpecDraft.Defaults(user: configuration.serviceUser)
             ),
             control: supervisor,
+            answers: answers,
+            describeComputer: { await Self.computer(supervisor, bootID: bootID) },
             makeRequestID: { Self.randomID() }
         )
         server = try Server(Self.handler(api, log))
@@ -67,6 +72,7 @@ final class Daemon {
         patience = try Timer { [weak self] in self?.serve() }
         patience?.arm(after: Self.startPatience)
         try supervisor.start()
+        try answers.prepare()
         try EventLoop.shared.enableWatchdog()
     }
 
@@ -164,6 +170,17 @@ final class Daemon {
                 log.write(reply, nil, .zero)
                 return reply.response
             }
+        )
+    }
+
+    private static func computer(_ supervisor: Supervisor, bootID: Identifier) async -> Computer {
+        let systemd = await supervisor.describeSystemd()
+        return Computer(
+            hostname: ProcessContext.hostname(),
+            bootID: bootID.description,
+            bootedAt: systemd?.startedAt,
+            agentVersion: Version.text,
+            systemdVersion: systemd?.version
         )
     }
 

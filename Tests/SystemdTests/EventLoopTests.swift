@@ -3,49 +3,52 @@ import Testing
 
 @testable import Systemd
 
-@EventLoopActor
 @Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
 struct EventLoopTests {
-    @Test func `a test runs on the loop's thread`() {
+    @Test @EventLoopActor func `a test runs on the loop's thread`() {
         #expect(EventLoop.shared.isIsolatingCurrentContext() == true)
     }
 
-    @Test func `a started task runs at once up to its first suspension and the rest after its caller`() async throws {
-        let steps = Arrivals<String>()
+    @EventLoopActor
+    private static func startTwoSteps(_ steps: Arrivals<String>) {
         EventLoop.start {
             steps.add("begin")
             await Task.yield()
             steps.add("end")
         }
         steps.add("caller")
+    }
+
+    @Test @EventLoopActor
+    func `a task started by a callback runs at once up to its first suspension`() async throws {
+        let steps = Arrivals<String>()
+        let timer = try Timer { Self.startTwoSteps(steps) }
+        timer.arm(after: .zero)
         for _ in 0..<3 { _ = try await steps.next() }
         #expect(steps.all == ["begin", "caller", "end"])
     }
 
-    @Test func `a task that another thread starts runs on the loop`() async throws {
+    @Test @EventLoopActor
+    func `a task started by a task runs at once up to its first suspension`() async throws {
+        let steps = Arrivals<String>()
+        EventLoop.start { Self.startTwoSteps(steps) }
+        for _ in 0..<3 { _ = try await steps.next() }
+        #expect(steps.all == ["begin", "caller", "end"])
+    }
+
+    @Test @EventLoopActor func `a task that another thread starts runs on the loop`() async throws {
         let places = Arrivals<Bool?>()
         await startElsewhere(places)
         #expect(try await places.next() == true)
     }
 
-    @Test func `tasks that many threads start all run on the loop`() async throws {
+    @Test @EventLoopActor func `tasks that many threads start all run on the loop`() async throws {
         let places = Arrivals<Bool?>()
         var threads: [pthread_t] = []
         let context = Unmanaged.passRetained(places)
         for _ in 0..<8 {
             var thread = pthread_t()
-            let result = pthread_create(
-                &thread,
-                nil,
-                { context in
-                    let places = Unmanaged<Arrivals<Bool?>>.fromOpaque(context!).takeUnretainedValue()
-                    for _ in 0..<100 {
-                        EventLoop.start { places.add(EventLoop.shared.isIsolatingCurrentContext()) }
-                    }
-                    return nil
-                },
-                context.toOpaque()
-            )
+            let result = pthread_create(&thread, nil, startHundredTasks, context.toOpaque())
             #expect(result == 0)
             threads.append(thread)
         }
@@ -54,14 +57,14 @@ struct EventLoopTests {
         context.release()
     }
 
-    @Test func `a function that belongs to no actor stays on the loop with the task that calls it`() async {
+    @Test @EventLoopActor func `a function that belongs to no actor stays on the loop with the task that calls it`() async {
         let here = pthread_self()
         #expect(await threadOfConcurrentFunction() == here)
         async let there = threadOfConcurrentFunction()
         #expect(await there == here)
     }
 
-    @Test func `a resumed continuation comes back before anything else is dispatched`() async throws {
+    @Test @EventLoopActor func `a resumed continuation comes back before anything else is dispatched`() async throws {
         let steps = Arrivals<String>()
         for _ in 0..<100 {
             let timers = try (0..<2).map { index in
@@ -90,3 +93,12 @@ private func startElsewhere(_ places: Arrivals<Bool?>) async {
 
 @concurrent
 private func threadOfConcurrentFunction() async -> pthread_t { pthread_self() }
+
+/// What a thread of its own does.
+private func startHundredTasks(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    let places = Unmanaged<Arrivals<Bool?>>.fromOpaque(context!).takeUnretainedValue()
+    for _ in 0..<100 {
+        EventLoop.start { places.add(EventLoop.shared.isIsolatingCurrentContext()) }
+    }
+    return nil
+}

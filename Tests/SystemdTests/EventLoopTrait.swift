@@ -34,9 +34,12 @@ enum LoopThread {
             &thread,
             nil,
             { _ in
-                // The loop runs until the process ends.
-                _ = try? EventLoop.shared.run()
-                return nil
+                do {
+                    let code = try EventLoop.shared.run()
+                    preconditionFailure("the event loop has ended with \(code)")
+                } catch {
+                    preconditionFailure("the event loop has failed: \(error)")
+                }
             },
             nil
         )

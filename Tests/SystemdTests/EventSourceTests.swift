@@ -1,9 +1,9 @@
+import CSystemd
 import Glibc
 import Testing
 
 @testable import Systemd
 
-@EventLoopActor
 @Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
 struct EventSourceTests {
     /// Two connected sockets.
@@ -28,7 +28,7 @@ struct EventSourceTests {
 
     // MARK: Timer
 
-    @Test func `a timer calls once, not before its time`() async throws {
+    @Test @EventLoopActor func `a timer calls once, not before its time`() async throws {
         let calls = Arrivals<MonotonicClock>()
         let timer = try Timer { calls.add(.now()) }
         let begin = MonotonicClock.now()
@@ -38,7 +38,7 @@ struct EventSourceTests {
         #expect(calls.all.count == 1)
     }
 
-    @Test func `a timer that is not armed does not call`() async throws {
+    @Test @EventLoopActor func `a timer that is not armed does not call`() async throws {
         let calls = Arrivals<Void>()
         let timer = try Timer { calls.add(()) }
         try await turnLoop()
@@ -46,7 +46,7 @@ struct EventSourceTests {
         withExtendedLifetime(timer) {}
     }
 
-    @Test func `arming again forgets the earlier time`() async throws {
+    @Test @EventLoopActor func `arming again forgets the earlier time`() async throws {
         let calls = Arrivals<MonotonicClock>()
         let timer = try Timer { calls.add(.now()) }
         let begin = MonotonicClock.now()
@@ -58,7 +58,7 @@ struct EventSourceTests {
         #expect(calls.all.count == 2)
     }
 
-    @Test func `a cancelled timer does not call`() async throws {
+    @Test @EventLoopActor func `a cancelled timer does not call`() async throws {
         let calls = Arrivals<Void>()
         let timer = try Timer { calls.add(()) }
         timer.arm(after: .zero)
@@ -67,7 +67,7 @@ struct EventSourceTests {
         #expect(calls.all.isEmpty)
     }
 
-    @Test func `a dropped timer does not call`() async throws {
+    @Test @EventLoopActor func `a dropped timer does not call`() async throws {
         let calls = Arrivals<Void>()
         var timer: Timer? = try Timer { calls.add(()) }
         timer?.arm(after: .zero)
@@ -76,7 +76,7 @@ struct EventSourceTests {
         #expect(calls.all.isEmpty)
     }
 
-    @Test func `a negative duration is due at once`() async throws {
+    @Test @EventLoopActor func `a negative duration is due at once`() async throws {
         let calls = Arrivals<Void>()
         let timer = try Timer { calls.add(()) }
         timer.arm(after: .seconds(-5))
@@ -87,13 +87,14 @@ struct EventSourceTests {
         (Duration.zero, 0 as UInt64), (.microseconds(1), 1), (.nanoseconds(1999), 1), (.seconds(90), 90_000_000),
         (.milliseconds(1500), 1_500_000), (.seconds(-1), 0), (.milliseconds(-1), 0),
     ])
+    @EventLoopActor
     func `durations are whole microseconds and never negative`(duration: Duration, expected: UInt64) {
         #expect(duration.microseconds == expected)
     }
 
     // MARK: Deferral
 
-    @Test func `a deferral calls once for many requests, and again when asked again`() async throws {
+    @Test @EventLoopActor func `a deferral calls once for many requests, and again when asked again`() async throws {
         let calls = Arrivals<Void>()
         let deferral = try Deferral { calls.add(()) }
         try await turnLoop()
@@ -107,7 +108,7 @@ struct EventSourceTests {
         #expect(calls.all.count == 2)
     }
 
-    @Test func `a deferral comes after everything that is ready`() async throws {
+    @Test @EventLoopActor func `a deferral comes after everything that is ready`() async throws {
         let order = Arrivals<String>()
         let deferral = try Deferral { order.add("deferral") }
         let pairs = try (0..<4).map { _ in try Pair() }
@@ -128,7 +129,7 @@ struct EventSourceTests {
         withExtendedLifetime(watches) {}
     }
 
-    @Test func `a dropped deferral does not call`() async throws {
+    @Test @EventLoopActor func `a dropped deferral does not call`() async throws {
         let calls = Arrivals<Void>()
         var deferral: Deferral? = try Deferral { calls.add(()) }
         deferral?.request()
@@ -139,7 +140,7 @@ struct EventSourceTests {
 
     // MARK: IOWatch
 
-    @Test func `a watch calls while its descriptor is readable`() async throws {
+    @Test @EventLoopActor func `a watch calls while its descriptor is readable`() async throws {
         let pair = try Pair()
         let calls = Arrivals<IOWatch.Events>()
         let watch = try IOWatch(pair.near, .readable) { calls.add($0) }
@@ -154,7 +155,7 @@ struct EventSourceTests {
         #expect(calls.all.count == count)
     }
 
-    @Test func `a watch tells room for writing, the peer's end and the end of both`() async throws {
+    @Test @EventLoopActor func `a watch tells room for writing, the peer's end and the end of both`() async throws {
         let pair = try Pair()
         let calls = Arrivals<IOWatch.Events>()
         let watch = try IOWatch(pair.near, .writable) { calls.add($0) }
@@ -172,7 +173,7 @@ struct EventSourceTests {
         #expect(calls.all.last == .hungUp)
     }
 
-    @Test func `a dropped watch does not call`() async throws {
+    @Test @EventLoopActor func `a dropped watch does not call`() async throws {
         let pair = try Pair()
         let calls = Arrivals<IOWatch.Events>()
         var watch: IOWatch? = try IOWatch(pair.near, .readable) { calls.add($0) }
@@ -189,7 +190,7 @@ struct EventSourceTests {
         var all: [IOWatch] = []
     }
 
-    @Test func `a watch that another handler drops in the same round does not call`() async throws {
+    @Test @EventLoopActor func `a watch that another handler drops in the same round does not call`() async throws {
         for _ in 0..<50 {
             let pairs = try [Pair(), Pair()]
             let watches = Watches()
@@ -210,7 +211,7 @@ struct EventSourceTests {
 
     // MARK: SignalWatch
 
-    @Test func `a signal to the process becomes a call on the loop`() async throws {
+    @Test @EventLoopActor func `a signal to the process becomes a call on the loop`() async throws {
         let calls = Arrivals<Bool?>()
         let watch = try SignalWatch(Signal(rawValue: SIGUSR2)) {
             calls.add(EventLoop.shared.isIsolatingCurrentContext())

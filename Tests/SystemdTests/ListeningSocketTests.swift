@@ -1,11 +1,12 @@
+import CSystemd
 import Glibc
 import Testing
 
 @testable import Systemd
 
-@EventLoopActor
 @Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
 struct ListeningSocketTests {
+    @EventLoopActor
     private func connect(_ address: SocketAddress) throws -> FileDescriptor {
         let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
         let socket = FileDescriptor(adopting: try checkErrno("socket") { Glibc.socket(address.family, type, 0) })
@@ -15,7 +16,7 @@ struct ListeningSocketTests {
         return socket
     }
 
-    @Test func `a Unix socket is made with its mode and takes connections`() async throws {
+    @Test @EventLoopActor func `a Unix socket is made with its mode and takes connections`() async throws {
         let directory = try TemporaryDirectory()
         let path = directory.path + "/api.sock"
         let socket = try ListeningSocket.open(.unix(path: path), mode: 0o660)
@@ -46,7 +47,7 @@ struct ListeningSocketTests {
         withExtendedLifetime(watch) {}
     }
 
-    @Test func `a socket that nobody listens on any more is replaced`() throws {
+    @Test @EventLoopActor func `a socket that nobody listens on any more is replaced`() throws {
         let directory = try TemporaryDirectory()
         let address = SocketAddress.unix(path: directory.path + "/api.sock")
         _ = try ListeningSocket.open(address)
@@ -56,7 +57,7 @@ struct ListeningSocketTests {
         #expect(accepted)
     }
 
-    @Test func `a socket that somebody listens on stays`() throws {
+    @Test @EventLoopActor func `a socket that somebody listens on stays`() throws {
         let directory = try TemporaryDirectory()
         let address = SocketAddress.unix(path: directory.path + "/api.sock")
         let first = try ListeningSocket.open(address)
@@ -69,7 +70,7 @@ struct ListeningSocketTests {
         #expect(count == 2)
     }
 
-    @Test func `a file in place of the socket stays`() throws {
+    @Test @EventLoopActor func `a file in place of the socket stays`() throws {
         let temporary = try TemporaryDirectory()
         let directory = try Directory(temporary.path)
         try directory.write("api.sock", [1, 2], mode: 0o600)
@@ -80,7 +81,7 @@ struct ListeningSocketTests {
         #expect(try directory.read("api.sock", limitBytes: 10) == [1, 2])
     }
 
-    @Test func `the longest path fits and one byte more does not`() throws {
+    @Test @EventLoopActor func `the longest path fits and one byte more does not`() throws {
         let directory = try TemporaryDirectory()
         // unix(7): sun_path has 108 bytes, one of which is the final NUL.
         let room = 107 - directory.path.utf8.count - 1
@@ -93,18 +94,19 @@ struct ListeningSocketTests {
     @Test(arguments: [
         SocketAddress.ip4([127, 0, 0, 1], port: 0), .ip6([UInt8](repeating: 0, count: 15) + [1], port: 0),
     ])
+    @EventLoopActor
     func `TCP sockets are opened over both protocols`(address: SocketAddress) throws {
         let socket = try ListeningSocket.open(address)
         #expect(socket.kind == .tcp)
         #expect(socket.name == address.description)
     }
 
-    @Test func `an address that the machine does not have is told as that`() {
+    @Test @EventLoopActor func `an address that the machine does not have is told as that`() {
         let error = #expect(throws: SystemError.self) { try ListeningSocket.open(.ip4([192, 0, 2, 1], port: 2088)) }
         #expect(error?.isAddressUnavailable == true)
     }
 
-    @Test func `writing to a peer that has gone fails without a signal`() throws {
+    @Test @EventLoopActor func `writing to a peer that has gone fails without a signal`() throws {
         try FileDescriptor.streamPair { near, far throws(SystemError) in
             drop(far)
             var code: CInt?
@@ -117,7 +119,7 @@ struct ListeningSocketTests {
         }
     }
 
-    @Test func `a full socket takes no more and says so`() throws {
+    @Test @EventLoopActor func `a full socket takes no more and says so`() throws {
         try FileDescriptor.streamPair { near, far throws(SystemError) in
             let bytes = [UInt8](repeating: 1, count: 1 << 20)
             var total = 0
@@ -127,5 +129,6 @@ struct ListeningSocketTests {
         }
     }
 
+    @EventLoopActor
     private func drop(_ descriptor: consuming FileDescriptor) {}
 }

@@ -1,4 +1,5 @@
 internal import HTTP
+internal import Services
 
 /// A request on its way to an action.
 struct Context: Sendable {
@@ -7,6 +8,7 @@ struct Context: Sendable {
     let parameters: RouteParameters
     let body: [UInt8]
     let vocabulary: Vocabulary
+    let requester: Requester
 
     /// The `{ref}` of the path: a name or an id.
     var reference: String { parameters["ref"] ?? "" }

@@ -3,7 +3,12 @@ internal import Services
 
 /// Reads the body of a create request: every field, its aliases, and everything that is wrong at once.
 enum ServiceBody {
-    static func spec(of body: [UInt8], defaults: SpecDraft.Defaults) throws(Failure) -> ServiceSpec {
+    /// The spec in a body. `name` is the one in the path, where that is what names the service; the body may repeat it.
+    static func spec(
+        of body: [UInt8],
+        named name: String? = nil,
+        defaults: SpecDraft.Defaults
+    ) throws(Failure) -> ServiceSpec {
         let value: JSONValue
         do throws(JSONParseFailure) {
             value = try JSONParser.parse(body)
@@ -14,6 +19,7 @@ enum ServiceBody {
             throw .badRequest("the body must be a JSON object, not \(value.typeName)")
         }
         var reader = Reader()
+        reader.draft.name = name
         for member in object { reader.read(member.key, member.value) }
         do throws(FieldProblems) {
             return try reader.draft.validated(defaults: defaults, problems: reader.problems)
@@ -29,7 +35,7 @@ enum ServiceBody {
 
         mutating func read(_ key: String, _ value: JSONValue) {
             switch key {
-            case "name": draft.name = text(key, value)
+            case "name": merge(\.name, text(key, value), key, alias: "name")
             case "command": draft.command = text(key, value)
             case "env": draft.environment = variables(key, value)
             case "cwd", "working_dir": merge(\.workingDirectory, text(key, value), key, alias: "cwd")
@@ -51,7 +57,7 @@ enum ServiceBody {
             guard let value else { return }
             // Byte for byte: Swift's own comparison takes some different spellings of one character for equal.
             if let other = draft[keyPath: field], !other.utf8.elementsEqual(value.utf8) {
-                problems.add(key, "differs from another name of '\(alias)' in the same body")
+                problems.add(key, key == alias ? "differs from the name in the path" : "differs from '\(alias)'")
             }
             draft[keyPath: field] = value
         }

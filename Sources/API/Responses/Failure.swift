@@ -3,11 +3,13 @@ internal import JSON
 internal import Services
 
 /// An error as the API shows it: a status, a stable code, a sentence.
-struct Failure: Error, Equatable {
+struct Failure: Error {
     var status: StatusCode
     var code: String
     var sentence: String
     var details: JSONObject = JSONObject()
+    /// More of the details: a member whose value is encoded already.
+    var encodedDetail: (name: String, value: [UInt8])?
     var fields = Fields()
 
     init(_ status: StatusCode, _ code: String, _ sentence: String) {
@@ -55,6 +57,14 @@ struct Failure: Error, Equatable {
         return failure
     }
 
+    /// The wait was too long; what was asked for before it is done.
+    static func waitTimeout(_ service: [UInt8], _ log: [String]) -> Failure {
+        var failure = Failure(.gatewayTimeout, "WAIT_TIMEOUT", "the service is not ready in time")
+        failure.encodedDetail = ("service", service)
+        failure.details.append("log", .array(log.map { .string($0) }))
+        return failure
+    }
+
     /// What could not be parsed as a request at all.
     init(_ failure: ParseFailure) {
         self.init(failure.status, Self.code(of: failure.status), failure.reason)
@@ -67,6 +77,11 @@ struct Failure: Error, Equatable {
         case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
         case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
         case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")
+        case .keyReused:
+            var problems = FieldProblems()
+            problems.add(Idempotency.field, "was used for another request")
+            self = .invalid(problems)
+        case .waitTimeout(_, let log): self = .waitTimeout(Array("null".utf8), log)
         case .tooManyServices(let limit):
             self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) services, the most that are kept")
         case .systemdUnavailable(let reason):
@@ -88,7 +103,14 @@ struct Failure: Error, Equatable {
         writer.beginObject()
         writer.member("error", string: sentence)
         writer.member("code", string: code)
-        writer.member("details", .object(details))
+        writer.key("details")
+        writer.beginObject()
+        if let encodedDetail {
+            writer.key(encodedDetail.name)
+            writer.raw(encodedDetail.value)
+        }
+        for detail in details { writer.member(detail.key, detail.value) }
+        writer.endObject()
         writer.member("request_id", string: requestID)
         writer.endObject()
         var response = Response(status: status, json: writer)

@@ -4,14 +4,44 @@ internal import Services
 /// The service as JSON: the documented fields in their order, then the agent's own.
 enum ServiceObject {
     static func write(_ service: Service, _ api: API, _ context: Context, into writer: inout JSONWriter) {
-        let identity = api.configuration.identity
+        writer.beginObject()
+        writeMembers(service, context.vocabulary.word(for: service.status), api, into: &writer)
+        writer.endObject()
+    }
+
+    /// A service that was deleted, with who did it when.
+    static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
+        let service = Service(record: removed.record, state: UnitState(), intent: .stop, refusal: nil)
+        writer.beginObject()
+        writeMembers(service, context.vocabulary.word(for: .removed), api, into: &writer)
+        writer.member("removed_at", string: removed.removedAt.description)
+        writer.key("removed_by")
+        writer.beginObject()
+        writer.member("uid", integer: removed.removedBy.uid.map { Int($0) })
+        writer.member("request_id", string: removed.removedBy.requestID)
+        writer.endObject()
+        writer.endObject()
+    }
+
+    /// The object as a part of another document.
+    static func value(of service: Service, _ api: API, _ context: Context) -> [UInt8] {
+        var writer = JSONWriter()
+        write(service, api, context, into: &writer)
+        return writer.finish()
+    }
+
+    private static func writeMembers(
+        _ service: Service,
+        _ status: String,
+        _ api: API,
+        into writer: inout JSONWriter
+    ) {
         let record = service.record
         let spec = record.spec
         let run = record.run
-        writer.beginObject()
         writer.member("id", string: record.id)
-        writer.member("computer_id", string: identity.computerID)
-        writer.member("tenant_id", string: identity.tenantID)
+        writer.member("computer_id", string: api.configuration.identity.computerID)
+        writer.member("tenant_id", string: api.configuration.identity.tenantID)
         writer.member("name", string: spec.name.description)
         writer.member("command", string: spec.command)
         writer.key("env")
@@ -20,7 +50,7 @@ enum ServiceObject {
         writer.endObject()
         writer.member("cwd", string: spec.workingDirectory)
         writer.member("restart", string: spec.restart.rawValue)
-        writer.member("status", string: context.vocabulary.word(for: service.status))
+        writer.member("status", string: status)
         writer.member("pid", integer: service.state.mainPID)
         writer.member("exit_code", integer: run.ending?.exitCode)
         writer.member("last_started_at", string: run.startedAt?.description)
@@ -40,6 +70,5 @@ enum ServiceObject {
         writer.member("boot_id", string: run.bootID)
         writer.member("invocation_id", string: run.invocationID)
         writer.member("message", string: service.message)
-        writer.endObject()
     }
 }

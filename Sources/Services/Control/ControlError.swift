@@ -6,6 +6,10 @@ public enum ControlError: Error, Equatable, Sendable {
     case serviceRunning
     /// A stop of a service that is neither.
     case serviceNotRunning
+    /// A service was neither ready nor ended in time; its last log lines. What was asked for before the wait is done.
+    case waitTimeout(Service, log: [String])
+    /// An idempotency key was used for another request.
+    case keyReused
     /// As many services exist as the agent keeps.
     case tooManyServices(limit: Int)
     /// systemd cannot be reached, or was lost on the way.

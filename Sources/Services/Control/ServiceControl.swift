@@ -1,16 +1,26 @@
 /// What the API asks of whoever makes services real. Calls for one service are carried out one after another.
 public protocol ServiceControl: Sendable {
-    /// Why systemd's word on the services is not known at the moment; nil while it is.
-    var outage: String? { get async }
+    /// Whether it can do its work now.
+    var readiness: Readiness { get async }
 
     /// All services, by name.
     func list() async throws(ControlError) -> [Service]
 
+    /// What is kept of deleted services, the newest first.
+    func listRemoved() async throws(ControlError) -> [RemovedService]
+
     /// One service, by name or id; names win.
     func service(_ reference: String) async throws(ControlError) -> Service
 
+    /// The unit file of a service as it is on disk.
+    func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
+
     /// Writes the unit, enables it for boot and dispatches its start.
     func create(_ spec: ServiceSpec) async throws(ControlError) -> Service
+
+    /// Creates a service, or gives the one of that name another spec and, unless it was stopped, starts it anew.
+    /// An equal spec changes nothing.
+    func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool)
 
     /// Starts a service that is neither starting nor running, and waits until systemd's job has ended.
     func start(_ reference: String) async throws(ControlError) -> Service
@@ -22,5 +32,22 @@ public protocol ServiceControl: Sendable {
     func restart(_ reference: String) async throws(ControlError) -> Service
 
     /// Stops a service and removes all that it consists of; gives back its name.
-    func delete(_ reference: String) async throws(ControlError) -> ServiceName
+    func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName
+
+    /// Waits until a service is ready (its port accepts a connection; without a port, its process has lived a second)
+    /// or has ended, which its status tells. Throws `waitTimeout` when neither happens in time.
+    func waitUntilReady(_ reference: String, within timeout: Duration) async throws(ControlError) -> Service
+}
+
+/// Whether services can be served, and what is wrong with those that cannot.
+public struct Readiness: Equatable, Sendable {
+    /// Why systemd's word on the services is not known at the moment; nil while it is.
+    public let outage: String?
+    /// Files that should be records and could not be read; they were set aside.
+    public let unreadableRecords: [String]
+
+    public init(outage: String?, unreadableRecords: [String]) {
+        self.outage = outage
+        self.unreadableRecords = unreadableRecords
+    }
 }

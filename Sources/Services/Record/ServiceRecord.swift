@@ -8,25 +8,29 @@ public struct ServiceRecord: Equatable, Sendable {
     /// Whether the service starts at boot: true after create and start, false after a stop.
     public var isEnabled: Bool
     public var phase: Phase
+    /// Who asked for the deletion that is under way.
+    public var deletedBy: Requester?
     public var run: ServiceRun
 
+    /// A new service, which is to be started.
     public init(id: String, spec: ServiceSpec, createdAt: Timestamp) {
         self.id = id
         self.spec = spec
         self.createdAt = createdAt
         updatedAt = createdAt
         isEnabled = true
-        phase = .creating
+        phase = .starting
         run = ServiceRun()
     }
 
-    /// Where the service is in its life; what an agent that was interrupted has to finish.
+    /// What was begun at `updatedAt` and is not known to be done: an agent that was interrupted finishes it.
     public enum Phase: String, Sendable {
-        /// Written, but not known to have been started.
-        case creating
-        case established
-        /// Being removed: never to be started again.
+        case starting
+        case stopping
+        /// Never to be started again.
         case deleting
+        /// Nothing is to be done.
+        case established
     }
 
     public init(
@@ -36,6 +40,7 @@ public struct ServiceRecord: Equatable, Sendable {
         updatedAt: Timestamp,
         isEnabled: Bool,
         phase: Phase,
+        deletedBy: Requester?,
         run: ServiceRun
     ) {
         self.id = id
@@ -44,6 +49,7 @@ public struct ServiceRecord: Equatable, Sendable {
         self.updatedAt = updatedAt
         self.isEnabled = isEnabled
         self.phase = phase
+        self.deletedBy = deletedBy
         self.run = run
     }
 }

@@ -11,6 +11,19 @@ public struct ServiceSpec: Equatable, Sendable {
     public let port: Int?
     /// The account that the processes run as.
     public let user: String
+
+    /// Byte for byte: Swift's own comparison of strings takes some different spellings of one character for equal, and
+    /// a program does not.
+    public static func == (left: ServiceSpec, right: ServiceSpec) -> Bool {
+        left.name == right.name && left.restart == right.restart && left.port == right.port
+            && left.user == right.user
+            && left.command.utf8.elementsEqual(right.command.utf8)
+            && left.workingDirectory.utf8.elementsEqual(right.workingDirectory.utf8)
+            && left.environment.count == right.environment.count
+            && left.environment.allSatisfy { name, value in
+                right.environment[name].map { $0.utf8.elementsEqual(value.utf8) } ?? false
+            }
+    }
 }
 
 /// When systemd starts the service again by itself: systemd.service(5), `Restart=`.

@@ -14,6 +14,35 @@ public struct ServiceRun: Equatable, Sendable {
 
     public init() {}
 
+    /// How a run ended, where that was learned afterwards.
+    public struct End: Equatable, Sendable {
+        public var at: Timestamp
+        /// Nil when nobody knows.
+        public var ending: RunEnding?
+        public var result: String
+
+        public init(at: Timestamp, ending: RunEnding?, result: String) {
+            self.at = at
+            self.ending = ending
+            self.result = result
+        }
+    }
+
+    /// Whether the newest run is known to have ended.
+    public var hasEnded: Bool {
+        guard let startedAt else { return true }
+        return exitedAt.map { $0 >= startedAt } ?? false
+    }
+
+    /// Takes over the end of an earlier run, while systemd already speaks of the next.
+    public mutating func observe(_ end: End, before state: UnitState) {
+        // systemd knows of a later end itself.
+        if let exitedAt = state.main.exitedAt, exitedAt >= end.at { return }
+        exitedAt = end.at
+        ending = end.ending
+        result = end.result
+    }
+
     /// Takes over what systemd says now. Figures of an ended run stay while the next one runs.
     public mutating func observe(_ state: UnitState, bootID: String) {
         guard let startedAt = state.main.startedAt else { return }

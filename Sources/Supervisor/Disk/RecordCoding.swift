@@ -1,11 +1,6 @@
 internal import JSON
 internal import Services
 
-/// Why a file is no record.
-struct RecordProblem: Error, Equatable {
-    let description: String
-}
-
 /// A record as JSON text. The form has a version; a later agent reads every earlier one.
 enum RecordCoding {
     static let version = 1
@@ -19,12 +14,30 @@ enum RecordCoding {
         writer.member("enabled", bool: record.isEnabled)
         writer.member("created_at", integer: Int(record.createdAt.microseconds))
         writer.member("updated_at", integer: Int(record.updatedAt.microseconds))
+        if let requester = record.deletedBy {
+            writer.key("deleted_by")
+            encode(requester, into: &writer)
+        }
         writer.key("spec")
         encode(record.spec, into: &writer)
         writer.key("run")
         encode(record.run, into: &writer)
         writer.endObject()
         return writer.finish()
+    }
+
+    static func encode(_ requester: Requester, into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.member("uid", integer: requester.uid.map { Int($0) })
+        writer.member("request_id", string: requester.requestID)
+        writer.endObject()
+    }
+
+    static func decodeRequester(_ members: Members) throws(RecordProblem) -> Requester {
+        Requester(
+            uid: try members.optionalInteger("uid").flatMap { UInt32(exactly: $0) },
+            requestID: try members.string("request_id")
+        )
     }
 
     private static func encode(_ spec: ServiceSpec, into writer: inout JSONWriter) {
@@ -58,14 +71,13 @@ enum RecordCoding {
         writer.endObject()
     }
 
-    static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> ServiceRecord {
-        let value: JSONValue
-        do throws(JSONParseFailure) {
-            value = try JSONParser.parse(bytes)
-        } catch {
-            throw RecordProblem(description: error.description)
-        }
-        let record = try Members(value, "the record")
+    static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> ServiceRecord { try decode(Members(parsing: bytes)) }
+
+    static func decode(_ value: JSONValue) throws(RecordProblem) -> ServiceRecord {
+        try decode(Members(value, "the record"))
+    }
+
+    private static func decode(_ record: Members) throws(RecordProblem) -> ServiceRecord {
         guard try record.integer("version") == version else {
             throw RecordProblem(description: "its version is not \(version)")
         }
@@ -79,6 +91,7 @@ enum RecordCoding {
             updatedAt: Timestamp(microseconds: Int64(try record.integer("updated_at"))),
             isEnabled: try record.bool("enabled"),
             phase: phase,
+            deletedBy: record.has("deleted_by") ? try decodeRequester(try record.object("deleted_by")) : nil,
             run: try decodeRun(try record.object("run"))
         )
     }
@@ -112,58 +125,5 @@ enum RecordCoding {
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
         return run
-    }
-}
-
-/// The members of a JSON object, read by name and type.
-private struct Members {
-    private let object: JSONObject
-    private let name: String
-
-    init(_ value: JSONValue?, _ name: String) throws(RecordProblem) {
-        guard case .object(let object) = value else { throw RecordProblem(description: "\(name) is no object") }
-        self.object = object
-        self.name = name
-    }
-
-    func object(_ key: String) throws(RecordProblem) -> Members { try Members(object[key], "'\(key)'") }
-
-    func string(_ key: String) throws(RecordProblem) -> String {
-        guard let text = try optionalString(key) else { throw RecordProblem(description: "'\(key)' is missing") }
-        return text
-    }
-
-    func optionalString(_ key: String) throws(RecordProblem) -> String? {
-        switch object[key] {
-        case .string(let text): text
-        case nil, .null: nil
-        default: throw RecordProblem(description: "'\(key)' is no string")
-        }
-    }
-
-    func integer(_ key: String) throws(RecordProblem) -> Int {
-        guard let integer = try optionalInteger(key) else { throw RecordProblem(description: "'\(key)' is missing") }
-        return integer
-    }
-
-    func optionalInteger(_ key: String) throws(RecordProblem) -> Int? {
-        switch object[key] {
-        case .number(let number):
-            guard let integer = number.integer else { throw RecordProblem(description: "'\(key)' is no integer") }
-            return integer
-        case nil, .null: return nil
-        default: throw RecordProblem(description: "'\(key)' is no number")
-        }
-    }
-
-    func bool(_ key: String) throws(RecordProblem) -> Bool {
-        guard case .bool(let value) = object[key] else { throw RecordProblem(description: "'\(key)' is no boolean") }
-        return value
-    }
-
-    func strings() throws(RecordProblem) -> [String: String] {
-        var values: [String: String] = [:]
-        for member in object { values[member.key] = try string(member.key) }
-        return values
     }
 }

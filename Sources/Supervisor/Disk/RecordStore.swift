@@ -47,11 +47,18 @@ struct RecordStore {
                 records.append(try read(file, in: directory))
             } catch {
                 unreadable.append((file, error.description))
-                try directory.rename(file, to: file + ".unreadable")
+                try directory.rename(file, to: file + Self.setAsideSuffix)
             }
         }
         return (records, unreadable)
     }
+
+    /// The files that were set aside, now or earlier.
+    func setAside() throws(SystemError) -> [String] {
+        try Directory(path).names().filter { $0.hasSuffix(Self.setAsideSuffix) }.sorted()
+    }
+
+    private static let setAsideSuffix = ".unreadable"
 
     private func read(_ file: String, in directory: borrowing Directory) throws(RecordProblem) -> ServiceRecord {
         let bytes: [UInt8]

@@ -12,4 +12,6 @@ public struct StateLayout: Equatable, Sendable {
 
     var recordDirectory: String { stateDirectory + "/services" }
     var environmentDirectory: String { stateDirectory + "/environment" }
+    var removedDirectory: String { stateDirectory + "/removed" }
+    var answerDirectory: String { stateDirectory + "/answers" }
 }

@@ -22,15 +22,28 @@ struct UnitDirectory {
         let spec = record.spec
         // The unit file names the environment file, so that comes first.
         let wroteEnvironment = try writeEnvironment(spec)
-        let file = spec.environment.isEmpty ? nil : environmentPath(of: spec.name)
         let wroteUnit = try Self.put(
             UnitName.unit(of: spec.name),
-            UnitFile.render(spec, environmentFile: file),
+            render(spec),
             mode: 0o644,
             in: Directory(layout.unitDirectory)
         )
         let wroteLink = try setEnabled(record.isEnabled, spec.name)
         return wroteEnvironment || wroteUnit || wroteLink
+    }
+
+    /// The unit file as it is on disk; what it should be where there is none.
+    func read(_ record: ServiceRecord) throws(SystemError) -> [UInt8] {
+        let unit = UnitName.unit(of: record.spec.name)
+        let bytes = try Directory(layout.unitDirectory).read(unit, limitBytes: Self.unitFileBytesLimit)
+        return bytes ?? Array(render(record.spec).utf8)
+    }
+
+    /// systemd refuses longer lines than this, and all but one of ours are short.
+    private static let unitFileBytesLimit = 1024 * 1024
+
+    private func render(_ spec: ServiceSpec) -> String {
+        UnitFile.render(spec, environmentFile: spec.environment.isEmpty ? nil : environmentPath(of: spec.name))
     }
 
     /// Makes or removes the link through which the boot target starts the service. False when it was so already.

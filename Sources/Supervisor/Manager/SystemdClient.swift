@@ -135,6 +135,28 @@ final class SystemdClient {
         }
     }
 
+    /// What systemd says about itself: its version, and when the kernel or, in a container, systemd was started.
+    func describe() async throws(BusError) -> (version: String?, startedAt: Timestamp?) {
+        let getAll = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "GetAll")
+        return try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(Self.managerInterface)
+        } decode: { reply throws(SystemError) in
+            var version: String?
+            var kernel: Timestamp?
+            var userspace: Timestamp?
+            try reply.properties { name throws(SystemError) in
+                switch name {
+                case "Version": version = try reply.string()
+                case "KernelTimestamp": kernel = Timestamp(systemd: try reply.uint64())
+                case "UserspaceTimestamp": userspace = Timestamp(systemd: try reply.uint64())
+                default: return false
+                }
+                return true
+            }
+            return (version, kernel ?? userspace)
+        }
+    }
+
     /// Reloads systemd's configuration. Callers that wait at the same time share one reload, which begins after the
     /// last of them has asked.
     private func reload() async throws(BusError) {

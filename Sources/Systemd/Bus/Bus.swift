@@ -134,6 +134,7 @@ internal import Glibc
             unsafe sd_bus_message_new_method_call(bus, &message, nil, method.path, method.interface, method.member)
         )
         try arguments(unsafe MessageWriter(message!))
+        FaultPoint.pass()
         let context = unsafe Unmanaged.passRetained(pending)
         var slot: OpaquePointer?
         let result = unsafe sd_bus_call_async(
@@ -160,6 +161,7 @@ internal import Glibc
         }
         unsafe sd_bus_slot_set_floating(slot, 1)
         unsafe sd_bus_slot_unref(slot)
+        FaultPoint.pass()
     }
 
     /// The path of a D-Bus object below `prefix` for any label: sd_bus_path_encode(3).

@@ -85,7 +85,9 @@ public struct Directory: ~Copyable {
         try remove(temporary)
         do throws(SystemError) {
             try create(temporary, bytes, mode: mode, modifiedAfter: try modificationTime(of: name))
+            FaultPoint.pass()
             try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
+            FaultPoint.pass()
         } catch {
             // What could not be written must not stay; the failure that counts is the first one.
             _ = try? remove(temporary)
@@ -99,8 +101,11 @@ public struct Directory: ~Copyable {
     public func link(_ name: String, to target: String) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         try remove(temporary)
+        FaultPoint.pass()
         try checkErrno("symlinkat") { unsafe symlinkat(target, descriptor.raw, temporary) }
+        FaultPoint.pass()
         try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
+        FaultPoint.pass()
         try synchronize()
         try touch()
     }
@@ -119,6 +124,7 @@ public struct Directory: ~Copyable {
     public func remove(_ name: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
             try checkErrno("unlinkat") { unsafe unlinkat(descriptor.raw, name, 0) }
+            FaultPoint.pass()
             return true
         } catch  where error.isNotFound {
             return false
@@ -162,6 +168,7 @@ public struct Directory: ~Copyable {
                 unsafe openat(descriptor.raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(mode))
             }
         )
+        FaultPoint.pass()
         // The umask may have taken bits away.
         try checkErrno("fchmod") { fchmod(file.raw, mode_t(mode)) }
         var offset = 0

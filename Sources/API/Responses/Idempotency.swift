@@ -1,0 +1,49 @@
+internal import HTTP
+internal import Services
+
+/// Requests that a client may send again without their being carried out twice: `Idempotency-Key` on POST.
+enum Idempotency {
+    static let field = "Idempotency-Key"
+
+    /// The key of a request that has one.
+    static func key(of head: RequestHead) throws(Failure) -> String? {
+        guard head.method == .post, let key = head.fields[field] else { return nil }
+        guard (1...KeptAnswer.keyBytesLimit).contains(key.utf8.count),
+            key.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
+        else {
+            throw .badRequest("\(field) must be 1 to \(KeptAnswer.keyBytesLimit) printable characters without blanks")
+        }
+        return key
+    }
+
+    /// What makes a request the same as another: target and body. Not a secure digest; whoever holds the key may as well
+    /// send another one.
+    static func fingerprint(of request: Request) -> String {
+        let bytes = Array(request.head.target.raw.utf8) + [0] + request.body
+        let hash = bytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return "\(bytes.count)-\(String(hash, radix: 16))"
+    }
+}
+
+extension KeptAnswer {
+    init(_ answer: Answer) {
+        self.init(
+            status: answer.response.status.code,
+            location: answer.response.fields["Location"],
+            body: answer.response.body,
+            service: answer.service
+        )
+    }
+}
+
+extension Answer {
+    init(_ kept: KeptAnswer) {
+        response = Response(
+            status: StatusCode(code: kept.status),
+            contentType: "application/json",
+            body: kept.body
+        )
+        if let location = kept.location { response.fields.append("Location", location) }
+        service = kept.service
+    }
+}

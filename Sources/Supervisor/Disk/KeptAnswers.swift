@@ -1,0 +1,151 @@
+internal import JSON
+public import Services
+public import Systemd
+
+/// The answers to requests with an `Idempotency-Key`, on disk: `answers/HASH.json`, readable by root alone.
+@EventLoopActor
+public final class KeptAnswers {
+    private struct Entry {
+        let file: String
+        let keptAt: Timestamp
+    }
+
+    private let path: String
+    /// In the order in which they were kept.
+    private var entries: [Entry] = []
+    private let lanes = Lanes<String>()
+
+    public init(_ layout: StateLayout) {
+        path = layout.answerDirectory
+    }
+
+    /// Makes the directory, finds what is in it, and drops what is too old.
+    public func prepare() throws(SystemError) {
+        let directory = try Directory(path, creatingWithMode: 0o700)
+        for file in try directory.names() {
+            let bytes = file.hasPrefix(".") ? nil : try directory.read(file, limitBytes: Self.fileBytesLimit)
+            if let bytes, let kept = try? Kept(bytes) {
+                entries.append(Entry(file: file, keptAt: kept.keptAt))
+            } else {
+                try directory.remove(file)
+            }
+        }
+        entries.sort { $0.keptAt < $1.keptAt }
+        try dropOld(in: directory)
+    }
+
+    /// An answer is a service at most, which is no longer than its record.
+    private static let fileBytesLimit = 2 * RecordStore.recordBytesLimit
+
+    private func kept(_ key: String) throws(ControlError) -> Kept? {
+        do throws(SystemError) {
+            return try recall(key)
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    private func recall(_ key: String) throws(SystemError) -> Kept? {
+        let directory = try Directory(path)
+        try dropOld(in: directory)
+        let file = Self.fileName(of: key)
+        guard entries.contains(where: { $0.file == file }),
+            let bytes = try directory.read(file, limitBytes: Self.fileBytesLimit),
+            let kept = try? Kept(bytes), kept.key.utf8.elementsEqual(key.utf8)
+        else { return nil }
+        return kept
+    }
+
+    private func keep(_ kept: Kept) throws(SystemError) {
+        let directory = try Directory(path)
+        let file = Self.fileName(of: kept.key)
+        try directory.write(file, kept.encoded(), mode: 0o600)
+        entries.removeAll { $0.file == file }
+        entries.append(Entry(file: file, keptAt: kept.keptAt))
+        try dropOld(in: directory)
+    }
+
+    private func dropOld(in directory: borrowing Directory) throws(SystemError) {
+        let oldest = WallClock.now().microseconds - KeptAnswer.lifetimeSeconds * 1_000_000
+        while let first = entries.first,
+            entries.count > KeptAnswer.countLimit || first.keptAt.microseconds < oldest
+        {
+            try directory.remove(first.file)
+            entries.removeFirst()
+        }
+    }
+
+    /// A key can hold anything and be longer than a file name may be: two 64-bit FNV-1a hashes of it name the file, and
+    /// the key inside decides.
+    private static func fileName(of key: String) -> String {
+        let hashes = [UInt64(0xcbf2_9ce4_8422_2325), 0x6c62_272e_07bb_0142].map { offset in
+            key.utf8.reduce(offset) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        }
+        return hashes.map { String($0, radix: 16) }.joined(separator: "-") + ".json"
+    }
+
+    /// An answer with the request that it belongs to.
+    private struct Kept {
+        let key: String
+        let fingerprint: String
+        let keptAt: Timestamp
+        let answer: KeptAnswer
+
+        init(key: String, fingerprint: String, keptAt: Timestamp, answer: KeptAnswer) {
+            self.key = key
+            self.fingerprint = fingerprint
+            self.keptAt = keptAt
+            self.answer = answer
+        }
+
+        init(_ bytes: [UInt8]) throws(RecordProblem) {
+            let members = try Members(parsing: bytes)
+            key = try members.string("key")
+            fingerprint = try members.string("fingerprint")
+            keptAt = Timestamp(microseconds: Int64(try members.integer("kept_at")))
+            answer = KeptAnswer(
+                status: try members.integer("status"),
+                location: try members.optionalString("location"),
+                body: Array(try members.string("body").utf8),
+                service: try members.optionalString("service")
+            )
+        }
+
+        func encoded() -> [UInt8] {
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.member("key", string: key)
+            writer.member("fingerprint", string: fingerprint)
+            writer.member("kept_at", integer: Int(keptAt.microseconds))
+            writer.member("status", integer: answer.status)
+            writer.member("location", string: answer.location)
+            writer.member("service", string: answer.service)
+            writer.member("body", string: String(decoding: answer.body, as: UTF8.self))
+            writer.endObject()
+            return writer.finish()
+        }
+    }
+}
+
+extension KeptAnswers {
+    public func once(
+        _ key: String,
+        fingerprint: String,
+        _ operation: @Sendable () async -> KeptAnswer
+    ) async throws(ControlError) -> KeptAnswer {
+        try await lanes.inLane(key) { () throws(ControlError) in
+            if let kept = try self.kept(key) {
+                guard kept.fingerprint.utf8.elementsEqual(fingerprint.utf8) else { throw .keyReused }
+                return kept.answer
+            }
+            let answer = await operation()
+            guard answer.isFinal else { return answer }
+            let now = Timestamp(microseconds: WallClock.now().microseconds)
+            // The work is done whether or not the answer can be kept; to say otherwise would be untrue.
+            try? self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: answer))
+            return answer
+        }
+    }
+}
+
+extension KeptAnswers: AnswerStore {}

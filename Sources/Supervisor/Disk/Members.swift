@@ -1,0 +1,75 @@
+internal import JSON
+
+/// Why a file does not hold what it should.
+struct RecordProblem: Error, Equatable {
+    let description: String
+}
+
+/// The members of a JSON object, read by name and type.
+struct Members {
+    private let object: JSONObject
+
+    init(_ value: JSONValue?, _ name: String) throws(RecordProblem) {
+        guard case .object(let object) = value else { throw RecordProblem(description: "\(name) is no object") }
+        self.object = object
+    }
+
+    /// Reads the whole of a file.
+    init(parsing bytes: [UInt8]) throws(RecordProblem) {
+        let value: JSONValue
+        do throws(JSONParseFailure) {
+            value = try JSONParser.parse(bytes)
+        } catch {
+            throw RecordProblem(description: error.description)
+        }
+        try self.init(value, "the file")
+    }
+
+    func has(_ key: String) -> Bool { object[key] != nil }
+
+    func value(_ key: String) throws(RecordProblem) -> JSONValue {
+        guard let value = object[key] else { throw RecordProblem(description: "'\(key)' is missing") }
+        return value
+    }
+
+    func object(_ key: String) throws(RecordProblem) -> Members { try Members(object[key], "'\(key)'") }
+
+    func string(_ key: String) throws(RecordProblem) -> String {
+        guard let text = try optionalString(key) else { throw RecordProblem(description: "'\(key)' is missing") }
+        return text
+    }
+
+    func optionalString(_ key: String) throws(RecordProblem) -> String? {
+        switch object[key] {
+        case .string(let text): text
+        case nil, .null: nil
+        default: throw RecordProblem(description: "'\(key)' is no string")
+        }
+    }
+
+    func integer(_ key: String) throws(RecordProblem) -> Int {
+        guard let integer = try optionalInteger(key) else { throw RecordProblem(description: "'\(key)' is missing") }
+        return integer
+    }
+
+    func optionalInteger(_ key: String) throws(RecordProblem) -> Int? {
+        switch object[key] {
+        case .number(let number):
+            guard let integer = number.integer else { throw RecordProblem(description: "'\(key)' is no integer") }
+            return integer
+        case nil, .null: return nil
+        default: throw RecordProblem(description: "'\(key)' is no number")
+        }
+    }
+
+    func bool(_ key: String) throws(RecordProblem) -> Bool {
+        guard case .bool(let value) = object[key] else { throw RecordProblem(description: "'\(key)' is no boolean") }
+        return value
+    }
+
+    func strings() throws(RecordProblem) -> [String: String] {
+        var values: [String: String] = [:]
+        for member in object { values[member.key] = try string(member.key) }
+        return values
+    }
+}

@@ -1,0 +1,319 @@
+internal import Services
+internal import Systemd
+
+/// The operations on one service, step by step. Whoever calls one is in the service's lane.
+extension Supervisor {
+    /// Creates a service and dispatches its start.
+    func add(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        guard services.count < configuration.servicesLimit else {
+            throw .tooManyServices(limit: configuration.servicesLimit)
+        }
+        var service = ManagedService(try newRecord(spec))
+        try write(service.record) { self.removeFiles(of: spec.name) }
+        service.intent = .start
+        services[spec.name] = service
+        namesByID[service.record.id] = spec.name
+        do throws(ControlError) {
+            try await dispatchStart(spec.name)
+        } catch {
+            removeFiles(of: spec.name)
+            forget(spec.name)
+            throw error
+        }
+        return try find(spec.name).snapshot
+    }
+
+    /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
+    func change(_ name: ServiceName, to spec: ServiceSpec) async throws(ControlError) -> Service {
+        let before = try find(name)
+        let hasOtherFiles = try update(name) { record in
+            record.spec = spec
+            record.phase = record.isEnabled ? .starting : .established
+        }
+        guard before.record.isEnabled else { return try find(name).snapshot }
+        guard hasOtherFiles else {
+            // A port is nothing that the process sees.
+            establish(name)
+            return try find(name).snapshot
+        }
+        services[name]?.intent = .start
+        do throws(ControlError) {
+            // A restart would run the copy of the unit that systemd holds; once stopped, it forgets it.
+            if before.snapshot.status.isUp { try await stopUnit(name) }
+            services[name]?.intent = .start
+            if let job = try await queueStart(name, restarting: false) { try await wait(for: job, name) }
+        } catch {
+            services[name]?.intent = before.intent
+            throw error
+        }
+        establish(name)
+        return try find(name).snapshot
+    }
+
+    /// Starts the unit, or restarts it where it is active, and waits for systemd's job.
+    func run(_ name: ServiceName) async throws(ControlError) -> Service {
+        let before = try find(name)
+        if !before.record.isEnabled {
+            try update(name) { record in
+                record.isEnabled = true
+                record.phase = .starting
+            }
+        } else {
+            try repair(before.record)
+        }
+        let isUp = before.snapshot.status.isUp
+        services[name]?.intent = isUp ? .none : .start
+        let job: Job?
+        do throws(ControlError) {
+            job = try await queueStart(name, restarting: isUp)
+        } catch {
+            services[name]?.intent = before.intent
+            revert(name, to: before.record)
+            throw error
+        }
+        establish(name)
+        if let job { try await wait(for: job, name) }
+        return try find(name).snapshot
+    }
+
+    /// Stops the service for good: until somebody starts it, it stays stopped over a reboot.
+    func halt(_ name: ServiceName) async throws(ControlError) -> Service {
+        let before = try find(name)
+        try update(name) { record in
+            record.isEnabled = false
+            record.phase = .stopping
+        }
+        services[name]?.intent = .stop
+        do throws(ControlError) {
+            try await stopUnit(name)
+        } catch {
+            // Not stopped: whoever asked will ask again, and until then nothing has changed.
+            services[name]?.intent = before.intent
+            revert(name, to: before.record)
+            throw error
+        }
+        establish(name)
+        return try find(name).snapshot
+    }
+
+    /// Stops a service and removes all of it. Its record goes last: as long as it is there, the removal is finished
+    /// by the next start of the agent.
+    func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
+        var record = try find(name).record
+        if record.phase != .deleting {
+            record.phase = .deleting
+            record.isEnabled = false
+            record.deletedBy = requester
+            record.updatedAt = Self.now()
+        }
+        try store { () throws(SystemError) in
+            try self.records.save(record)
+            try self.units.setEnabled(false, name)
+        }
+        services[name]?.record = record
+        services[name]?.intent = .stop
+        try await stopUnit(name)
+        try store { () throws(SystemError) in try self.units.remove(name) }
+        do throws(BusError) {
+            // The boot target keeps a unit loaded that it started; systemd would start it from memory.
+            try await systemd.forgetStaleCopy(of: UnitName.unit(of: name))
+        } catch {
+            throw ControlError(error)
+        }
+        // With the figures of the run that has just ended.
+        let last = try find(name).record
+        try store { () throws(SystemError) in
+            let removed = RemovedService(last, removedAt: last.updatedAt, removedBy: last.deletedBy ?? requester)
+            try self.removed.add(removed)
+            try self.records.remove(name)
+        }
+        forget(name)
+    }
+
+    // MARK: Steps in systemd
+
+    /// Queues the start of a unit and leaves the rest to systemd.
+    func dispatchStart(_ name: ServiceName) async throws(ControlError) {
+        let job = try await queueStart(name, restarting: false)
+        establish(name)
+        guard let job else { return }
+        EventLoop.start { [weak self] in
+            // A job that does not end shows in the unit's state.
+            try? await self?.wait(for: job, name)
+        }
+    }
+
+    /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
+    /// service's own failure.
+    func queueStart(_ name: ServiceName, restarting: Bool) async throws(ControlError) -> Job? {
+        let unit = UnitName.unit(of: name)
+        do throws(BusError) {
+            // Whoever starts by hand wants more than what is left of systemd's patience with crashes.
+            try await systemd.resetFailedUnit(unit)
+            try await systemd.forgetStaleCopy(of: unit)
+            services[name]?.refusal = nil
+            return restarting ? try await systemd.restartUnit(unit) : try await systemd.startUnit(unit)
+        } catch .remote(_, let message) {
+            services[name]?.refusal = message
+            services[name]?.intent = .none
+            return nil
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    func wait(for job: Job, _ name: ServiceName) async throws(ControlError) {
+        do throws(Job.Failure) {
+            _ = try await job.result(within: Self.jobTimeout)
+        } catch {
+            switch error {
+            case .disconnected: throw .systemdUnavailable("the connection to systemd was lost")
+            case .timeout: throw .systemdTimeout("systemd did not end the job within \(Self.jobTimeout)")
+            }
+        }
+        // The job's last state may be held back until systemd has had its say.
+        try await settle()
+        if services[name]?.intent == .start { services[name]?.intent = .none }
+    }
+
+    /// Stops the unit until its last process is gone and leaves no failure behind in systemd.
+    func stopUnit(_ name: ServiceName) async throws(ControlError) {
+        let unit = UnitName.unit(of: name)
+        do throws(BusError) {
+            try await wait(for: try await systemd.stopUnit(unit))
+            try await systemd.resetFailedUnit(unit)
+            try await systemd.settle()
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            // What is not loaded does not run.
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    private func wait(for job: Job) async throws(BusError) {
+        do throws(Job.Failure) {
+            _ = try await job.result(within: Self.jobTimeout)
+        } catch {
+            switch error {
+            case .disconnected: throw .local(.notConnected)
+            case .timeout: throw .local(.timedOut)
+            }
+        }
+    }
+
+    private func settle() async throws(ControlError) {
+        do throws(BusError) {
+            try await systemd.settle()
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    /// A job ends on its own after the stop time-out, twice for a start that has to stop first; systemd is in trouble
+    /// when it takes longer.
+    private static let jobTimeout = Duration.seconds(60)
+
+    // MARK: Steps on disk
+
+    /// Changes the record and what is derived from it, on disk first. When something cannot be written nothing has
+    /// changed. True when a file that systemd reads is another than before.
+    @discardableResult
+    private func update(
+        _ name: ServiceName,
+        _ change: (inout ServiceRecord) -> Void
+    ) throws(ControlError) -> Bool {
+        let before = try find(name).record
+        var record = before
+        change(&record)
+        record.updatedAt = Self.now()
+        let hasOtherFiles = try write(record) { self.revert(name, to: before) }
+        services[name]?.record = record
+        return hasOtherFiles
+    }
+
+    /// Makes the derived files what the record says, should somebody have touched them.
+    private func repair(_ record: ServiceRecord) throws(ControlError) {
+        try store { () throws(SystemError) in try self.units.write(record) }
+    }
+
+    /// Goes back to an earlier record, as far as the disk allows; the next start of the agent does the rest.
+    private func revert(_ name: ServiceName, to record: ServiceRecord) {
+        guard let current = services[name] else { return }
+        var record = record
+        record.run = current.record.run
+        services[name]?.record = record
+        do throws(SystemError) {
+            try records.save(record)
+            try units.write(record)
+        } catch {
+            notice(.error, "cannot go back to what was before: \(error)", name)
+        }
+    }
+
+    /// Writes the record and what is derived from it; undoes it when something of it cannot be written.
+    @discardableResult
+    private func write(_ record: ServiceRecord, undo: () -> Void) throws(ControlError) -> Bool {
+        do throws(SystemError) {
+            try records.save(record)
+            return try units.write(record)
+        } catch {
+            undo()
+            throw ControlError(error)
+        }
+    }
+
+    private func removeFiles(of name: ServiceName) {
+        do throws(SystemError) {
+            try units.remove(name)
+            try records.remove(name)
+        } catch {
+            notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
+        }
+    }
+
+    /// Notes that what was begun is done. It is written with the other changes of this moment: an agent that dies before
+    /// finds it done, or does it once more.
+    func establish(_ name: ServiceName) {
+        guard services[name]?.record.phase != .established else { return }
+        services[name]?.record.phase = .established
+        save(name)
+    }
+
+    private func forget(_ name: ServiceName) {
+        if let service = services.removeValue(forKey: name) { namesByID[service.record.id] = nil }
+        discard(name)
+    }
+
+    private func newRecord(_ spec: ServiceSpec) throws(ControlError) -> ServiceRecord {
+        do throws(SystemError) {
+            return ServiceRecord(id: try Identifier.random().description, spec: spec, createdAt: Self.now())
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    private func store(_ write: () throws(SystemError) -> Void) throws(ControlError) {
+        do throws(SystemError) {
+            try write()
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    private static func now() -> Timestamp { Timestamp(microseconds: WallClock.now().microseconds) }
+}
+
+extension ControlError {
+    init(_ error: BusError) {
+        self = error.isTimeout ? .systemdTimeout(error.description) : .systemdUnavailable(error.description)
+    }
+
+    init(_ error: SystemError) {
+        self = error.isStorageFull ? .storageFull(error.description) : .storageFailed(error.description)
+    }
+}
+
+extension ServiceStatus {
+    /// Whether there is something to stop.
+    var isUp: Bool { self == .starting || self == .running }
+}

@@ -1,0 +1,64 @@
+internal import CSystemd
+internal import Glibc
+
+/// A TCP port of this machine's own.
+@EventLoopActor
+public enum LoopbackPort {
+    /// Whether somebody accepts connections on the port, on 127.0.0.1 or ::1. The connection is closed at once.
+    public static func accepts(_ port: UInt16) async -> Bool {
+        let addresses: [SocketAddress] = [
+            .ip4([127, 0, 0, 1], port: port),
+            .ip6([UInt8](repeating: 0, count: 15) + [1], port: port),
+        ]
+        for address in addresses {
+            // An error here means that there is nobody: no such network, no listener, no descriptor left to ask with.
+            if await (try? connects(to: address)) ?? false { return true }
+        }
+        return false
+    }
+
+    private static func connects(to address: SocketAddress) async throws(SystemError) -> Bool {
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(address.family, type, 0) })
+        do throws(SystemError) {
+            try unsafe address.withSockaddr { pointer, length throws(SystemError) in
+                try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
+            }
+            return true
+        } catch  where error.code == EINPROGRESS {
+            await waitUntilWritable(descriptor)
+            return try descriptor.pendingError() == 0
+        }
+    }
+
+    /// Waits for the end of a connection attempt, for which a listener with a full queue can take its time.
+    private static func waitUntilWritable(_ descriptor: borrowing FileDescriptor) async {
+        let attempt = Attempt()
+        guard let watch = try? IOWatch(descriptor, .writable, handler: { _ in attempt.end() }),
+            let timer = try? Timer(handler: { attempt.end() })
+        else { return }
+        timer.arm(after: .milliseconds(500))
+        await withCheckedContinuation { attempt.continuation = $0 }
+        withExtendedLifetime((watch, timer)) {}
+    }
+
+    @EventLoopActor
+    private final class Attempt {
+        var continuation: CheckedContinuation<Void, Never>?
+
+        func end() {
+            continuation?.resume()
+            continuation = nil
+        }
+    }
+}
+
+extension FileDescriptor {
+    /// The error that a connection attempt in the background ended with; zero for success or an attempt under way.
+    fileprivate func pendingError() throws(SystemError) -> CInt {
+        var code: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        try checkErrno("getsockopt") { unsafe getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length) }
+        return code
+    }
+}

@@ -1,0 +1,264 @@
+"""The agent dies at every single step of every operation, and what it leaves is finished or undone."""
+
+import collections
+import contextlib
+import http.client
+import os
+import pathlib
+import subprocess
+import time
+import unittest
+
+from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase, ProofMachine, disagreements, seeded, settle, unit_of
+from support import PATIENCE_SECONDS, REPOSITORY, eventually
+
+ONE = {"command": "sleep 1001", "env": {"WHICH": "one", "ODD": 'a"b\\c\n$d'}}
+# Another command and environment, and a shell in front.
+TWO = {"command": "sleep 1002; exit", "env": {"WHICH": "two"}, "restart": "always"}
+BARE = {"command": "sleep 1003"}
+
+# More steps than any operation has: a sweep that gets there has gone wrong.
+STEPS_LIMIT = 150
+# The steps of one run are not always those of the next, because systemd's signals may come together.
+QUIET_RUNS = 2
+
+
+class State(collections.namedtuple("State", "spec stopped", defaults=(False,))):
+    """How a service may be found: its spec, and whether somebody has stopped it."""
+
+    def __str__(self):
+        return f"{'stopped' if self.stopped else 'running'} with {self.spec['command']!r}"
+
+
+GONE = None
+
+
+class Operation:
+    """A request, the state in which it finds the service, and the state that it makes.
+
+    `repeated` is what the same request may answer when it is sent again: in the old state, and in the new one.
+    """
+
+    def __init__(self, title, method, path, body=None, *, before, after, repeated):
+        self.title, self.method, self.path, self.body = title, method, path, body
+        self.before, self.after, self.repeated = before, after, repeated
+
+
+CREATE = Operation("create", "POST", "", ONE, before=GONE, after=State(ONE), repeated=(201, 409))
+PUT_NEW = Operation("create by PUT", "PUT", "/{}", ONE, before=GONE, after=State(ONE), repeated=(201, 200))
+PUT_RUNNING = Operation(
+    "replace a running one", "PUT", "/{}", TWO, before=State(ONE), after=State(TWO), repeated=(200, 200)
+)
+PUT_WITHOUT_ENV = Operation(
+    "replace a running one and take its environment away", "PUT", "/{}", BARE,
+    before=State(ONE), after=State(BARE), repeated=(200, 200),
+)
+PUT_STOPPED = Operation(
+    "replace a stopped one", "PUT", "/{}", TWO, before=State(ONE, True), after=State(TWO, True), repeated=(200, 200)
+)
+STOP = Operation("stop", "POST", "/{}/stop", before=State(ONE), after=State(ONE, True), repeated=(200, 409))
+START = Operation("start", "POST", "/{}/start", before=State(ONE, True), after=State(ONE), repeated=(200, 409))
+RESTART = Operation("restart", "POST", "/{}/restart", before=State(ONE), after=State(ONE), repeated=(200, 200))
+RESTART_STOPPED = Operation(
+    "restart a stopped one", "POST", "/{}/restart", before=State(ONE, True), after=State(ONE), repeated=(200, 200)
+)
+DELETE = Operation("delete", "DELETE", "/{}", before=State(ONE), after=GONE, repeated=(200, 404))
+DELETE_STOPPED = Operation(
+    "delete a stopped one", "DELETE", "/{}", before=State(ONE, True), after=GONE, repeated=(200, 404)
+)
+
+
+class FaultCase(ProofCase):
+    """A machine whose agent can be told at which step to die, and is started again at once."""
+
+    @classmethod
+    def make_machine(cls):
+        binary = os.environ.get("MIOSA_AGENT_TEST_BINARY_WITH_FAULT_POINTS")
+        if not binary:
+            subprocess.run([REPOSITORY / "scripts" / "build", "--fault-points"], check=True, stdout=subprocess.DEVNULL)
+            binary = str(REPOSITORY / ".build" / "miosa-agent-faults")
+        return ProofMachine(cls.release, binary)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The agent has to remove the file that tells it where to die, or it would die again and again. The commands
+        # before its start, for which no sandbox holds, tell it to die a second time where that is wanted.
+        cls.machine.probe.shell(
+            script="mkdir -p /etc/systemd/system/miosa-agent.service.d\n"
+            "cat > /etc/systemd/system/miosa-agent.service.d/faults.conf <<'X'\n"
+            "[Service]\nRestartSec=0\nReadWritePaths=/run/miosa-agent\n"
+            "ExecStartPre=-+/bin/sh -c 'cd /run/miosa-agent && mv -f die-again die-at-fault-point 2>/dev/null'\n"
+            "X\nsystemctl daemon-reload; systemctl restart miosa-agent.service"
+        )
+        cls.run_directory = pathlib.Path(cls.machine.socket).parent
+        cls.blueprints = Blueprints(cls.machine, [ONE, TWO, BARE])
+        cls.machine.create("bystander", **TWO)
+        cls.bystander = cls.machine.wait("bystander", status="running")
+        cls.count = 0
+
+    def remove_services(self):
+        """There is nothing to remove: each run removes its own."""
+
+    # MARK: One run
+
+    def prepare(self, state):
+        """A new service in that state; its name, and how it then is."""
+        type(self).count += 1
+        name = f"s{self.count}"
+        if state is GONE:
+            return name, None
+        self.machine.create(name, **state.spec)
+        self.machine.wait(name, status="running")
+        if state.stopped:
+            self.assertEqual(self.machine.call("POST", f"/v1/services/{name}/stop").status, 200)
+        return name, self.machine.get(name)
+
+    def send(self, operation, name):
+        """The answer; None when the agent died before it gave one."""
+        path = "/v1/services" + operation.path.format(name)
+        body = operation.body
+        if operation.method == "POST" and body is not None:
+            body = {"name": name, **body}
+        try:
+            return self.machine.call(operation.method, path, body)
+        except (ConnectionError, http.client.HTTPException):
+            return None
+
+    def describe(self, name):
+        """The state in which a service is found, once all is settled."""
+        service = next((service for service in self.machine.list() if service["name"] == name), None)
+        if service is None:
+            return GONE, None
+        spec = next(
+            (spec for spec in (ONE, TWO, BARE) if Blueprints.key(spec) == Blueprints.key(service)), {"command": service}
+        )
+        return State(spec, service["status"] == "stopped"), service
+
+    def run_once(self, operation, name, former, step, second_step=None):
+        """Sends the request to an agent that dies at that step. Gives back what came of it; None: it did not die."""
+        agent = self.probe.agent()["pid"]
+        if second_step:
+            (self.run_directory / "die-again").write_text(str(second_step))
+        (self.run_directory / "die-at-fault-point").write_text(str(step))
+        reply = self.send(operation, name)
+        if reply is not None:
+            self.assertIn(reply.status, (200, 201), reply)
+            # What follows the answer are steps, too.
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: self.is_quiet(name), "it is quiet")
+            time.sleep(0.05)
+        self.settle()
+        if reply is not None and self.probe.agent()["pid"] == agent:
+            return None
+
+        found, service = self.describe(name)
+        if reply is not None:
+            self.assertEqual(found, operation.after, f"{reply.status} was answered, and then it is {found}")
+        self.assertIn(found, (operation.before, operation.after), f"it is {found}: neither as before nor as wanted")
+        if found == operation.before != operation.after and former:
+            for field in ("id", "pid", "restarts", "created_at", "last_started_at", "invocation_id"):
+                self.assertEqual(service[field], former[field], f"nothing has happened, and yet its {field} changed")
+        if operation.before and operation.after:
+            self.assertEqual(service["id"], former["id"])
+
+        outcome = "as before" if found != operation.after else "as wanted" if reply is None else "as answered"
+        reply = self.send(operation, name)
+        expected = operation.repeated[found == operation.after]
+        if operation.before == operation.after:
+            expected = 200
+        self.assertEqual(reply and reply.status, expected, f"repeated when it was {found}: {reply}")
+        self.settle()
+        end = self.describe(name)[0]
+        self.assertEqual(end, operation.after, f"repeated when it was {found}")
+        return outcome
+
+    def is_quiet(self, name):
+        service = next((service for service in self.machine.list() if service["name"] == name), None)
+        return service is None or service["status"] != "starting"
+
+    def settle(self):
+        self.assert_agreement(self.blueprints, seconds=6)
+        self.assertEqual(self.machine.ask("/v1/services/bystander").data, self.bystander, "the bystander")
+
+    def tear_down_run(self, name):
+        """Makes sure that nothing of a run is left, whatever became of it."""
+        for file in ("die-again", "die-at-fault-point"):
+            (self.run_directory / file).unlink(missing_ok=True)
+        # The agent may still be counting.
+        self.probe.shell(script="systemctl kill --signal=KILL miosa-agent.service")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.machine.call("DELETE", f"/v1/services/{name}")
+        if settle(self.machine, self.blueprints, 3) or self.describe(name)[0] is not GONE:
+            self.machine.remove(name)
+
+    # MARK: Sweeps
+
+    def sweep(self, operation, prepare=None, second_step=lambda: None):
+        """Lets the agent die at the first step, the second, …, until it no longer dies."""
+        outcomes = collections.Counter()
+        problems = []
+        quiet = 0
+        for step in range(1, STEPS_LIMIT):
+            name, former = (prepare or self.prepare)(operation.before)
+            again = second_step()
+            try:
+                with self.subTest(operation=operation.title, step=step, again=again):
+                    try:
+                        outcome = self.run_once(operation, name, former, step, again)
+                    except AssertionError as error:
+                        outcome = "WRONG"
+                        raise AssertionError(f"{operation.title}, step {step}, again at {again}: {error}") from None
+            finally:
+                self.tear_down_run(name)
+            if outcome is None:
+                quiet += 1
+                if quiet == QUIET_RUNS:
+                    break
+            else:
+                quiet = 0
+                outcomes[outcome] += 1
+        else:
+            self.fail(f"{operation.title} has more than {STEPS_LIMIT} steps")
+        figures = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        print(f"{operation.title}: {outcomes.total()} kills: {figures}", flush=True)
+        self.assertGreater(outcomes.total(), 2, "there are fault points at all")
+
+
+class EveryStep(FaultCase):
+    def test_create(self):
+        self.sweep(CREATE)
+
+    def test_create_by_put(self):
+        self.sweep(PUT_NEW)
+
+    def test_replace_a_running_one(self):
+        self.sweep(PUT_RUNNING)
+
+    def test_replace_a_running_one_and_take_its_environment_away(self):
+        self.sweep(PUT_WITHOUT_ENV)
+
+    def test_replace_a_stopped_one(self):
+        self.sweep(PUT_STOPPED)
+
+    def test_stop(self):
+        self.sweep(STOP)
+
+    def test_start(self):
+        self.sweep(START)
+
+    def test_restart(self):
+        self.sweep(RESTART)
+
+    def test_restart_a_stopped_one(self):
+        self.sweep(RESTART_STOPPED)
+
+    def test_delete(self):
+        self.sweep(DELETE)
+
+    def test_delete_a_stopped_one(self):
+        self.sweep(DELETE_STOPPED)
+
+
+if __name__ == "__main__":
+    unittest.main()
