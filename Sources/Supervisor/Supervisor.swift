@@ -148,6 +148,7 @@ public final class Supervisor {
     private func disconnected() {
         guard isReady else { return }
         outage = "the connection to systemd is lost"
+        for (name, service) in services { services[name]?.runBeforeAbsence = service.record.run }
         notice(.warning, "the connection to systemd is lost; connecting again")
     }
 

@@ -70,7 +70,7 @@ class Continuity(MachineTestCase):
         self.machine.exec("systemctl", "kill", "-s", "STOP", "miosa-agent.service")
         edit = "cd /var/lib/miosa-agent/services && sed -i 's/\"phase\":\"[a-z]*\"/\"phase\":\"{}\"/' half-{}.json"
         self.machine.shell(edit.format("deleting", "deleted"))
-        self.machine.shell(edit.format("creating", "created"))
+        self.machine.shell(edit.format("starting", "created"))
         self.machine.shell("cd /etc/systemd/system && rm miosa-service-half-created.service")
         self.machine.exec("systemctl", "kill", "-s", "KILL", "miosa-agent.service")
         eventually(lambda: self.machine.call("GET", "/v1/services").json["total"] == 1, "only one is left")
@@ -207,7 +207,7 @@ class Program(MachineTestCase):
             "pid=$!; until curl -sf --unix-socket /run/miosa-agent/api.sock http://x/readyz; do sleep 0.02; done; "
             "stat -c %a /run/miosa-agent/api.sock; kill -INT $pid; wait $pid; echo rc=$?; cat /tmp/log"
         )
-        self.assertIn('{"status":"ok"}', output)
+        self.assertIn('{"status":"ok"', output)
         self.assertIn("660\n", output)
         self.assertIn("rc=0", output)
         self.assertIn("stopping; services go on", output)

@@ -117,7 +117,7 @@ class WebServer(MachineTestCase):
         self.assertEqual(self.machine.call("GET", "/v1/services/web").json["code"], "SERVICE_NOT_FOUND")
         self.assertEqual(self.machine.call("DELETE", "/v1/services/web").status, 404)
         self.assertEqual(self.machine.shell(f"test -e /proc/{pid} || echo gone").strip(), "gone")
-        left = self.machine.shell("find /etc/systemd /var/lib/miosa-agent -name '*web*'")
+        left = self.machine.shell("find /etc/systemd /var/lib/miosa-agent -name '*web*' -not -path '*/removed/*'")
         self.assertEqual(left, "")
         self.assertEqual(self.machine.property("miosa-service-web.service", "LoadState"), "not-found")
 

@@ -41,10 +41,9 @@ final class Arrivals<Value: Sendable> {
 @EventLoopActor
 func turnLoop() async throws {
     let turned = Arrivals<Void>()
-    // Timers and deferrals come after what is ready already; two rounds also catch what the first has caused.
+    // What became ready earlier is dispatched earlier; the second round also catches what the first has caused.
     for _ in 0..<2 {
         let timer = try Timer { turned.add(()) }
-        timer.setPriority(1_000_000)
         timer.arm(after: .milliseconds(1))
         try await turned.next()
     }

@@ -298,7 +298,9 @@ struct BusTests {
         withExtendedLifetime(slot) {}
     }
 
-    @Test @EventLoopActor func `messages that wait together are handled in their order with the code between them`() async throws {
+    @Test @EventLoopActor func `messages that wait together are handled in their order with the code between them`()
+        async throws
+    {
         let steps = Arrivals<String>()
         weak var peer: BusPeer?
         let line = try Line { call in
@@ -315,11 +317,13 @@ struct BusTests {
             }
         }
         for _ in 0..<50 {
-            try await line.bus.call(Self.method("Second")) { _ throws(SystemError) in steps.add("decode") }
+            let decode: @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Void = { _ in
+                steps.add("decode")
+            }
+            try await line.bus.call(Self.method("Second"), decode: decode)
             steps.add("after")
             var order: [String] = []
             for _ in 0..<4 { order.append(try await steps.next()) }
-            print("STEPS", steps.all.prefix(12))
             #expect(order == ["One", "decode", "after", "Two"])
         }
         withExtendedLifetime(slots) {}
@@ -327,7 +331,9 @@ struct BusTests {
 
     // MARK: The end
 
-    @Test @EventLoopActor func `when the peer closes every waiting call fails and then the owner hears of it once`() async throws {
+    @Test @EventLoopActor func `when the peer closes every waiting call fails and then the owner hears of it once`()
+        async throws
+    {
         let line = try Line()
         let steps = Arrivals<String>()
         for _ in 0..<3 {
@@ -437,7 +443,9 @@ struct BusTests {
         let slot = try line.bus.subscribe(to: "type='signal',path_namespace='/org/example/unit'") { message in
             paths.add(message.path ?? "none")
         }
-        for path in ["/org/example/unit/a", "/org/example/unitary", "/org/example/unit", "/org/example", "/org/example/unit/b/c"] {
+        for path in [
+            "/org/example/unit/a", "/org/example/unitary", "/org/example/unit", "/org/example", "/org/example/unit/b/c",
+        ] {
             line.peer.signal("Now", of: Self.interface, path: path)
         }
         for expected in ["/org/example/unit/a", "/org/example/unit", "/org/example/unit/b/c"] {
@@ -466,7 +474,7 @@ struct BusTests {
         #expect(Bus.label(ofObjectPath: path, below: "/u") == label)
     }
 
-    @Test(arguments: ["/v/a", "/u", "/ua", "/", "", "no path", "/u/a/b"])
+    @Test(arguments: ["/v/a", "/ua", "/ua/b", "/", "", "no path"])
     @EventLoopActor
     func `a path that is not below the prefix has no label`(path: String) {
         #expect(Bus.label(ofObjectPath: path, below: "/u") == nil)

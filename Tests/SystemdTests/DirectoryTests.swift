@@ -19,7 +19,10 @@ import Testing
     private func modified(_ name: String = ".") throws -> WallClock { WallClock(try status(name).st_mtim) }
 
     private func setModified(_ name: String, secondsFromNow: Int) throws {
-        let time = timespec(tv_sec: Int(WallClock.now().microseconds / 1_000_000) + secondsFromNow, tv_nsec: 123_456_789)
+        let time = timespec(
+            tv_sec: Int(WallClock.now().microseconds / 1_000_000) + secondsFromNow,
+            tv_nsec: 123_456_789
+        )
         try checkErrno("utimensat") { utimensat(AT_FDCWD, path + "/" + name, [time, time], AT_SYMLINK_NOFOLLOW) }
     }
 

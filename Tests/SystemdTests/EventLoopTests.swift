@@ -57,7 +57,9 @@ struct EventLoopTests {
         context.release()
     }
 
-    @Test @EventLoopActor func `a function that belongs to no actor stays on the loop with the task that calls it`() async {
+    @Test @EventLoopActor func `a function that belongs to no actor stays on the loop with the task that calls it`()
+        async
+    {
         let here = pthread_self()
         #expect(await threadOfConcurrentFunction() == here)
         async let there = threadOfConcurrentFunction()

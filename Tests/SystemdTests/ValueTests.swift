@@ -87,7 +87,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("secret", "secret"), ("secret\n", "secret"), ("secret\n\n", "secret\n"), ("", ""), ("\n", ""), (" a \t", " a \t"),
+        ("secret", "secret"), ("secret\n", "secret"), ("secret\n\n", "secret\n"), ("", ""), ("\n", ""),
+        (" a \t", " a \t"),
         ("sé\r\n", "sé\r"),
     ])
     func `a credential is text without the last line end`(content: String, expected: String) throws {

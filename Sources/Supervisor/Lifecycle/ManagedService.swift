@@ -7,11 +7,14 @@ struct ManagedService {
     var intent = ServiceStatus.Intent.none
     /// systemd's reason for not taking the unit at the last start.
     var refusal: String?
+    /// The figures from before systemd was out of sight; nil when nothing can have been missed.
+    var runBeforeAbsence: ServiceRun?
     /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
     var generation = 0
 
     init(_ record: ServiceRecord) {
         self.record = record
+        runBeforeAbsence = record.run
         if !record.isEnabled { intent = .stop }
     }
 
@@ -21,19 +24,20 @@ struct ManagedService {
 
     /// Takes over a state, and what it says about intents that have come true.
     mutating func settle(_ newState: UnitState) {
+        // From dead to alive: systemd has begun, or somebody started by hand what was stopped. A unit that is about to
+        // be stopped reports its job while it is still active; that is no new beginning.
+        if state.activeState.isDead, !newState.activeState.isDead { intent = .none }
         state = newState
-        switch newState.activeState {
-        case .inactive, .failed: break
-        // systemd has begun, or somebody started by hand what was stopped.
-        case .activating, .active: intent = .none
-        default: break
-        }
     }
 
     /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
     /// not to be taken for the end.
     func mayRestartItself(from newState: UnitState) -> Bool {
-        guard newState.activeState == .failed || newState.activeState == .inactive else { return false }
-        return record.spec.restart != .no && intent != .stop
+        newState.activeState.isDead && record.spec.restart != .no && intent != .stop
     }
+}
+
+extension ActiveState {
+    /// Without a process, and none to come by itself.
+    var isDead: Bool { self == .inactive || self == .failed }
 }

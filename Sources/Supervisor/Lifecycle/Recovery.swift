@@ -44,12 +44,12 @@ extension Supervisor {
     /// was away, and was forgotten or started again.
     func catchUpWithEndings() {
         for (name, service) in services {
-            let run = service.record.run
-            guard let startedAt = run.startedAt, !run.hasEnded else { continue }
+            services[name]?.runBeforeAbsence = nil
+            guard let run = service.runBeforeAbsence, let startedAt = run.startedAt, !run.hasEnded else { continue }
             // The run is still going on, or systemd's picture of its end has been read.
             if service.state.main.startedAt == startedAt { continue }
             do throws(SystemError) {
-                let history = try RunHistory(of: service.unit, since: startedAt, invocationID: run.invocationID)
+                let history = try RunHistory(of: service.unit, since: startedAt)
                 guard let end = history.end else { continue }
                 services[name]?.record.run.observe(end, before: service.state)
                 save(name)

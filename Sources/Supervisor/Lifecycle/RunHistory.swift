@@ -15,7 +15,7 @@ struct RunHistory {
     private static let unitStopping = "de5b426a63be47a7b6ac3eaac82e2f6f"
 
     /// Reads what was written since a run began. Only PID 1 itself is believed.
-    init(of unit: String, since start: Timestamp, invocationID: String?) throws(SystemError) {
+    init(of unit: String, since start: Timestamp) throws(SystemError) {
         let journal = try JournalReader()
         try journal.match("_PID", "1")
         try journal.match("UNIT", unit)

@@ -1,0 +1,458 @@
+"""The unit says exactly what the spec says, whatever that is: generated specs against a real systemd.
+
+GENERATED_SEED repeats a run, GENERATED_INDEX one case of it, GENERATED_CASES sets how many there are.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Client, Inside, ProofCase, seeded, unit_of
+
+CASES = int(os.environ.get("GENERATED_CASES") or 2000)
+BATCH = 100
+CONNECTIONS = 6
+# So many wrong cases are shown in full.
+PRINTED = 10
+
+COMMAND_LIMIT = 64 * 1024
+VALUE_LIMIT = 64 * 1024
+ENVIRONMENT_LIMIT = 128 * 1024
+PATH_LIMIT = 4095
+
+# --- What a unit file consists of -------------------------------------------------------------------------------------
+
+# Each section's lines; None stands for a value that only the process itself can show to be right.
+DIRECTIVES = {
+    "Unit": [("Description", "Service {name}"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5")],
+    "Service": [
+        ("Type", "exec"), ("ExecStart", None), ("User", "{user}"), ("WorkingDirectory", None),
+        ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"), ("Restart", "{restart}"), ("RestartSec", "1"),
+        ("TimeoutStopSec", "10"), ("Slice", "miosa-services.slice"),
+    ],
+    "Install": [("WantedBy", "multi-user.target")],
+}
+# What systemd shows of the one command that there is, before what the shell gets.
+SHELL_SHOWN = "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c "
+# Properties that say how a unit is doing and not what it is.
+PASSING = re.compile(
+    "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
+    "^ControlGroup|^[UG]ID$|^Job|^StateChange|^Memory(Swap|ZSwap)|^FileDescriptor"
+)
+# Properties that differ from case to case and are compared one by one, or whose values the process itself shows.
+DIFFERENT = {"Id", "Names", "Description", "FragmentPath", "EnvironmentFiles", "Restart", "User"}
+SHOWN_BY_THE_PROCESS = {"ExecStart", "ExecStartEx", "WorkingDirectory"}
+OTHER_COMMANDS = [
+    command + suffix
+    for command in ("ExecCondition", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
+    for suffix in ("", "Ex")
+]
+
+# --- What is generated ------------------------------------------------------------------------------------------------
+
+SHELL = [*"'\"`$;|&<>*?[]~#!(){}\\", "$HOME", "${x}", "$$", "$(id)", "&&", "<<X", "$'\\n'", "\\\n"]
+SYSTEMD = [
+    "%", "%%", "%n", "%h", "%i", "%%n", "%u%", "\\", "\\\\", "\\n", "\\x41", "\\101", "\\u00e9", "\\s", " \\\n", "\\\r\n",
+    "\n[Service]\n", "[Unit]", "\nExecStartPre=/bin/false\n", "\nUser=root\n", "\nEnvironment=X=y\n", "\n\n", "\n#", "\n;",
+    " ; ", "=", ":", "@", "-", "+", "!", "!!", "|", "^", "\n.include /etc/passwd\n", '" "', '"', "'", "\\\"", "EOF",
+]
+CONTROL = [chr(code) for code in [*range(1, 32), 127]] + ["\r\n", "\n", "\n", "\t", "\r"]
+# Code points that are Unicode and that systemd takes for no text.
+NONCHARACTERS = ["\ufffe", "\uffff", "\ufdd0", "\ufdef", "\U0001fffe", "\U0010ffff"]
+UNICODE = [
+    "é", "\x80", "\x85", "\xa0", "\u07ff", "\u0800", "\u2028", "\u2029", "\u200b", "\u202e", "\ufeff", "\ufffd", "\ud7ff",
+    "\ue000", "\U00010000", "\U000e0001", "🎉", "e\u0301", "a\u0310\u0323", "\u0301", "👩\u200d👩\u200d👧", "日本", "ﷺ", "ǆ",
+    *NONCHARACTERS,
+]
+BLANKS = [" ", "  ", "\t", " "]
+WORDS = ["a", "Z9", "word", "/bin/false", "x=y", "--", "-n", "0", "\"", "'"]
+KINDS = [SHELL, SYSTEMD, SYSTEMD, CONTROL, UNICODE, UNICODE, BLANKS, WORDS]
+
+# A shell that is asleep in its first lines never reads what comes after them.
+ASLEEP = "sleep 1000; exit\n"
+# Commands of one byte and little more, around a program whose name is `a`.
+SHORT = ["a;", "a\n", "\na", "a #", "a&&a", "'a'", '"a"', "\\a", "a\\\n", "a $0", "a *", "a;a", "(a)", "a\r;a"]
+SHORT_AND_PLAIN = ["a", " a", "a ", "\ta", "a %", "a %n", "a %%", "a @", "a =", "a :", "a -", "a ,"]
+PLAIN_WORDS = [
+    "%", "%%", "%n", "%h%i", "@x", ":x", "-x", "+x", "=", "a=b", "x", ".", "/", "//", ",", "100%", "--", "_", "%%%", "-", "@",
+    "User=root", "9", "a/b", "A:B@C",
+]
+USUAL_NAMES = ["HOME", "LANG", "SHELL", "LOGNAME", "TERM", "_", "a", "INVOCATION_ID", "ExecStart", "User", "x1"]
+
+
+class Case:
+    """A spec and what has to come of it. Depends on nothing but the seed and the index."""
+
+    def __init__(self, seed, index):
+        self.index = index
+        self.random = random.Random(f"{seed}/{index}")
+        self.name = f"g{index}" + "-" * self.random.choice([0, 0, 0, 1, 3]) + "x" * self.random.choice([0, 0, 1, 40])
+        self.command, self.argv = self.random.choices([self.shell, self.plain, self.short], [75, 18, 7])[0]()
+        self.env = self.environment()
+        self.cwd = self.directory()
+        if self.random.random() < 0.9:
+            # Else too few are left that systemd can carry.
+            self.env = {name: "".join(filter(is_carried, value)) for name, value in self.env.items()}
+            self.cwd = "".join(filter(is_carried, self.cwd))
+        self.restart = self.random.choice(["always", "on-failure", "no"])
+        self.user = self.random.choices(["user", "daemon", "root"], [8, 1, 1])[0]
+
+    @property
+    def body(self):
+        spec = {
+            "name": self.name, "command": self.command, "env": self.env, "cwd": self.cwd, "restart": self.restart,
+            "user": self.user,
+        }
+        # Both ways to write a character down; only the short one keeps the longest specs below the limit of a body.
+        is_long = len(self.command) + len(self.cwd) + sum(map(len, self.env.values())) > 20000
+        return json.dumps(spec, ensure_ascii=not is_long and self.random.random() < 0.5).encode()
+
+    def text(self, limit, longest=0.02):
+        """Text of at most so many bytes, most of it short."""
+        if self.random.random() < longest:
+            wanted = self.random.choice([limit, limit, limit - 1, self.random.randint(1, limit)])
+            pieces = [self.piece() for _ in range(50)]
+            text = "".join(self.random.choices(pieces, k=wanted))
+            return self.cut(text, wanted, "x")
+        count = self.random.choice([0, 1, 1, 1, 2, 2, 3, 4, 6, 8, 12, 20, 40])
+        return self.cut("".join(self.piece() for _ in range(count)), limit)
+
+    def piece(self):
+        return self.random.choice(self.random.choice(KINDS))
+
+    def cut(self, text, length, filler=""):
+        """The text cut to so many bytes between two characters, and filled up where a filler is given."""
+        text = text.encode()[:length].decode(errors="ignore")
+        return text + filler * (length - len(text.encode()))
+
+    def shell(self):
+        """A command line that the shell has to work on, of which most is never read."""
+        start = self.random.choice(
+            [
+                "", "", "", self.random.choice([" ", "\t", "\n", "\n\n", " \t\n"]),
+                "#" + self.text(200).replace("\n", "") + "\n", f": '{self.text(200).replace(chr(39), '')}'\n",
+            ]
+        ) + ASLEEP
+        command = start + self.text(COMMAND_LIMIT - len(start.encode()))
+        return command, ["/bin/sh", "-c", command]
+
+    def plain(self):
+        """A program and its arguments; it stays, whatever they are."""
+        words = ["tail", "-f", "--", "/dev/null", *self.random.choices(PLAIN_WORDS, k=self.random.choice([0, 1, 3, 9]))]
+        blanks = [" ", "  ", "\t", " \t "]
+        command = "".join(word + self.random.choice(blanks) for word in words)
+        return self.random.choice(["", "", *blanks]) + command, words
+
+    def short(self):
+        if self.random.random() < 0.5:
+            command = self.random.choice(SHORT)
+            return command, ["/bin/sh", "-c", command]
+        command = self.random.choice(SHORT_AND_PLAIN)
+        return command, ["/bin/sh", "/usr/local/bin/a", *command.split()[1:]]
+
+    def environment(self):
+        env = {}
+        room = ENVIRONMENT_LIMIT
+        for _ in range(self.random.choice([0, 0, 1, 1, 2, 3, 5, 8])):
+            name = self.random.choice([self.random.choice(USUAL_NAMES), self.variable_name()])
+            value = self.text(min(VALUE_LIMIT, room - len(name)), 0.01)
+            room -= len(name) + len(value.encode())
+            if room > 0 and name not in env:
+                env[name] = value
+        return env
+
+    def variable_name(self):
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+        length = self.random.choices([1, 3, 20, 1000], [3, 5, 3, 0.2])[0]
+        # A prefix of its own, so that it means nothing to a shell or a C library.
+        return "q" + "".join(self.random.choices(letters + "0123456789", k=length))
+
+    def directory(self):
+        kind = self.random.random()
+        if kind < 0.04:
+            return self.random.choice(["/", "/tmp", "//tmp", "/tmp/", "/tmp/.", "/tmp/../tmp", "/./tmp//", "/.."])
+        path = f"/srv/{self.index}"
+        if kind < 0.07:
+            length = self.random.choice([PATH_LIMIT, PATH_LIMIT, PATH_LIMIT - 1, self.random.randint(300, PATH_LIMIT)])
+            while len(path.encode()) < length:
+                # No slash is left over for the last byte.
+                room = min(length - len(path.encode()) - 1, 255)
+                room -= (length - len(path.encode()) - 1 - room) == 1
+                path += "/" + self.cut("".join(self.component(5) for _ in range(60)), room, "d")
+            return path
+        for _ in range(self.random.choice([1, 1, 2, 3])):
+            path += "/" + self.cut(self.component(self.random.choice([1, 1, 2, 3, 5, 10])), 255)
+        return path + self.random.choice(["", "", "", "", "/", "//", "/."])
+
+    def component(self, count):
+        text = "".join(self.piece() for _ in range(count))
+        text = re.sub("[/\n\r]", "", text)
+        return text if text not in ("", ".", "..") else "_"
+
+    @property
+    def refusable(self):
+        """The fields with what systemd has no way to write down, which may be refused instead of carried out."""
+        fields = set()
+        if not all(map(is_carried, "".join(self.env.values()))):
+            fields.add("env")
+        if not all(map(is_carried, self.cwd)) or ".." in self.cwd.split("/"):
+            fields.add("cwd")
+        return fields
+
+    def expectations(self):
+        return {
+            "argv": [word.encode().hex() for word in self.argv], "cwd": self.cwd.encode().hex(), "user": self.user,
+            "env": {name: value.encode().hex() for name, value in self.env.items()},
+        }
+
+    def __str__(self):
+        fields = ("name", "command", "env", "cwd", "restart", "user")
+        return ", ".join(f"{field} {shortened(getattr(self, field))}" for field in fields)
+
+
+def is_carried(character):
+    return not (ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF)
+
+
+def shortened(value):
+    text = ascii(value)
+    return text if len(text) < 500 else f"{text[:300]} … {text[-100:]}"
+
+
+# --- What happens inside ----------------------------------------------------------------------------------------------
+
+
+class GeneratedInside(Inside):
+    def make_directories(self, paths):
+        for path in paths:
+            os.makedirs(bytes.fromhex(path), exist_ok=True)
+
+    def compare(self, services):
+        """Looks at the processes of services; says for each in what it is not as expected."""
+        pids = {unit: dict(pairs)["MainPID"] for unit, pairs in self.show(list(services), ["MainPID"]).items()}
+        return {
+            unit: problem
+            for unit, expected in services.items()
+            if (problem := self.difference(pids[unit], expected))
+        }
+
+    def difference(self, pid, expected):
+        argv = b"".join(bytes.fromhex(word) + b"\0" for word in expected["argv"])
+        deadline = time.monotonic() + 10
+        # A program that the shell execs is the shell at first.
+        while (process := self.process(pid)) and bytes.fromhex(process["cmdline"]) != argv:
+            if time.monotonic() > deadline or expected["argv"][0] == b"/bin/sh".hex() and b"exec" not in bytes.fromhex(
+                process["cmdline"]
+            ):
+                return f"argv is {bytes.fromhex(process['cmdline'])[:2000]}"
+            time.sleep(0.002)
+        if process is None:
+            return f"no process {pid}"
+        variables = dict(pair.split(b"=", 1) for pair in bytes.fromhex(process["environ"]).split(b"\0") if pair)
+        for name, value in expected["env"].items():
+            if variables.get(name.encode()) != bytes.fromhex(value):
+                return f"{name} is {str(variables.get(name.encode()))[:2000]}"
+        cwd = bytes.fromhex(process["cwd"])
+        if cwd != os.path.realpath(bytes.fromhex(expected["cwd"])):
+            return f"cwd is {cwd}"
+        if process["uid"] != pwd.getpwnam(expected["user"]).pw_uid:
+            return f"uid is {process['uid']}"
+        return None
+
+    def unit_files(self, units):
+        return {unit: self.files(self.UNITS, unit)[f"{self.UNITS}/{unit}"]["bytes"] for unit in units}
+
+    def show_text(self, units, options=()):
+        return self.run("systemctl", "show", *options, *units)
+
+
+# --- The tests --------------------------------------------------------------------------------------------------------
+
+
+class Generated(ProofCase):
+    program = GeneratedInside
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.machine.probe.shell(
+            script="printf '#!/bin/sh\\nsleep 1000; exit\\n' > /usr/local/bin/a; chmod 755 /usr/local/bin/a"
+        )
+        # What all units have in common, from two whose specs are harmless and have nothing in common.
+        cls.machine.create("left", "sleep 1000", restart="no")
+        cls.machine.create("right", "sleep 1000; true", env={"A": "a"}, cwd="/tmp", restart="no")
+        units = [unit_of("left"), unit_of("right")]
+        for name in ("left", "right"):
+            cls.machine.wait(name, status="running")
+        shown = cls.machine.probe.show_text(units=units).strip("\n").split("\n\n")
+        left, right = (dict(line.split("=", 1) for line in block.splitlines()) for block in shown)
+        cls.common = {
+            key: value
+            for key, value in left.items()
+            if right.get(key) == value and not PASSING.search(key) and key not in DIFFERENT | SHOWN_BY_THE_PROCESS
+        }
+        assert len(cls.common) > 100 and cls.common["KillMode"] == "control-group", cls.common
+        for name in ("left", "right"):
+            cls.machine.delete(name)
+
+    def setUp(self):
+        super().setUp()
+        self.clients = [Client(self.machine) for _ in range(CONNECTIONS)]
+        for client in self.clients:
+            self.addCleanup(client.close)
+        self.problems = {}
+        self.refused = set()
+
+    def test_the_unit_says_exactly_what_the_spec_says(self):
+        _, seed = seeded("GENERATED_SEED")
+        one = os.environ.get("GENERATED_INDEX")
+        indices = [int(one)] if one else range(CASES)
+        printed = 0
+        for start in range(0, len(indices), BATCH):
+            batch = [Case(seed, index) for index in indices[start:start + BATCH]]
+            self.run_batch(batch)
+            for case in batch:
+                if case.index in self.problems and (printed := printed + 1) <= PRINTED:
+                    print(f"GENERATED_SEED={seed} GENERATED_INDEX={case.index}: {self.problems[case.index]}\n  {case}")
+        print(f"{len(indices)} cases, {len(self.refused)} refused, {len(self.problems)} wrong", flush=True)
+        self.assertEqual(len(self.problems), 0, self.problems.keys())
+        left = self.machine.probe.snapshot()
+        self.assertEqual((left["loaded"], left["processes"], left["units"]), ({}, {}, {}))
+
+    def wrong(self, case, problem):
+        self.problems.setdefault(case.index, problem)
+
+    def each(self, cases, call):
+        """Calls with a client and a case, for all cases, over several connections."""
+        def work(client, share):
+            for case in share:
+                call(client, case)
+
+        with ThreadPoolExecutor(len(self.clients)) as pool:
+            count = len(self.clients)
+            list(pool.map(work, self.clients, [cases[number::count] for number in range(count)]))
+
+    def run_batch(self, batch):
+        self.probe.make_directories(paths=[case.cwd.encode().hex() for case in batch])
+        self.each(batch, self.create)
+        running = self.wait_until_running([case for case in batch if case.index not in self.refused | self.problems.keys()])
+        if running:
+            self.compare_processes(running)
+            self.compare_files(running)
+            self.compare_properties(running)
+            self.compare_commands(running)
+        self.each(batch, self.delete)
+
+    def create(self, client, case):
+        status, answer = client.call("POST", "/v1/services", case.body)
+        if status == 422 and case.refusable and set(answer["details"]) <= case.refusable:
+            self.refused.add(case.index)
+        elif status != 201:
+            self.wrong(case, f"create: {status} {answer}")
+
+    def delete(self, client, case):
+        status, answer = client.call("DELETE", f"/v1/services/{case.name}")
+        if status != (404 if case.index in self.refused else 200):
+            self.wrong(case, f"delete: {status} {answer}")
+
+    def wait_until_running(self, cases):
+        deadline = time.monotonic() + 20
+        while True:
+            services = {service["name"]: service for service in self.machine.list()}
+            missing = [case for case in cases if services[case.name]["status"] != "running"]
+            if not any(services[case.name]["status"] == "starting" for case in missing):
+                break
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        for case in missing:
+            service = services[case.name]
+            self.wrong(case, f"it is {service['status']}: {service['message']}")
+        for case in cases:
+            for field in ("command", "env", "cwd", "restart"):
+                if services[case.name][field] != getattr(case, field):
+                    self.wrong(case, f"the API's {field} is {shortened(services[case.name][field])}")
+        return [case for case in cases if case not in missing]
+
+    def compare_processes(self, cases):
+        differences = self.probe.compare(services={unit_of(case.name): case.expectations() for case in cases})
+        for case in cases:
+            if unit_of(case.name) in differences:
+                self.wrong(case, differences[unit_of(case.name)])
+
+    def compare_files(self, cases):
+        files = self.probe.unit_files(units=[unit_of(case.name) for case in cases])
+        for case in cases:
+            problem = self.file_problem(case, bytes.fromhex(files[unit_of(case.name)]))
+            if problem:
+                self.wrong(case, f"unit file: {problem}")
+
+    def file_problem(self, case, content):
+        """In what a unit file does not consist of exactly the expected lines."""
+        found, section = {}, None
+        for line in content.decode().split("\n"):
+            if line.endswith("\\"):
+                return f"a line continues: {shortened(line)}"
+            # A directory's name is written as it is, for systemd knows no other way, and cannot hold a line's end.
+            if re.search(r"[\x00-\x1f\x7f]", line) and not line.startswith("WorkingDirectory=/"):
+                return f"a control character: {shortened(line)}"
+            if re.fullmatch(r"\[\w+\]", line):
+                section = line[1:-1]
+                found[section] = []
+            elif section is None and line and not line.startswith("# "):
+                return f"before any section: {shortened(line)}"
+            elif section and line:
+                found[section].append(tuple(line.split("=", 1)))
+        expected = {
+            section: [
+                (key, value and value.format(name=case.name, user=case.user, restart=case.restart))
+                for key, value in lines
+                if key != "EnvironmentFile" or case.env
+            ]
+            for section, lines in DIRECTIVES.items()
+        }
+        free = {key for lines in DIRECTIVES.values() for key, value in lines if value is None}
+        found = {
+            section: [(line[0], None) if line[0] in free else line for line in lines] for section, lines in found.items()
+        }
+        return None if found == expected else shortened(found)
+
+    def compare_properties(self, cases):
+        """What systemd has understood is what it understands of harmless specs, but for what was asked for."""
+        properties = [*self.common, *DIFFERENT, *OTHER_COMMANDS]
+        shown = self.probe.show(units=[unit_of(case.name) for case in cases], properties=properties)
+        for case in cases:
+            unit = unit_of(case.name)
+            expected = {
+                **self.common, "Id": unit, "Names": unit, "Description": f"Service {case.name}", "Restart": case.restart,
+                "User": case.user, "FragmentPath": f"{UNIT_DIRECTORY}/{unit}",
+            }
+            if case.env:
+                file = f"{STATE_DIRECTORY}/environment/{case.name}.env"
+                expected["EnvironmentFiles"] = f"{file} (ignore_errors=no)"
+            found = [tuple(pair) for pair in shown[unit]]
+            if sorted(found) != sorted(expected.items()):
+                self.wrong(case, f"properties: {shortened(sorted(set(found) ^ set(expected.items())))}")
+
+    def compare_commands(self, cases):
+        """There is one command, and systemd shows it as it is: so its text is cut up by what it has to be."""
+        rest = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=ExecStart"])
+        for case in cases:
+            command = f"exec {case.command}" if case.argv[:2] != ["/bin/sh", "-c"] else case.command
+            start = SHELL_SHOWN + command
+            match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])
+            if not rest.startswith(start) or not match:
+                self.wrong(case, f"ExecStart: {shortened(rest[:2000])}")
+                return
+            rest = rest[len(start) + match.end():]
+        if rest:
+            self.wrong(cases[-1], f"ExecStart, more than one: {shortened(rest)}")
+
+
+if __name__ == "__main__":
+    unittest.main()
