@@ -319,8 +319,8 @@ public struct RequestParser: Sendable {
     /// The line at the start of the buffer, without its line end; nil when it is not complete.
     ///
     /// `bytesLimit` is the limit of a line without its line end. Bytes are judged in order, each once, so that a
-    /// failure depends on what was sent and not on how it was cut. RFC 9112 §2.2: a bare CR is invalid; a bare LF could
-    /// be taken for a line end, which is how requests are smuggled.
+    /// failure depends on what was sent and not on how it was cut. RFC 9112 §2.2: a bare CR is invalid; a bare LF
+    /// could be taken for a line end, which is how requests are smuggled.
     private mutating func nextLine(
         bytesLimit: Int,
         of part: LimitedPart

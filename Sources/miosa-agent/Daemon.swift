@@ -185,7 +185,7 @@ final class Daemon {
     }
 
     private nonisolated static func randomID() -> String {
-        // The kernel's generator does not fail once the machine has booted; a request without an id can still be served.
+        // The kernel's generator does not fail once the machine has booted; a request without an id can be served.
         (try? Identifier.random().description) ?? "none"
     }
 }

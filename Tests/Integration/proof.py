@@ -131,12 +131,13 @@ class Inside:
             return {"pid": 0, "kib": 0, "threads": 0}
 
     def kill(self, pids):
-        """Kills processes; those that are gone are left out of the count."""
+        """Kills processes of services; those that are gone, and others that have their PIDs, are left out."""
         killed = 0
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup") as file:
+                if "miosa-service-" in file.read():
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
         return killed
 
     def shell(self, script):
@@ -324,11 +325,15 @@ class Blueprints:
         return b"".join(word.encode() + b"\0" for word in words)
 
 
-def disagreements(services, inside, blueprints, endless=True):
+# Where the agent keeps what is not about existing services.
+KEPT_DIRECTORIES = (f"{STATE_DIRECTORY}/removed/", f"{STATE_DIRECTORY}/answers/")
+
+
+def disagreements(services, inside, blueprints, remembered=()):
     """In what the API's list, the disk and systemd do not agree, one sentence each.
 
-    `endless` says that no service ends by itself with success, so that exactly the stopped ones are those that somebody
-    has stopped.
+    No service may end by itself with success, so that exactly the stopped ones are those that somebody has stopped.
+    `remembered` are units of no service that systemd may hold as long as nothing runs in them.
     """
     found = []
     names = {service["name"] for service in services}
@@ -337,13 +342,18 @@ def disagreements(services, inside, blueprints, endless=True):
     for service in services:
         found += [
             f"{service['name']} ({service['status']}): {problem}"
-            for problem in service_disagreements(service, inside, blueprints, state, units, claimed, endless)
+            for problem in service_disagreements(service, inside, blueprints, state, units, claimed)
         ]
-    found += [f"{path} belongs to no service" for path in [*state, *units] if "/removed" not in path]
+    found += [
+        f"{path} belongs to no service"
+        for path in [*state, *units]
+        if not path.startswith(KEPT_DIRECTORIES) or os.path.basename(path).startswith(".")
+    ]
     found += [
         f"systemd holds {unit} ({facts['ActiveState']}) of no service"
         for unit, facts in inside["loaded"].items()
         if unit[len("miosa-service-"):-len(".service")] not in names
+        and not (unit in remembered and facts["ActiveState"] == "inactive")
     ]
     found += [
         f"process {pid} of {process['unit']} belongs to no running service"
@@ -353,7 +363,7 @@ def disagreements(services, inside, blueprints, endless=True):
     return found
 
 
-def service_disagreements(service, inside, blueprints, state, units, claimed, endless):
+def service_disagreements(service, inside, blueprints, state, units, claimed):
     name, unit = service["name"], service["unit"]
 
     # The record. What is found is taken out, so that what is left belongs to nobody.
@@ -388,7 +398,7 @@ def service_disagreements(service, inside, blueprints, state, units, claimed, en
     link = units.pop(f"{WANTS_DIRECTORY}/{unit}", None)
     if (link is not None) != record["enabled"]:
         yield f"the record's enabled is {record['enabled']} and its link is {link}"
-    if endless and (link is None) != (service["status"] == "stopped"):
+    if (link is None) != (service["status"] == "stopped"):
         yield f"its link is {link}"
     if link is not None and link.get("target") != f"{UNIT_DIRECTORY}/{unit}":
         yield f"the link is {link}"

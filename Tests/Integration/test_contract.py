@@ -234,7 +234,8 @@ class RightRun(MachineTestCase):
         before = {name: self.machine.wait(name, status="running") for name in endings}
         self.without_agent(
             "touch /tmp/go-zero /tmp/go-three /tmp/go-killed /tmp/go-loop; "
-            "while systemctl -q is-active miosa-service-zero miosa-service-three miosa-service-killed; do sleep 0.1; done; "
+            "while systemctl -q is-active miosa-service-zero miosa-service-three miosa-service-killed; "
+            "do sleep 0.1; done; "
             "until [ \"$(systemctl show -p NRestarts --value miosa-service-loop)\" -ge 1 ]; do sleep 0.1; done; "
             "rm /tmp/go-loop; until systemctl -q is-active miosa-service-loop; do sleep 0.1; done; sleep 0.5"
         )

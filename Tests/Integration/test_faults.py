@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import http.client
 import os
 import pathlib
@@ -9,8 +10,9 @@ import subprocess
 import time
 import unittest
 
-from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase, ProofMachine, disagreements, seeded, settle, unit_of
-from support import PATIENCE_SECONDS, REPOSITORY, eventually
+from proof import STATE_DIRECTORY, UNIT_DIRECTORY, WANTS_DIRECTORY, Blueprints, ProofCase, ProofMachine
+from proof import seeded, settle, unit_of
+from support import REPOSITORY, eventually
 
 ONE = {"command": "sleep 1001", "env": {"WHICH": "one", "ODD": 'a"b\\c\n$d'}}
 # Another command and environment, and a shell in front.
@@ -23,8 +25,12 @@ STEPS_LIMIT = 150
 QUIET_RUNS = 2
 
 
-class State(collections.namedtuple("State", "spec stopped", defaults=(False,))):
+@dataclasses.dataclass
+class State:
     """How a service may be found: its spec, and whether somebody has stopped it."""
+
+    spec: dict
+    stopped: bool = False
 
     def __str__(self):
         return f"{'stopped' if self.stopped else 'running'} with {self.spec['command']!r}"
@@ -33,38 +39,57 @@ class State(collections.namedtuple("State", "spec stopped", defaults=(False,))):
 GONE = None
 
 
+@dataclasses.dataclass(kw_only=True)
 class Operation:
     """A request, the state in which it finds the service, and the state that it makes.
 
-    `repeated` is what the same request may answer when it is sent again: in the old state, and in the new one.
+    `repeated` is what the same request answers when it is sent again: in the old state, and in the new one.
     """
 
-    def __init__(self, title, method, path, body=None, *, before, after, repeated):
-        self.title, self.method, self.path, self.body = title, method, path, body
-        self.before, self.after, self.repeated = before, after, repeated
+    title: str
+    method: str
+    path: str
+    body: dict | None = None
+    before: State | None
+    after: State | None
+    repeated: tuple
 
 
-CREATE = Operation("create", "POST", "", ONE, before=GONE, after=State(ONE), repeated=(201, 409))
-PUT_NEW = Operation("create by PUT", "PUT", "/{}", ONE, before=GONE, after=State(ONE), repeated=(201, 200))
+CREATE = Operation(
+    title="create", method="POST", path="", body=ONE, before=GONE, after=State(ONE), repeated=(201, 409)
+)
+PUT_NEW = Operation(
+    title="create by PUT", method="PUT", path="/{}", body=ONE, before=GONE, after=State(ONE), repeated=(201, 200)
+)
 PUT_RUNNING = Operation(
-    "replace a running one", "PUT", "/{}", TWO, before=State(ONE), after=State(TWO), repeated=(200, 200)
+    title="replace a running one", method="PUT", path="/{}", body=TWO,
+    before=State(ONE), after=State(TWO), repeated=(200, 200),
 )
 PUT_WITHOUT_ENV = Operation(
-    "replace a running one and take its environment away", "PUT", "/{}", BARE,
+    title="replace a running one and take its environment away", method="PUT", path="/{}", body=BARE,
     before=State(ONE), after=State(BARE), repeated=(200, 200),
 )
 PUT_STOPPED = Operation(
-    "replace a stopped one", "PUT", "/{}", TWO, before=State(ONE, True), after=State(TWO, True), repeated=(200, 200)
+    title="replace a stopped one", method="PUT", path="/{}", body=TWO,
+    before=State(ONE, True), after=State(TWO, True), repeated=(200, 200),
 )
-STOP = Operation("stop", "POST", "/{}/stop", before=State(ONE), after=State(ONE, True), repeated=(200, 409))
-START = Operation("start", "POST", "/{}/start", before=State(ONE, True), after=State(ONE), repeated=(200, 409))
-RESTART = Operation("restart", "POST", "/{}/restart", before=State(ONE), after=State(ONE), repeated=(200, 200))
+STOP = Operation(
+    title="stop", method="POST", path="/{}/stop", before=State(ONE), after=State(ONE, True), repeated=(200, 409)
+)
+START = Operation(
+    title="start", method="POST", path="/{}/start", before=State(ONE, True), after=State(ONE), repeated=(200, 409)
+)
+RESTART = Operation(
+    title="restart", method="POST", path="/{}/restart", before=State(ONE), after=State(ONE), repeated=(200, 200)
+)
 RESTART_STOPPED = Operation(
-    "restart a stopped one", "POST", "/{}/restart", before=State(ONE, True), after=State(ONE), repeated=(200, 200)
+    title="restart a stopped one", method="POST", path="/{}/restart",
+    before=State(ONE, True), after=State(ONE), repeated=(200, 200),
 )
-DELETE = Operation("delete", "DELETE", "/{}", before=State(ONE), after=GONE, repeated=(200, 404))
+DELETE = Operation(title="delete", method="DELETE", path="/{}", before=State(ONE), after=GONE, repeated=(200, 404))
 DELETE_STOPPED = Operation(
-    "delete a stopped one", "DELETE", "/{}", before=State(ONE, True), after=GONE, repeated=(200, 404)
+    title="delete a stopped one", method="DELETE", path="/{}",
+    before=State(ONE, True), after=GONE, repeated=(200, 404),
 )
 
 
@@ -96,6 +121,8 @@ class FaultCase(ProofCase):
         cls.machine.create("bystander", **TWO)
         cls.bystander = cls.machine.wait("bystander", status="running")
         cls.count = 0
+        # Units of no service that systemd remembers from before a run, and may go on to.
+        cls.remembered = set()
 
     def remove_services(self):
         """There is nothing to remove: each run removes its own."""
@@ -162,6 +189,9 @@ class FaultCase(ProofCase):
         if operation.before and operation.after:
             self.assertEqual(service["id"], former["id"])
 
+        if second_step:
+            # What was not counted down then is not to be counted down now.
+            self.stop_counting()
         outcome = "as before" if found != operation.after else "as wanted" if reply is None else "as answered"
         reply = self.send(operation, name)
         expected = operation.repeated[found == operation.after]
@@ -171,6 +201,9 @@ class FaultCase(ProofCase):
         self.settle()
         end = self.describe(name)[0]
         self.assertEqual(end, operation.after, f"repeated when it was {found}")
+        if former and operation.after is GONE:
+            removed = self.machine.ask("/v1/services?status=removed").data
+            self.assertEqual([service["id"] for service in removed].count(former["id"]), 1, "one record for audit")
         return outcome
 
     def is_quiet(self, name):
@@ -178,17 +211,22 @@ class FaultCase(ProofCase):
         return service is None or service["status"] != "starting"
 
     def settle(self):
-        self.assert_agreement(self.blueprints, seconds=6)
+        self.assert_agreement(self.blueprints, seconds=6, remembered=self.remembered)
         self.assertEqual(self.machine.ask("/v1/services/bystander").data, self.bystander, "the bystander")
+
+    def stop_counting(self):
+        """Puts an agent in place that is not to die."""
+        for file in ("die-again", "die-at-fault-point"):
+            (self.run_directory / file).unlink(missing_ok=True)
+        self.probe.shell(script="systemctl kill --signal=KILL miosa-agent.service")
+        self.machine.list()
 
     def tear_down_run(self, name):
         """Makes sure that nothing of a run is left, whatever became of it."""
-        for file in ("die-again", "die-at-fault-point"):
-            (self.run_directory / file).unlink(missing_ok=True)
-        # The agent may still be counting.
-        self.probe.shell(script="systemctl kill --signal=KILL miosa-agent.service")
+        self.stop_counting()
         with contextlib.suppress(OSError, http.client.HTTPException):
             self.machine.call("DELETE", f"/v1/services/{name}")
+        self.remembered = set()
         if settle(self.machine, self.blueprints, 3) or self.describe(name)[0] is not GONE:
             self.machine.remove(name)
 
@@ -226,6 +264,8 @@ class FaultCase(ProofCase):
 
 
 class EveryStep(FaultCase):
+    """The agent dies once."""
+
     def test_create(self):
         self.sweep(CREATE)
 
@@ -258,6 +298,91 @@ class EveryStep(FaultCase):
 
     def test_delete_a_stopped_one(self):
         self.sweep(DELETE_STOPPED)
+
+
+class TwiceInARow(FaultCase):
+    """The agent dies, and the one that is to put things right dies over it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.random, _ = seeded("FAULTS_SEED")
+
+    def sweep_twice(self, operation):
+        self.sweep(operation, second_step=lambda: self.random.randint(1, 14))
+
+    def test_create(self):
+        self.sweep_twice(CREATE)
+
+    def test_replace_a_running_one(self):
+        self.sweep_twice(PUT_RUNNING)
+
+    def test_stop(self):
+        self.sweep_twice(STOP)
+
+    def test_start(self):
+        self.sweep_twice(START)
+
+    def test_delete(self):
+        self.sweep_twice(DELETE)
+
+
+class AfterAReboot(FaultCase):
+    """Units that systemd keeps in memory, because a target started them at boot."""
+
+    POOL = 60
+
+    def setUp(self):
+        """Makes services and boots anew, so that there is one for each step."""
+        self.pool = [f"p{self.count}-{number}" for number in range(self.POOL)]
+        for name in self.pool:
+            self.machine.create(name, **ONE)
+        for name in self.pool:
+            self.machine.wait(name, status="running")
+        self.machine.reboot()
+        for name in self.pool:
+            self.machine.wait(name, status="running")
+        type(self).bystander = self.machine.wait("bystander", status="running")
+        self.addCleanup(lambda: [self.machine.delete(name) for name in self.pool])
+
+    def prepare_pinned(self, state):
+        type(self).count += 1
+        name = self.pool.pop()
+        if state.stopped:
+            self.assertEqual(self.machine.call("POST", f"/v1/services/{name}/stop").status, 200)
+            self.assertIn(unit_of(name), self.probe.loaded(), "systemd keeps it")
+        return name, self.machine.get(name)
+
+    def prepare_forgotten(self, state):
+        """Takes all of a service away but what systemd remembers of it."""
+        type(self).count += 1
+        name = self.pool.pop()
+        self.machine.restart_agent(
+            f"systemctl stop {unit_of(name)}\n"
+            f"rm {STATE_DIRECTORY}/services/{name}.json {STATE_DIRECTORY}/environment/{name}.env"
+            f" {UNIT_DIRECTORY}/{unit_of(name)} {WANTS_DIRECTORY}/{unit_of(name)}"
+        )
+        self.assertEqual(self.probe.loaded()[unit_of(name)]["NeedDaemonReload"], "yes")
+        self.remembered = {unit_of(name)}
+        return name, None
+
+    def test_delete(self):
+        self.sweep(DELETE, self.prepare_pinned)
+
+    def test_delete_a_stopped_one(self):
+        self.sweep(DELETE_STOPPED, self.prepare_pinned)
+
+    def test_replace_a_running_one(self):
+        self.sweep(PUT_RUNNING, self.prepare_pinned)
+
+    def test_replace_a_stopped_one(self):
+        self.sweep(PUT_STOPPED, self.prepare_pinned)
+
+    def test_start(self):
+        self.sweep(START, self.prepare_pinned)
+
+    def test_create_where_systemd_remembers_another(self):
+        self.sweep(dataclasses.replace(CREATE, body=TWO, after=State(TWO)), self.prepare_forgotten)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,12 @@ class Generated(ProofCase):
             for key, value in left.items()
             if right.get(key) == value and not PASSING.search(key) and key not in DIFFERENT | SHOWN_BY_THE_PROCESS
         }
-        assert len(cls.common) > 100 and cls.common["KillMode"] == "control-group", cls.common
+        # Empty ones are not shown, and asked for all the same.
+        everything = cls.machine.probe.show_text(units=units[:1], options=["--all"])
+        cls.properties = {
+            key for key in re.findall(r"(?m)^(\w+)=", everything) if not PASSING.search(key)
+        } - SHOWN_BY_THE_PROCESS
+        assert {"Environment", "KillMode", "User"} < cls.properties and len(cls.common) > 100, cls.properties
         for name in ("left", "right"):
             cls.machine.delete(name)
 
@@ -424,7 +429,7 @@ class Generated(ProofCase):
 
     def compare_properties(self, cases):
         """What systemd has understood is what it understands of harmless specs, but for what was asked for."""
-        properties = [*self.common, *DIFFERENT, *OTHER_COMMANDS]
+        properties = [*self.properties, *OTHER_COMMANDS]
         shown = self.probe.show(units=[unit_of(case.name) for case in cases], properties=properties)
         for case in cases:
             unit = unit_of(case.name)

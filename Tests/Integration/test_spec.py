@@ -5,7 +5,10 @@ import unittest
 from support import MachineTestCase
 
 # Every kind of byte that means something to a shell, to systemd or to JSON.
-NASTY = "a\"b'c\\d%e$f`g;h|i&j<k>l(m)n{o}p[q]r*s?t~u#v!w=x,y:z@ \t%% %n %h $HOME ${HOME} \\x41 \\n é 日本 🎉 \x7f\x01"
+NASTY = (
+    "a\"b'c\\d%e$f`g;h|i&j<k>l(m)n{o}p[q]r*s?t~u#v!w=x,y:z@ \t"
+    "%% %n %h $HOME ${HOME} \\x41 \\n é 日本 🎉 \x7f\x01"
+)
 
 
 class Bytes(MachineTestCase):
@@ -20,13 +23,16 @@ class Bytes(MachineTestCase):
         self.assertEqual(self.output("writer", "/tmp/command"), text + "\n")
 
     def test_environment_values_reach_the_process_byte_for_byte(self):
-        env = {"NASTY": NASTY, "LINES": "one\ntwo\r\nthree\n", "EMPTY": "", "_x1": " spaces ", "QUOTE": '"', "END": "\\"}
+        env = {
+            "NASTY": NASTY, "LINES": "one\ntwo\r\nthree\n", "EMPTY": "", "_x1": " spaces ", "QUOTE": '"', "END": "\\",
+        }
         self.machine.create("printer", "env -0 > /tmp/env", env=env, restart="no")
         got = dict(entry.split("=", 1) for entry in self.output("printer", "/tmp/env").split("\0") if entry)
         self.assertEqual({name: got.get(name) for name in env}, env)
 
     def test_a_working_directory_may_have_any_name(self):
-        for number, name in enumerate(["with space", "tail ", "back\\", "100%", "%n", 'q"uote', "ünï✓", "$HOME", "#"]):
+        names = ["with space", "tail ", "back\\", "100%", "%n", 'q"uote', "ünï✓", "$HOME", "#"]
+        for number, name in enumerate(names):
             path = f"/tmp/{name}"
             self.machine.exec("mkdir", "-p", path)
             self.machine.create(f"dir{number}", f"pwd > /tmp/pwd{number}", cwd=path, restart="no", user="root")
@@ -107,8 +113,10 @@ class Refusals(MachineTestCase):
                 self.machine.delete(self.machine.create(**{**body, field: good})["id"])
 
     def test_what_is_no_json_is_refused_with_the_place(self):
-        for body, offset in (("", 0), ("{", 1), ('{"name":}', 8), ('{"a":1,"a":2}', 7), ("{} x", 3), (b'{"a":"\xff"}', 6),
-                             ('{"a":"\\ud800"}', 6), ("[" * 10000, 64)):
+        for body, offset in (
+            ("", 0), ("{", 1), ('{"name":}', 8), ('{"a":1,"a":2}', 7), ("{} x", 3), (b'{"a":"\xff"}', 6),
+            ('{"a":"\\ud800"}', 6), ("[" * 10000, 64),
+        ):
             with self.subTest(body[:20]):
                 error = self.refuse(body, 400, "BAD_REQUEST")
                 self.assertEqual(error["details"], {"offset": offset}, error)
@@ -116,7 +124,9 @@ class Refusals(MachineTestCase):
     def test_two_names_for_one_thing_may_agree_and_not_differ(self):
         error = self.refuse({"name": "x", "command": "true", "cwd": "/a", "working_dir": "/b"}, 422, "VALIDATION_ERROR")
         self.assertEqual(list(error["details"]), ["working_dir"])
-        created = self.machine.create("x", "true", cwd="/tmp", working_dir="/tmp", restart_policy="no", auto_restart=False)
+        created = self.machine.create(
+            "x", "true", cwd="/tmp", working_dir="/tmp", restart_policy="no", auto_restart=False
+        )
         self.assertEqual((created["cwd"], created["restart"]), ("/tmp", "no"))
 
     def test_an_unknown_query_parameter_is_refused(self):

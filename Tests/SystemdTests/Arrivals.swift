@@ -37,14 +37,24 @@ final class Arrivals<Value: Sendable> {
     }
 }
 
-/// Lets the loop dispatch everything that is ready, and what follows from that at once.
+/// Lets the loop dispatch what is ready, and what follows from that at once. Timers are not waited for.
 @EventLoopActor
 func turnLoop() async throws {
     let turned = Arrivals<Void>()
-    // What became ready earlier is dispatched earlier; the second round also catches what the first has caused.
-    for _ in 0..<2 {
-        let timer = try Timer { turned.add(()) }
-        timer.arm(after: .milliseconds(1))
+    let deferral = try Deferral { turned.add(()) }
+    // A deferral comes after whatever is ready; each round is a step of what follows from that.
+    for _ in 0..<10 {
+        deferral.request()
         try await turned.next()
     }
+}
+
+/// Lets the loop dispatch every timer that is due by now.
+@EventLoopActor
+func dispatchTimers() async throws {
+    let elapsed = Arrivals<Void>()
+    let timer = try Timer { elapsed.add(()) }
+    timer.arm(after: .milliseconds(1))
+    try await elapsed.next()
+    try await turnLoop()
 }

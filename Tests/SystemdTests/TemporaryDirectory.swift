@@ -1,11 +1,11 @@
 import Foundation
 
-/// A directory for one test; removed with all that is in it when the test lets go of it.
+/// A directory in memory for one test; removed with all that is in it when the test lets go of it.
 final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
-        path = "/tmp/miosa-agent-tests-\(UUID().uuidString.prefix(8))"
+        path = "/dev/shm/miosa-agent-tests-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     }
 

@@ -16,8 +16,8 @@ enum Idempotency {
         return key
     }
 
-    /// What makes a request the same as another: target and body. Not a secure digest; whoever holds the key may as well
-    /// send another one.
+    /// What makes a request the same as another: target and body. Not a secure digest: whoever holds the key may
+    /// as well send another one.
     static func fingerprint(of request: Request) -> String {
         let bytes = Array(request.head.target.raw.utf8) + [0] + request.body
         let hash = bytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }

@@ -1,4 +1,5 @@
-/// What is kept of a service on disk: the desired state, from which its unit file is derived, and the last run's figures.
+/// What is kept of a service on disk: the desired state, from which its unit file is derived, and the figures of
+/// its last run.
 public struct ServiceRecord: Equatable, Sendable {
     /// A random UUID.
     public let id: String

@@ -1,7 +1,7 @@
 /// A command line as `/bin/sh -c` gets it.
 public enum ShellCommand {
-    /// The script for `/bin/sh -c`: the command byte for byte, with `exec` in front where the shell has nothing to do but
-    /// start a program. dash never execs by itself, and the service's PID would be the shell's.
+    /// The script for `/bin/sh -c`: the command byte for byte, with `exec` in front where the shell has nothing to do
+    /// but start a program. dash never execs by itself, and the service's PID would be the shell's.
     public static func script(for command: String) -> String {
         isPlainProgram(command) ? "exec \(command)" : command
     }

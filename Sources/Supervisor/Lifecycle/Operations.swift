@@ -271,8 +271,8 @@ extension Supervisor {
         }
     }
 
-    /// Notes that what was begun is done. It is written with the other changes of this moment: an agent that dies before
-    /// finds it done, or does it once more.
+    /// Notes that what was begun is done. It is written with the other changes of this moment: an agent that dies
+    /// before finds it done, or does it once more.
     func establish(_ name: ServiceName) {
         guard services[name]?.record.phase != .established else { return }
         services[name]?.record.phase = .established

@@ -40,8 +40,8 @@ extension Supervisor {
         }
     }
 
-    /// Finds out from the journal how runs ended of which systemd remembers nothing any more: what ended while the agent
-    /// was away, and was forgotten or started again.
+    /// Finds out from the journal how runs ended of which systemd remembers nothing any more: what ended while the
+    /// agent was away, and was forgotten or started again.
     func catchUpWithEndings() {
         for (name, service) in services {
             services[name]?.runBeforeAbsence = nil

@@ -36,8 +36,8 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .ip4(let address, let port): "\(Self.print(address, AF_INET)):\(port)"
-        case .ip6(let address, let port): "[\(Self.print(address, AF_INET6))]:\(port)"
+        case .ip4(let address, let port): "\(Self.text(address, AF_INET)):\(port)"
+        case .ip6(let address, let port): "[\(Self.text(address, AF_INET6))]:\(port)"
         case .unix(let path): path
         }
     }
@@ -47,7 +47,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         return unsafe inet_pton(family, String(text), &address) == 1 ? address : nil
     }
 
-    private static func print(_ address: [UInt8], _ family: CInt) -> String {
+    private static func text(_ address: [UInt8], _ family: CInt) -> String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         return unsafe text.withUnsafeMutableBufferPointer { buffer in
             // Fails only for an unknown family or a buffer that is too small.

@@ -1,0 +1,114 @@
+import API
+import HTTP
+import JSON
+import Services
+import Testing
+
+/// Sends requests to an API as a test writes them.
+struct Client {
+    static let token = "0123456789abcdef"
+
+    let control: ScriptedControl
+    let api: API
+
+    init(_ control: ScriptedControl = ScriptedControl([Samples.running]), token: String? = Client.token) {
+        self.control = control
+        api = API(
+            API.Configuration(
+                identity: Identity(computerID: "computer-1", tenantID: nil),
+                token: token.flatMap(BearerToken.init),
+                defaults: SpecDraft.Defaults(user: "user")
+            ),
+            control: control,
+            answers: control,
+            describeComputer: {
+                Computer(
+                    hostname: "host",
+                    bootID: "boot",
+                    bootedAt: Timestamp(microseconds: 0),
+                    agentVersion: "1.2.3",
+                    systemdVersion: "252"
+                )
+            },
+            makeRequestID: { "made-1" }
+        )
+    }
+
+    func send(
+        _ method: HTTP.Method,
+        _ target: String,
+        _ body: String = "",
+        from caller: Caller = .unix(uid: 1000, pid: 1),
+        fields: Fields = Fields()
+    ) async throws -> Reply {
+        var fields = fields
+        fields.append("Host", "localhost")
+        if !body.isEmpty { fields.append("Content-Length", String(body.utf8.count)) }
+        let head = try RequestHead(
+            method: method,
+            target: try RequestTarget(parsing: target, method: method),
+            fields: fields
+        )
+        return Reply(await api.respond(to: Request(head: head, body: Array(body.utf8)), from: caller))
+    }
+}
+
+/// What came back, in the form in which tests look at it.
+struct Reply {
+    let reply: API.Reply
+
+    init(_ reply: API.Reply) { self.reply = reply }
+
+    var status: Int { reply.response.status.code }
+    var text: String { String(decoding: reply.response.body, as: UTF8.self) }
+
+    var object: JSONObject {
+        get throws {
+            guard case .object(let object) = try JSONParser.parse(reply.response.body) else {
+                throw NoObject(text: text)
+            }
+            return object
+        }
+    }
+
+    var code: String? {
+        get throws { try object["code"].flatMap { if case .string(let code) = $0 { code } else { nil } } }
+    }
+
+    /// The fields that a 422 or 400 names.
+    var details: [String] {
+        get throws {
+            guard case .object(let details) = try object["details"] else { return [] }
+            return details.map(\.key)
+        }
+    }
+
+    subscript(_ field: String) -> String? { reply.response.fields[field] }
+
+    struct NoObject: Error {
+        let text: String
+    }
+}
+
+/// Services in the states that tests need.
+enum Samples {
+    static let running: Service = {
+        var draft = SpecDraft()
+        draft.name = "web"
+        draft.command = "serve"
+        draft.environment = ["B": "2", "A": "1"]
+        draft.port = 8000
+        var state = UnitState()
+        state.activeState = .active
+        state.subState = "running"
+        state.mainPID = 42
+        return service(draft, state)
+    }()
+
+    static func service(_ draft: SpecDraft, _ state: UnitState) -> Service {
+        // The drafts of tests are valid; one that is not ends the test run with the reason.
+        let spec = try? draft.validated(defaults: SpecDraft.Defaults(user: "user"))
+        let record = ServiceRecord(id: "id-1", spec: spec!, createdAt: Timestamp(microseconds: 1_000_000))
+        return Service(record: record, state: state, intent: .none, refusal: nil)
+    }
+}

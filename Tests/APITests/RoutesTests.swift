@@ -1,0 +1,159 @@
+import API
+import HTTP
+import JSON
+import Services
+import Synchronization
+import Testing
+
+struct RoutesTests {
+    private let client = Client()
+
+    @Test(arguments: ["/v1", "/api/v1/computers/self", "/api/v1/computers/computer-1"])
+    func `every mount serves the same routes`(mount: String) async throws {
+        #expect(try await client.send(.get, "\(mount)").status == 200)
+        #expect(try await client.send(.get, "\(mount)/services").status == 200)
+        #expect(try await client.send(.get, "\(mount)/services/web").status == 200)
+        #expect(try await client.send(.get, "\(mount)/services/web/unit").status == 200)
+        for verb in ["start", "stop", "restart"] {
+            #expect(try await client.send(.post, "\(mount)/services/web/\(verb)").status == 200)
+        }
+        #expect(try await client.send(.delete, "\(mount)/services/web").status == 200)
+        #expect(try await client.send(.put, "\(mount)/services/web", #"{"command":"x"}"#).status == 201)
+    }
+
+    @Test func `another computer is not found`() async throws {
+        let reply = try await client.send(.get, "/api/v1/computers/other/services")
+        #expect(reply.status == 404)
+        #expect(try reply.code == "COMPUTER_NOT_FOUND")
+        #expect(client.control.calls.isEmpty)
+    }
+
+    @Test(arguments: ["/", "/v2/services", "/v1/services/", "/v1/services/web/logs/x", "/api/v1/services"])
+    func `an unknown path is not found`(path: String) async throws {
+        let reply = try await client.send(.get, path)
+        #expect(reply.status == 404)
+        #expect(try reply.code == "NOT_FOUND")
+    }
+
+    @Test(arguments: [
+        ("/v1/services", HTTP.Method.delete, "POST, GET, HEAD"), ("/v1/services/web", .post, "GET, HEAD, PUT, DELETE"),
+        ("/v1/services/web/start", .get, "POST"), ("/healthz", .post, "GET, HEAD"),
+    ])
+    func `another method is told which there are`(path: String, method: HTTP.Method, allowed: String) async throws {
+        let reply = try await client.send(method, path)
+        #expect(reply.status == 405)
+        #expect(try reply.code == "METHOD_NOT_ALLOWED")
+        #expect(reply["Allow"] == allowed)
+    }
+
+    @Test func `HEAD is answered like GET`() async throws {
+        let get = try await client.send(.get, "/v1/services/web")
+        let head = try await client.send(.head, "/v1/services/web")
+        #expect(head.status == 200)
+        #expect(head.text == get.text, "the encoder leaves the body out")
+    }
+
+    @Test(arguments: ["/v1/services?colour=red", "/v1/services/web?wait=ready", "/healthz?x="])
+    func `an unknown query parameter is refused`(target: String) async throws {
+        let reply = try await client.send(.get, target)
+        #expect(reply.status == 400)
+        #expect(client.control.calls.isEmpty)
+    }
+
+    @Test func `an encoded body is refused`() async throws {
+        let fields: Fields = ["Content-Encoding": "gzip"]
+        let reply = try await client.send(.post, "/v1/services", "x", fields: fields)
+        #expect(reply.status == 415)
+        #expect(reply["Accept-Encoding"] == "identity")
+    }
+}
+
+struct AccessTests {
+    private let client = Client()
+
+    private func status(_ target: String, _ authorization: String?) async throws -> Int {
+        var fields = Fields()
+        if let authorization { fields.append("Authorization", authorization) }
+        return try await client.send(.get, target, from: .tcp, fields: fields).status
+    }
+
+    @Test(arguments: [
+        nil, "", "Bearer", "Bearer ", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0", "Bearer 0123456789abcdeF",
+        "Basic 0123456789abcdef", "0123456789abcdef", "Bearer  0123456789abcdef",
+    ])
+    func `TCP without the token is unauthorized whatever it asks for`(authorization: String?) async throws {
+        #expect(try await status("/v1/services", authorization) == 401)
+        #expect(try await status("/nowhere", authorization) == 401)
+        #expect(try await status("/api/v1/computers/other/services", authorization) == 401)
+        #expect(client.control.calls.isEmpty)
+    }
+
+    @Test(arguments: ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "BEARER 0123456789abcdef"])
+    func `TCP with the token is served`(authorization: String) async throws {
+        #expect(try await status("/v1/services", authorization) == 200)
+    }
+
+    @Test func `without a token in the configuration TCP is never served`() async throws {
+        let client = Client(token: nil)
+        let fields: Fields = ["Authorization": "Bearer "]
+        #expect(try await client.send(.get, "/v1/services", from: .tcp, fields: fields).status == 401)
+    }
+
+    @Test func `the answer to a stranger says how to authenticate`() async throws {
+        let reply = try await client.send(.get, "/v1/services", from: .tcp)
+        #expect(reply["WWW-Authenticate"] == "Bearer")
+        #expect(try reply.code == "UNAUTHORIZED")
+    }
+
+    @Test func `the Unix socket needs no token`() async throws {
+        #expect(try await client.send(.get, "/v1/services").status == 200)
+    }
+
+    @Test func `health and readiness need no token`() async throws {
+        #expect(try await status("/healthz", nil) == 200)
+        #expect(try await status("/readyz", nil) == 200)
+    }
+
+    @Test func `a request with a body is refused before the body is read`() throws {
+        let target = try RequestTarget(parsing: "/v1/services", method: .post)
+        let fields: Fields = ["Host": "x", "Content-Length": "5"]
+        let head = try RequestHead(method: .post, target: target, fields: fields)
+        #expect(client.api.refusal(of: head, from: .tcp)?.response.status == .unauthorized)
+        #expect(client.api.refusal(of: head, from: .unix(uid: 0, pid: 1)).map(\.requestID) == nil)
+    }
+}
+
+struct HealthTests {
+    @Test func `readiness tells why systemd is out of reach`() async throws {
+        let client = Client()
+        client.control.state.withLock { $0.outage = "gone" }
+        let reply = try await client.send(.get, "/readyz")
+        #expect(reply.status == 503)
+        #expect(reply["Retry-After"] == "1")
+        #expect(reply.text.contains("gone"))
+        #expect(try await client.send(.get, "/healthz").status == 200)
+    }
+
+    @Test func `readiness names records that were set aside`() async throws {
+        let client = Client()
+        client.control.state.withLock { $0.unreadable = ["a.json.unreadable"] }
+        #expect(
+            try await client.send(.get, "/readyz").text
+                == #"{"status":"ok","unreadable_records":["a.json.unreadable"]}"#
+        )
+    }
+}
+
+struct RequestIDTests {
+    @Test(arguments: [
+        ("abc-1_2.3:4", true), (String(repeating: "a", count: 128), true), (String(repeating: "a", count: 129), false),
+        ("", false), ("a b", false), ("é", false), ("a;b", false),
+    ])
+    func `a client's id is taken over where it is a sane token`(given: String, isTaken: Bool) async throws {
+        let reply = try await Client().send(.get, "/v1/none", fields: ["X-Request-Id": given])
+        let id = isTaken ? given : "made-1"
+        #expect(reply["X-Request-Id"] == id)
+        #expect(try reply.object["request_id"] == .string(id))
+        #expect(reply.reply.requestID == id)
+    }
+}

@@ -1,0 +1,96 @@
+import Services
+import Synchronization
+
+/// A control that answers what a test tells it to, and remembers what it was asked.
+final class ScriptedControl: ServiceControl, AnswerStore {
+    struct State {
+        var services: [Service] = []
+        var removed: [RemovedService] = []
+        var error: ControlError?
+        var outage: String?
+        var unreadable: [String] = []
+        var isNew = true
+        var calls: [String] = []
+        var specs: [ServiceSpec] = []
+        var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
+    }
+
+    let state = Mutex(State())
+
+    init(_ services: [Service] = []) {
+        state.withLock { $0.services = services }
+    }
+
+    var calls: [String] { state.withLock { $0.calls } }
+    var specs: [ServiceSpec] { state.withLock { $0.specs } }
+
+    func fail(with error: ControlError?) { state.withLock { $0.error = error } }
+
+    private func called(_ call: String) throws(ControlError) -> Service {
+        let (error, service) = state.withLock { state in
+            state.calls.append(call)
+            return (state.error, state.services.first)
+        }
+        if let error { throw error }
+        guard let service else { throw .serviceNotFound }
+        return service
+    }
+
+    var readiness: Readiness {
+        state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable) }
+    }
+
+    func list() async throws(ControlError) -> [Service] {
+        _ = try? called("list")
+        if let error = state.withLock({ $0.error }) { throw error }
+        return state.withLock { $0.services }
+    }
+
+    func listRemoved() async throws(ControlError) -> [RemovedService] { state.withLock { $0.removed } }
+
+    func service(_ reference: String) async throws(ControlError) -> Service { try called("service \(reference)") }
+
+    func unitFile(_ reference: String) async throws(ControlError) -> [UInt8] {
+        _ = try called("unit \(reference)")
+        return Array("[Unit]\n".utf8)
+    }
+
+    func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        state.withLock { $0.specs.append(spec) }
+        return try called("create \(spec.name)")
+    }
+
+    func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+        state.withLock { $0.specs.append(spec) }
+        return (try called("replace \(spec.name)"), state.withLock { $0.isNew })
+    }
+
+    func start(_ reference: String) async throws(ControlError) -> Service { try called("start \(reference)") }
+
+    func stop(_ reference: String) async throws(ControlError) -> Service { try called("stop \(reference)") }
+
+    func restart(_ reference: String) async throws(ControlError) -> Service { try called("restart \(reference)") }
+
+    func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
+        let uid = requester.uid.map { String($0) } ?? "-"
+        return try called("delete \(reference) by \(uid) \(requester.requestID)").name
+    }
+
+    func waitUntilReady(_ reference: String, within timeout: Duration) async throws(ControlError) -> Service {
+        try called("wait \(reference) \(timeout)")
+    }
+
+    func once(
+        _ key: String,
+        fingerprint: String,
+        _ operation: @Sendable () async -> KeptAnswer
+    ) async throws(ControlError) -> KeptAnswer {
+        if let kept = state.withLock({ $0.kept[key] }) {
+            guard kept.fingerprint == fingerprint else { throw .keyReused }
+            return kept.answer
+        }
+        let answer = await operation()
+        state.withLock { $0.kept[key] = (fingerprint, answer) }
+        return answer
+    }
+}

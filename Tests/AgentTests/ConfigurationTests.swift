@@ -1,0 +1,154 @@
+import API
+import Services
+import Supervisor
+import Systemd
+import Testing
+
+@testable import miosa_agent
+
+struct ConfigurationTests {
+    private func configuration(
+        flags: [String: String] = [:],
+        environment: [String: String] = [:],
+        credentials: [String: String] = [:]
+    ) -> Configuration {
+        Configuration(flags: flags, environment: environment) { credentials[$0] }
+    }
+
+    private func problems(_ configuration: Configuration, machineID: String? = "machine") -> [String] {
+        do throws(Configuration.Problems) {
+            _ = try ValidConfiguration(configuration, machineID: machineID)
+            return []
+        } catch {
+            return error.all
+        }
+    }
+
+    @Test func `without anything the defaults hold`() throws {
+        let valid = try ValidConfiguration(configuration(), machineID: "machine")
+        #expect(valid.addresses.map(\.description) == ["127.0.0.1:2088", "[::1]:2088"])
+        #expect(valid.socket.description == "/run/miosa-agent/api.sock")
+        #expect(
+            valid.layout == StateLayout(stateDirectory: "/var/lib/miosa-agent", unitDirectory: "/etc/systemd/system")
+        )
+        #expect(valid.serviceUser == "user")
+        #expect(valid.identity.computerID == "machine")
+        #expect(valid.identity.tenantID == nil)
+        #expect(valid.token == nil)
+    }
+
+    @Test func `a flag comes before a variable and a variable before the default`() {
+        let environment = ["MIOSA_AGENT_SERVICE_USER": "variable", "MIOSA_AGENT_SOCKET": "/s"]
+        let both = configuration(flags: ["--service-user": "flag"], environment: environment)
+        #expect(both.serviceUser == Configuration.Setting(value: "flag", source: "--service-user"))
+        #expect(both.socket == Configuration.Setting(value: "/s", source: "MIOSA_AGENT_SOCKET"))
+        #expect(both.unitDirectory.source == "default")
+    }
+
+    @Test func `a credential comes before a variable`() {
+        let environment = ["MIOSA_AGENT_TOKEN": "variable", "MIOSA_AGENT_COMPUTER_ID": "variable"]
+        let given = configuration(environment: environment, credentials: ["token": "credential", "computer-id": ""])
+        #expect(given.token == Configuration.Setting(value: "credential", source: "credential"))
+        #expect(given.computerID == Configuration.Setting(value: "variable", source: "MIOSA_AGENT_COMPUTER_ID"))
+    }
+
+    @Test func `an empty variable is no identity and no token`() {
+        let given = configuration(environment: ["MIOSA_AGENT_TOKEN": "", "MIOSA_AGENT_TENANT_ID": ""])
+        #expect(given.token == nil)
+        #expect(given.tenantID == nil)
+    }
+
+    @Test func `systemd's state directory is taken unless another is asked for`() {
+        let environment = ["STATE_DIRECTORY": "/from/systemd"]
+        #expect(configuration(environment: environment).stateDirectory.value == "/from/systemd")
+        let flags = ["--state-directory": "/asked"]
+        #expect(configuration(flags: flags, environment: environment).stateDirectory.value == "/asked")
+    }
+
+    @Test func `no address at all is a valid list`() throws {
+        let valid = try ValidConfiguration(configuration(flags: ["--listen": ""]), machineID: "machine")
+        #expect(valid.addresses.isEmpty)
+    }
+
+    @Test func `everything that is wrong is told at once`() {
+        let given = configuration(
+            flags: [
+                "--listen": "localhost:1 127.0.0.1:0", "--socket": "relative", "--unit-directory": "x\ny",
+                "--service-user": "-x", "--log-level": "loud",
+            ],
+            environment: ["MIOSA_AGENT_TOKEN": "short", "MIOSA_AGENT_COMPUTER_ID": "no blanks"]
+        )
+        let found = problems(given)
+        #expect(found.count == 8)
+        #expect(!found.joined().contains("short"), "the token itself stays out of messages")
+    }
+
+    @Test func `a machine without any id needs one`() {
+        #expect(problems(configuration(), machineID: nil).count == 1)
+        #expect(problems(configuration(environment: ["MIOSA_AGENT_COMPUTER_ID": "c-1"]), machineID: nil).isEmpty)
+    }
+
+    @Test(arguments: [(15, false), (16, true), (4096, true), (4097, false)])
+    func `a token has a shortest and a longest length`(length: Int, isValid: Bool) {
+        let token = String(repeating: "t", count: length)
+        #expect(problems(configuration(environment: ["MIOSA_AGENT_TOKEN": token])).isEmpty == isValid)
+    }
+
+    @Test(arguments: [(128, true), (129, false)])
+    func `an id has a longest length`(length: Int, isValid: Bool) {
+        let id = String(repeating: "i", count: length)
+        #expect(problems(configuration(environment: ["MIOSA_AGENT_TENANT_ID": id])).isEmpty == isValid)
+    }
+
+    @Test func `check prints every setting with its source and never the token`() {
+        let given = configuration(environment: ["MIOSA_AGENT_TOKEN": "0123456789abcdef-secret"])
+        let check = Check(given, machineID: "machine")
+        #expect(check.lines.contains("token           (set)  [MIOSA_AGENT_TOKEN]"))
+        #expect(check.lines.contains("computer id     machine  [machine id]"))
+        #expect(check.lines.contains("tenant id       (none)"))
+        #expect(!check.lines.joined().contains("secret"))
+    }
+}
+
+struct CommandTests {
+    private func reason(_ arguments: [String]) -> String? {
+        do throws(Command.UsageError) {
+            _ = try Command(arguments: arguments)
+            return nil
+        } catch {
+            return error.reason
+        }
+    }
+
+    @Test func `serve is what it does without a word`() throws {
+        #expect(try Command(arguments: []) == .serve(flags: [:]))
+        #expect(try Command(arguments: ["serve"]) == .serve(flags: [:]))
+        #expect(try Command(arguments: ["--listen", ""]) == .serve(flags: ["--listen": ""]))
+    }
+
+    @Test func `a flag's value follows it or an equals sign`() throws {
+        let flags = ["--socket": "/s", "--service-user": "a=b"]
+        #expect(try Command(arguments: ["check", "--socket", "/s", "--service-user=a=b"]) == .check(flags: flags))
+    }
+
+    @Test func `help and version win over everything else`() throws {
+        #expect(try Command(arguments: ["check", "--help"]) == .help)
+        #expect(try Command(arguments: ["-h"]) == .help)
+        #expect(try Command(arguments: ["--version", "--nonsense"]) == .version)
+    }
+
+    @Test func `what makes no sense is told`() {
+        #expect(reason(["fly"]) == "unknown command 'fly'")
+        #expect(reason(["serve", "--token", "x"]) == "unknown argument '--token'")
+        #expect(reason(["--socket"]) == "--socket needs a value")
+        #expect(reason(["--socket", "/a", "--socket=/b"]) == "--socket is given twice")
+        #expect(reason(["check", "serve"]) == "unknown argument 'serve'")
+    }
+
+    @Test func `the usage names every setting`() {
+        for option in Configuration.options {
+            #expect(Command.usage.contains(option.variable))
+            if let flag = option.flag { #expect(Command.usage.contains(flag)) }
+        }
+    }
+}

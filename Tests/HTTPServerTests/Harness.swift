@@ -1,0 +1,67 @@
+import HTTP
+import HTTPServer
+import Systemd
+
+/// A server with a scripted application.
+@EventLoopActor
+final class Harness {
+    let server: Server
+    /// What the application was asked, in order.
+    let asked = Arrivals<String>()
+    private let gates: Gates
+
+    /// Requests that wait for the test to let them go.
+    @EventLoopActor
+    private final class Gates {
+        var waiting: [String: CheckedContinuation<Void, Never>] = [:]
+    }
+
+    init(
+        limits: ServerLimits = ServerLimits(),
+        refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
+        respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil
+    ) throws {
+        let gates = Gates()
+        self.gates = gates
+        let handler = RequestHandler(
+            refuse: refuse,
+            respond: { [asked] request, peer in
+                asked.add("\(request.head.method) \(request.head.target.path)")
+                if let respond { return await respond(request, peer) }
+                if request.head.target.path.hasPrefix("/slow") {
+                    await withCheckedContinuation { gates.waiting[request.head.target.path] = $0 }
+                }
+                return Response(
+                    status: .ok,
+                    text: "\(request.head.method) \(request.head.target.path) \(String(decoding: request.body, as: UTF8.self))"
+                )
+            },
+            respondToFailure: { failure, _ in Response(status: failure.status, text: failure.reason) }
+        )
+        server = try Server(handler, limits: limits)
+    }
+
+    /// Lets a request go that waits.
+    func release(_ path: String) { gates.waiting.removeValue(forKey: path)?.resume() }
+
+    func connect(reads: Bool = true, chunkBytes: Int = 64 * 1024) throws -> Client {
+        var client: Client?
+        try FileDescriptor.streamPair { near, far throws(SystemError) in
+            try server.serve(near, .tcp)
+            do {
+                client = try Client(far, reads: reads, chunkBytes: chunkBytes)
+            } catch {
+                client = nil
+            }
+        }
+        return client!
+    }
+}
+
+/// Waits until something is so, looking again after each turn of the loop and then after each timer.
+@EventLoopActor
+func eventually(_ condition: @EventLoopActor () -> Bool) async throws -> Bool {
+    for _ in 0..<50 where !condition() { try await turnLoop() }
+    for _ in 0..<50 where !condition() { try await dispatchTimers() }
+    return condition()
+}

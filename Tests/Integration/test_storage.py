@@ -1,0 +1,263 @@
+"""A disk that is full and a directory that is read-only: nothing is half done, and with room everything works again."""
+
+import unittest
+
+from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase
+
+ONE = {"command": "sleep 1001", "env": {"WHICH": "one"}}
+TWO = {"command": "sleep 1002; exit", "env": {"WHICH": "two"}}
+BRITTLE = {"command": "sleep 1003", "restart": "no"}
+
+# The room that is left for an operation, in pages: from none to more than any of them needs.
+ROOMS = range(10)
+
+
+class StorageCase(ProofCase):
+    """A machine in which a directory of the agent is on a small file system of its own."""
+
+    SIZE = 8 * 1024 * 1024
+    INODES = 10000
+    directory: str
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.blueprints = Blueprints(cls.machine, [ONE, TWO, BRITTLE])
+        directory = cls.directory
+        # The agent sees mounts that are there when it starts.
+        cls.machine.restart_agent(
+            f"cp -a {directory} /tmp/copy\nmount -t tmpfs -o size={cls.SIZE},nr_inodes={cls.INODES} small {directory}\n"
+            f"chmod --reference=/tmp/copy {directory}\ncp -a /tmp/copy/. {directory}/\nrm -r /tmp/copy"
+        )
+
+    def setUp(self):
+        self.addCleanup(self.remove_services)
+        self.addCleanup(self.make_room)
+        self.begin()
+
+    def begin(self):
+        """Makes the services that everything here begins with."""
+        self.remove_services()
+        self.machine.create("running", **ONE)
+        self.machine.create("stopped", **ONE)
+        self.machine.wait("running", status="running")
+        self.machine.wait("stopped", status="running")
+        self.answers("POST", "/v1/services/stopped/stop", 200)
+        self.assert_agreement(self.blueprints)
+
+    def answers(self, method, path, *statuses, body=None):
+        reply = self.machine.call(method, path, body)
+        self.assertIn(reply.status, statuses, f"{method} {path}: {reply}")
+        if reply.status == 507:
+            self.assertEqual(reply.json["code"], "STORAGE_FULL")
+        return reply
+
+    def fill(self, pages=0):
+        """Fills the file system up but for so many pages."""
+        # What has been written up to now shall not need room of its own later.
+        self.assert_agreement(self.blueprints)
+        self.probe.shell(
+            script=f"cd {self.directory}; rm -f filler; dd if=/dev/zero of=filler bs=4096 2>/dev/null || :\n"
+            f"truncate --size=-{pages * 4096} filler"
+        )
+
+    def exhaust_inodes(self):
+        """Leaves no room for one more file, however small."""
+        self.assert_agreement(self.blueprints)
+        self.probe.shell(
+            script=f"mount -o remount,nr_inodes=$(df --output=iused {self.directory} | tail -n 1) {self.directory}"
+        )
+
+    def make_room(self):
+        self.probe.shell(
+            script=f"rm -f {self.directory}/filler; mount -o remount,nr_inodes={self.INODES} {self.directory}"
+        )
+
+    def everything(self):
+        """All that must be the same when nothing has changed."""
+        picture = self.probe.snapshot()
+        return {
+            "API": self.machine.list(), "removed": self.machine.call("GET", "/v1/services?status=removed").data, **picture
+        }
+
+    def assert_unchanged(self, before, what):
+        after = self.everything()
+        for part in before:
+            self.assertEqual(after[part], before[part], f"{what}: {part}")
+
+    def operations(self):
+        """Each with what it answers where there is room."""
+        return [
+            ("POST", "/v1/services", {"name": "new", **TWO}, 201),
+            ("PUT", "/v1/services/new", TWO, 201),
+            ("PUT", "/v1/services/running", TWO, 200),
+            ("PUT", "/v1/services/stopped", TWO, 200),
+            ("POST", "/v1/services/stopped/start", None, 200),
+            ("POST", "/v1/services/stopped/restart", None, 200),
+            ("POST", "/v1/services/running/stop", None, 200),
+            ("DELETE", "/v1/services/running", None, 200),
+            ("DELETE", "/v1/services/stopped", None, 200),
+        ]
+
+    def refuses(self, operations, what):
+        """Each is refused and changes nothing, and an agent that starts anew sees it the same way."""
+        before = self.everything()
+        for method, path, body, _ in operations:
+            with self.subTest(what, operation=f"{method} {path}"):
+                self.answers(method, path, 507, body=body)
+                self.assert_unchanged(before, f"{what}, {method} {path}")
+        self.assertEqual(self.machine.call("GET", "/v1/services/running").status, 200)
+        self.machine.restart_agent()
+        self.assert_unchanged(before, f"{what}, after a new start of the agent")
+
+    def works(self, operations):
+        """Each works from the same beginning."""
+        for method, path, body, status in operations:
+            with self.subTest("with room", operation=f"{method} {path}"):
+                self.begin()
+                self.answers(method, path, status, body=body)
+                self.assert_agreement(self.blueprints)
+
+
+class FullStateDirectory(StorageCase):
+    directory = STATE_DIRECTORY
+
+    def test_nothing_that_has_to_be_written_is_done_and_with_room_it_is(self):
+        self.fill()
+        self.refuses(self.operations(), "no page is free")
+        self.make_room()
+        self.works(self.operations())
+
+    def test_the_same_without_inodes(self):
+        self.exhaust_inodes()
+        self.refuses(self.operations(), "no inode is free")
+        self.make_room()
+        self.works(self.operations())
+
+    def test_with_any_amount_of_room_an_operation_is_done_or_changes_nothing(self):
+        counts = {201: 0, 200: 0, 507: 0}
+        for method, path, body, status in self.operations():
+            for pages in ROOMS:
+                with self.subTest(operation=f"{method} {path}", pages=pages):
+                    self.make_room()
+                    self.begin()
+                    self.fill(pages)
+                    before = self.everything()
+                    reply = self.answers(method, path, status, 507, body=body)
+                    counts[reply.status] += 1
+                    if reply.status == 507:
+                        self.assert_unchanged(before, f"{method} {path} with {pages} pages")
+                    self.make_room()
+                    self.assert_settled()
+        print(f"any amount of room: {counts}", flush=True)
+        self.assertGreater(counts[507], 9)
+
+    def assert_settled(self):
+        """After the next change that there is room for, everything is on disk."""
+        self.machine.create("another", **ONE)
+        self.assert_agreement(self.blueprints)
+        self.machine.restart_agent()
+        self.assert_agreement(self.blueprints)
+
+    def test_reading_and_what_changes_nothing_need_no_room(self):
+        self.fill()
+        self.answers("GET", "/v1/services", 200)
+        self.answers("PUT", "/v1/services/running", 200, body=ONE)
+        self.answers("POST", "/v1/services/running/start", 409)
+        self.answers("POST", "/v1/services/stopped/stop", 409)
+        self.answers("DELETE", "/v1/services/nothing", 404)
+
+    def test_an_exit_is_told_and_is_on_disk_once_there_is_room(self):
+        self.machine.create("brittle", **BRITTLE)
+        pid = self.machine.wait("brittle", status="running")["pid"]
+        self.fill()
+        self.probe.kill(pids=[pid])
+        told = self.machine.wait("brittle", status="failed")
+        self.assertEqual((told["signal"], told["exit_code"]), ("SIGKILL", 137))
+        self.make_room()
+        self.machine.create("another", **ONE)
+        self.assert_agreement(self.blueprints)
+        # Nobody but the record knows of the exit now, and of that the journal is no part.
+        self.machine.restart_agent(
+            "systemctl reset-failed 'miosa-service-*'\nsystemctl stop systemd-journald.socket systemd-journald.service\n"
+            "rm -rf /var/log/journal/* /run/log/journal/*\nsystemctl start systemd-journald.service"
+        )
+        after = self.machine.wait("brittle", status="stopped")
+        for field in ("signal", "exit_code", "last_started_at", "last_exited_at", "invocation_id"):
+            self.assertEqual(after[field], told[field], field)
+
+    def test_a_service_that_starts_by_itself_again_does_so_on_a_full_disk(self):
+        self.fill()
+        before = self.machine.get("running")
+        self.probe.kill(pids=[before["pid"]])
+        after = self.machine.wait("running", status="running", restarts=1)
+        self.assertNotEqual(after["pid"], before["pid"])
+        self.make_room()
+        self.answers("POST", "/v1/services/running/stop", 200)
+        self.assert_agreement(self.blueprints)
+
+    def test_an_agent_that_starts_on_a_full_disk_serves(self):
+        self.fill()
+        before = self.everything()
+        self.machine.restart_agent()
+        self.assertEqual(self.machine.call("GET", "/readyz").status, 200)
+        self.assert_unchanged(before, "a new start")
+
+
+class FullUnitDirectory(StorageCase):
+    directory = UNIT_DIRECTORY
+
+    def writing(self):
+        """What has to write a unit file. To stop or to delete a service takes files away only."""
+        return [operation for operation in self.operations() if operation[2] is not None]
+
+    def test_nothing_that_has_to_be_written_is_done_and_with_room_it_is(self):
+        self.fill()
+        self.refuses(self.writing(), "no page is free")
+        self.make_room()
+        self.works(self.operations())
+
+    def test_without_inodes_there_is_no_link_either(self):
+        self.exhaust_inodes()
+        starts = [operation for operation in self.operations() if operation[1].endswith("start")]
+        self.refuses([*self.writing(), *starts], "no inode is free")
+        self.make_room()
+        self.works(self.operations())
+
+    def test_what_is_there_can_be_stopped_and_deleted(self):
+        self.fill()
+        self.exhaust_inodes()
+        self.answers("POST", "/v1/services/running/stop", 200)
+        self.assert_agreement(self.blueprints)
+        self.answers("DELETE", "/v1/services/running", 200)
+        self.answers("DELETE", "/v1/services/stopped", 200)
+        self.assert_agreement(self.blueprints)
+
+
+class ReadOnlyUnitDirectory(StorageCase):
+    directory = UNIT_DIRECTORY
+
+    def set_mode(self, mode):
+        self.machine.restart_agent(f"mount -o remount,bind,{mode} {UNIT_DIRECTORY}")
+
+    def make_room(self):
+        self.set_mode("rw")
+
+    def test_nothing_that_has_to_be_written_is_done_and_later_it_is(self):
+        self.set_mode("ro")
+        self.refuses(self.operations(), "read-only")
+        self.make_room()
+        self.works(self.operations())
+
+    def test_what_is_there_is_served_and_can_be_restarted(self):
+        self.set_mode("ro")
+        before = self.machine.get("running")
+        reply = self.answers("POST", "/v1/services/running/restart", 200)
+        self.assertNotEqual(reply.data["pid"], before["pid"])
+        self.probe.kill(pids=[reply.data["pid"]])
+        self.machine.wait("running", status="running", restarts=1)
+        self.assert_agreement(self.blueprints)
+
+
+if __name__ == "__main__":
+    unittest.main()
