@@ -39,6 +39,8 @@ public final class Supervisor {
     let lanes = Lanes<ServiceName>()
     /// Files in place of records that could not be read.
     var unreadableRecords: [String] = []
+    /// Who waits for the picture to be complete.
+    private var waitingForReadiness: [ChangeWaiter] = []
     /// Who waits for a service to change.
     private var waiting: [ServiceName: [ChangeWaiter]] = [:]
     /// Services that systemd reported since the connection was made.
@@ -103,7 +105,7 @@ public final class Supervisor {
     public var isReady: Bool { outage == nil }
 
     /// Writes what is not on disk yet: the last act before the process ends.
-    public func finish() { settleAccounts() }
+    public func finish() { saveRecords(atMost: .max) }
 
     func notice(_ severity: Notice.Severity, _ text: String, _ service: ServiceName? = nil) {
         report(Notice(severity: severity, text: text, service: service?.description))
@@ -141,6 +143,8 @@ public final class Supervisor {
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
         catchUpWithEndings()
         outage = nil
+        for waiter in waitingForReadiness { waiter.end() }
+        waitingForReadiness = []
         changed()
         await finishInterrupted()
     }
@@ -203,11 +207,19 @@ public final class Supervisor {
 
     private func changed() { saving?.request() }
 
+    /// Waits until the picture is complete, or until the time is over.
+    func nextReadiness(within duration: Duration) async {
+        guard let waiter = try? ChangeWaiter() else { return }
+        waitingForReadiness.append(waiter)
+        await waiter.wait(atMost: duration)
+        waitingForReadiness.removeAll { $0 === waiter }
+    }
+
     /// Waits until systemd says something about a service, or until the time is over.
     func nextChange(of name: ServiceName, within duration: Duration) async {
         guard let waiter = try? ChangeWaiter() else { return }
         waiting[name, default: []].append(waiter)
-        await waiter.wait(at: duration)
+        await waiter.wait(atMost: duration)
         waiting[name]?.removeAll { $0 === waiter }
     }
 
@@ -216,17 +228,29 @@ public final class Supervisor {
         changed()
     }
 
+    /// So many records are written before whatever else has happened gets its turn: each costs the disk's time.
+    private static let recordsAtATime = 4
+
     private func settleAccounts() {
-        for name in unsaved {
-            guard let record = services[name]?.record else { continue }
+        saveRecords(atMost: Self.recordsAtATime)
+        countServices()
+    }
+
+    private func saveRecords(atMost limit: Int) {
+        for name in unsaved.prefix(limit) {
             do throws(SystemError) {
-                try records.save(record)
+                if let record = services[name]?.record { try records.save(record) }
             } catch {
+                // With the next change it is tried again.
                 notice(.error, "cannot write the record: \(error)", name)
-                continue
+                return
             }
             unsaved.remove(name)
         }
+        if !unsaved.isEmpty { changed() }
+    }
+
+    private func countServices() {
         var counts = Summary(services: services.count)
         for service in services.values {
             switch service.snapshot.status {

@@ -121,6 +121,46 @@ class Continuity(MachineTestCase):
             self.machine.wait(name, status="running")
 
 
+class SystemdAway(MachineTestCase):
+    def test_a_request_while_systemd_executes_itself_anew_waits_and_is_answered(self):
+        self.machine.create("worker", "sleep 1000")
+        before = self.machine.wait("worker", status="running")
+        for _ in range(5):
+            self.machine.exec("systemctl", "daemon-reexec")
+            reply = self.machine.call("GET", "/v1/services/worker")
+            self.assertEqual((reply.status, reply.data["pid"]), (200, before["pid"]), reply)
+
+    def test_signals_arrive_after_systemd_has_executed_itself_anew(self):
+        self.machine.create("worker", "sleep 1000", restart="no")
+        pid = self.machine.wait("worker", status="running")["pid"]
+        self.machine.exec("systemctl", "daemon-reexec")
+        self.machine.exec("kill", "-9", str(pid))
+        self.assertEqual(self.machine.wait("worker", status="failed")["signal"], "SIGKILL")
+
+    def test_the_system_bus_may_go(self):
+        self.machine.create("worker", "sleep 1000")
+        self.machine.wait("worker", status="running")
+        self.machine.exec("systemctl", "stop", "dbus.socket", "dbus.service")
+        self.addCleanup(self.machine.exec, "systemctl", "start", "dbus.socket")
+        reply = self.machine.call("POST", "/v1/services/worker/restart")
+        self.assertEqual((reply.status, reply.data["status"]), (200, "running"), reply)
+
+    def test_a_reload_by_somebody_in_the_middle_of_a_stop_does_no_harm(self):
+        self.machine.create("slow", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done")
+        self.machine.wait("slow", status="running")
+        self.machine.shell("(sleep 0.3; systemctl daemon-reload) >/dev/null 2>&1 &")
+        reply = self.machine.call("POST", "/v1/services/slow/stop")
+        self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"), reply)
+
+    def test_what_is_done_by_hand_is_told(self):
+        self.machine.create("worker", "sleep 1000")
+        self.machine.wait("worker", status="running")
+        self.machine.exec("systemctl", "stop", "miosa-service-worker")
+        self.machine.wait("worker", status="stopped")
+        self.machine.exec("systemctl", "start", "miosa-service-worker")
+        self.machine.wait("worker", status="running")
+
+
 class Reloads(MachineTestCase):
     def test_creating_stopping_starting_and_deleting_do_not_reload_systemd(self):
         before = self.machine.reloads()

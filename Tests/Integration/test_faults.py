@@ -201,6 +201,11 @@ class FaultCase(ProofCase):
         self.settle()
         end = self.describe(name)[0]
         self.assertEqual(end, operation.after, f"repeated when it was {found}")
+        if end and end.stopped:
+            # What it is now is what it runs next.
+            self.assertEqual(self.machine.call("POST", f"/v1/services/{name}/start").status, 200)
+            self.settle()
+            self.assertEqual(self.describe(name)[0], dataclasses.replace(end, stopped=False))
         if former and operation.after is GONE:
             removed = self.machine.ask("/v1/services?status=removed").data
             self.assertEqual([service["id"] for service in removed].count(former["id"]), 1, "one record for audit")

@@ -11,8 +11,8 @@ final class ChangeWaiter {
     }
 
     /// Waits for ``end()``, or until the time is over.
-    func wait(at most: Duration) async {
-        timer?.arm(after: most)
+    func wait(atMost duration: Duration) async {
+        timer?.arm(after: duration)
         await withCheckedContinuation { continuation = $0 }
         timer = nil
     }

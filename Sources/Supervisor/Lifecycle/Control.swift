@@ -6,8 +6,8 @@ internal import Systemd
 extension Supervisor {
     public var readiness: Readiness { Readiness(outage: outage, unreadableRecords: unreadableRecords) }
 
-    public func list() throws(ControlError) -> [Service] {
-        try requireSystemd()
+    public func list() async throws(ControlError) -> [Service] {
+        try await requireSystemd()
         return services.values.map(\.snapshot).sorted { $0.name < $1.name }
     }
 
@@ -19,8 +19,8 @@ extension Supervisor {
         }
     }
 
-    public func service(_ reference: String) throws(ControlError) -> Service {
-        try requireSystemd()
+    public func service(_ reference: String) async throws(ControlError) -> Service {
+        try await requireSystemd()
         return try find(reference).snapshot
     }
 
@@ -34,7 +34,7 @@ extension Supervisor {
     }
 
     public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
-        try requireSystemd()
+        try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
             guard self.services[spec.name] == nil else { throw .serviceExists }
             return try await self.add(spec)
@@ -42,7 +42,7 @@ extension Supervisor {
     }
 
     public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
-        try requireSystemd()
+        try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
             guard let before = self.services[spec.name] else { return (try await self.add(spec), true) }
             guard before.record.spec != spec else { return (before.snapshot, false) }
@@ -80,18 +80,23 @@ extension Supervisor {
         of reference: String,
         _ operation: @EventLoopActor (ServiceName) async throws(ControlError) -> Result
     ) async throws(ControlError) -> Result {
-        try requireSystemd()
+        try await requireSystemd()
         let service = try find(reference)
         let name = service.record.spec.name
         return try await lanes.inLane(name) { () throws(ControlError) in
-            try self.requireSystemd()
+            try await self.requireSystemd()
             // The name may have become another service's while this call waited.
             guard try self.find(reference).record.id == service.record.id else { throw .serviceNotFound }
             return try await operation(name)
         }
     }
 
-    private func requireSystemd() throws(ControlError) {
+    /// How long a call waits for systemd to come back: it takes a moment to re-execute itself after an upgrade.
+    private static let reconnectPatience = Duration.seconds(1)
+
+    private func requireSystemd() async throws(ControlError) {
+        if isReady { return }
+        await nextReadiness(within: Self.reconnectPatience)
         if let outage { throw .systemdUnavailable(outage) }
     }
 

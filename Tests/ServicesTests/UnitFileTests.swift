@@ -1,0 +1,139 @@
+import Foundation
+import Testing
+
+@testable import Services
+
+@Suite struct UnitFileTests {
+    /// A golden file, and the spec whose unit it is.
+    struct Golden: Sendable, CustomTestStringConvertible {
+        let name: String
+        var environmentFile: String?
+        let draft: SpecDraft
+
+        init(_ name: String, environmentFile: String? = nil, _ change: (inout SpecDraft) -> Void) {
+            self.name = name
+            self.environmentFile = environmentFile
+            draft = Samples.draft(change)
+        }
+
+        var testDescription: String { name }
+
+        func render() throws -> String {
+            let spec = try draft.validated(defaults: SpecDraft.Defaults(user: "root"))
+            return UnitFile.render(spec, environmentFile: environmentFile)
+        }
+    }
+
+    static let goldens = [
+        Golden("plain") { $0.command = "/usr/bin/sleep 60" },
+        Golden("shell") { draft in
+            draft.name = "shell-1"
+            draft.command = "cd /srv && exec ./run --flag > out.log 2>&1"
+            draft.workingDirectory = "/srv"
+            draft.restart = "always"
+        },
+        Golden("quoting") { draft in
+            draft.command = "printf '%s\\n' \"a \\\"b\\\" $HOME `id`\" ; echo ;# \\\\ \t\u{1B}[0m"
+            draft.workingDirectory = "/srv/a \"b\" 'c' \\"
+            draft.restart = "no"
+        },
+        Golden("percent") { draft in
+            draft.command = "date +%Y-%m-%d%%"
+            draft.workingDirectory = "/srv/50%/%h %"
+        },
+        Golden("lines") { $0.command = "set -e\r\necho one\n[Service]\nUser=root\necho two \\\n  three\n" },
+        Golden("unicode") { draft in
+            draft.command = "echo 'größe 日本語 👩‍👩‍👧 e\u{301} \u{2028}'"
+            draft.workingDirectory = "/srv/größe/日本語 "
+        },
+        Golden("environment", environmentFile: "/var/lib/miosa-agent/environment/web.env") { draft in
+            draft.environment = ["SECRET": "hunter2"]
+            draft.user = "www-data"
+            draft.port = 8080
+        },
+    ]
+
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Goldens")
+
+    @Test(arguments: goldens) func `a unit file is, byte for byte, the golden one`(golden: Golden) throws {
+        let expected = try Data(contentsOf: Self.folder.appending(path: golden.name + ".service"))
+        let rendered = try golden.render()
+        #expect(Data(rendered.utf8) == expected, "\(rendered)")
+    }
+
+    @Test(arguments: goldens) func `systemd takes a unit file without a complaint`(golden: Golden) throws {
+        #expect(try Tool.complaints(about: ["\(golden.name).service": golden.render()]) == nil)
+    }
+
+    @Test func `every golden file has its case`() throws {
+        let files = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path).sorted()
+        #expect(files == Self.goldens.map { $0.name + ".service" }.sorted())
+    }
+
+    @Test func `systemd complains about a unit file that is wrong`() throws {
+        let text = try Self.goldens[0].render()
+        #expect(try Tool.complaints(about: ["a.service": text + "Nonsense=1\n"]) != nil)
+        let broken = text.replacingOccurrences(of: "ExecStart=:", with: "ExecStart=relative")
+        #expect(try Tool.complaints(about: ["a.service": broken]) != nil)
+    }
+
+    /// What the rules of a spec let through at its edges.
+    @Test(arguments: [
+        Golden("longest-command") { $0.command = "#" + String(repeating: "\u{1}", count: 64 * 1024 - 1) },
+        Golden("longest-directory") { $0.workingDirectory = "/" + String(repeating: "a/", count: 2047) },
+        Golden("root-directory") { $0.workingDirectory = "/" },
+        Golden("many-slashes") { $0.workingDirectory = "//srv///a//" },
+        Golden("dot-in-directory") { $0.workingDirectory = "/srv/./a" },
+        Golden("parent-in-directory") { $0.workingDirectory = "/srv/../a" },
+        Golden("long-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 255) },
+        Golden("longer-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 256) },
+        Golden("controls-in-directory") { $0.workingDirectory = "/srv/\t\u{1}\u{7F}\u{B}" },
+        Golden("noncharacter-in-directory") { $0.workingDirectory = "/srv/\u{FFFE}" },
+        Golden("noncharacter-in-command") { $0.command = "echo '\u{FDD0}\u{1FFFF}'" },
+        Golden("longest-account") { $0.user = String(repeating: "u", count: 32) },
+        Golden("account") { $0.user = "A.b-c_9" },
+        Golden("private-use") { $0.command = "echo '\u{E000}\u{10FFFD}\u{FEFF}'" },
+    ])
+    func `whatever the rules of a spec let through systemd takes`(golden: Golden) throws {
+        guard let text = try? golden.render() else {
+            // Refused with a reason: that is as good.
+            return
+        }
+        #expect(try Tool.complaints(about: ["edge.service": text]) == nil)
+    }
+}
+
+@Suite struct EnvironmentFileTests {
+    @Test(arguments: [
+        ([:], ""), (["A": "b"], "A=\"b\"\n"), (["B": "2", "A": "1", "_": ""], "A=\"1\"\nB=\"2\"\n_=\"\"\n"),
+        (["A": "\"quoted\" \\ ` $HOME"], "A=\"\\\"quoted\\\" \\\\ \\` \\$HOME\"\n"),
+        (["A": "two\nlines\r\n# ; = %h"], "A=\"two\nlines\r\n# ; = %h\"\n"), (["A": "größe\t\u{1}"], "A=\"größe\t\u{1}\"\n"),
+        (["A": "\"\u{301}$\u{301}"], "A=\"\\\"\u{301}\\$\u{301}\"\n"),
+    ])
+    func `values are quoted so that they stand for themselves`(environment: [String: String], text: String) {
+        #expect(Array(EnvironmentFile.render(environment).utf8) == Array(text.utf8))
+    }
+}
+
+@Suite struct UnitNameTests {
+    @Test(arguments: [("web", "miosa-service-web.service"), ("a-service", "miosa-service-a-service.service")])
+    func `a service has a unit and the unit its service`(name: String, unit: String) throws {
+        let service = try #require(ServiceName(name))
+        #expect(UnitName.unit(of: service) == unit)
+        #expect(UnitName.service(ofUnit: unit) == service)
+    }
+
+    @Test(arguments: [
+        "", "web.service", "miosa-service-.service", "miosa-service-web", "miosa-service-web.socket",
+        "miosa-service-Web.service", "miosa-service-web@1.service", "xmiosa-service-web.service", "miosa-service.service",
+        "miosa-service-web.service.service", "miosa-agent.service", "miosa-services.slice",
+        "miosa-service-\(String(repeating: "a", count: 64)).service",
+    ])
+    func `any other unit has none`(unit: String) {
+        #expect(UnitName.service(ofUnit: unit) == nil)
+    }
+
+    @Test func `the pattern is the unit of every service`() throws {
+        #expect(UnitName.pattern == "miosa-service-*.service")
+    }
+}
