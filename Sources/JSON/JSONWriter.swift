@@ -1,7 +1,7 @@
 /// Builds one JSON value as compact text in UTF-8, members in the order of the calls.
 ///
-/// Escapes only what RFC 8259 §7 requires: the quotation mark, the backslash and U+0000 to U+001F. Preconditions: a
-/// key before each member's value and nowhere else, ends that fit the beginnings, one value in all. That no key is written
+/// Escapes only what RFC 8259 §7 requires: the quotation mark, the backslash and U+0000 to U+001F. Preconditions: a key
+/// before each member's value and nowhere else, ends that fit the beginnings, one value in all. That no key is written
 /// twice is up to the caller.
 public struct JSONWriter: Sendable {
     private enum Context: Sendable {

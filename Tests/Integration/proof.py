@@ -117,7 +117,7 @@ class Inside:
         units = self.files(self.UNITS, "miosa-service-")
         return {
             "loaded": loaded, "processes": processes, "units": units,
-            "state": {path: file for path, file in state.items() if not path.endswith("/filler")},
+            "state": {path: file for path, file in state.items() if "/filler" not in path},
         }
 
     def agent(self):
@@ -242,8 +242,9 @@ class ProofMachine(Machine):
 
     def restart_agent(self, between=""):
         """Stops the agent, runs a script inside, and starts it again."""
-        units = "miosa-agent.socket miosa-agent.service"
-        self.probe.shell(script=f"systemctl stop {units}\n{between}\nsystemctl start {units}")
+        # The socket stays, which systemd would not start so often, and nobody connects to it meanwhile.
+        unit = "miosa-agent.service"
+        self.probe.shell(script=f"systemctl stop --quiet {unit} 2>&1\n{between}\nsystemctl start {unit}")
 
     def remove(self, name):
         """Removes a service by hand in whatever state it is, and makes sure of it."""

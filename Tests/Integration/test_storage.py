@@ -1,5 +1,6 @@
 """A disk that is full and a directory that is read-only: nothing is half done, and with room everything works again."""
 
+import re
 import unittest
 
 from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase
@@ -7,6 +8,9 @@ from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase
 ONE = {"command": "sleep 1001", "env": {"WHICH": "one"}}
 TWO = {"command": "sleep 1002; exit", "env": {"WHICH": "two"}}
 BRITTLE = {"command": "sleep 1003", "restart": "no"}
+
+# Records that just fit into a page, and that no longer do with one thing more in them.
+EDGES = [{"command": "sleep 1004; exit #" + "x" * length} for length in range(3100, 3700, 40)]
 
 # The room that is left for an operation, in pages: from none to more than any of them needs.
 ROOMS = range(10)
@@ -16,7 +20,7 @@ class StorageCase(ProofCase):
     """A machine in which a directory of the agent is on a small file system of its own."""
 
     SIZE = 8 * 1024 * 1024
-    INODES = 10000
+    INODES = 2000
     directory: str
 
     @classmethod
@@ -37,7 +41,9 @@ class StorageCase(ProofCase):
 
     def begin(self):
         """Makes the services that everything here begins with."""
-        self.remove_services()
+        for service in self.machine.list():
+            # One whose removal was interrupted may be gone any moment.
+            self.answers("DELETE", f"/v1/services/{service['name']}", 200, 404)
         self.machine.create("running", **ONE)
         self.machine.create("stopped", **ONE)
         self.machine.wait("running", status="running")
@@ -52,10 +58,10 @@ class StorageCase(ProofCase):
             self.assertEqual(reply.json["code"], "STORAGE_FULL")
         return reply
 
-    def fill(self, pages=0):
+    def fill(self, pages=0, blueprints=None):
         """Fills the file system up but for so many pages."""
         # What has been written up to now shall not need room of its own later.
-        self.assert_agreement(self.blueprints)
+        self.assert_agreement(blueprints or self.blueprints)
         self.probe.shell(
             script=f"cd {self.directory}; rm -f filler; dd if=/dev/zero of=filler bs=4096 2>/dev/null || :\n"
             f"truncate --size=-{pages * 4096} filler"
@@ -65,13 +71,12 @@ class StorageCase(ProofCase):
         """Leaves no room for one more file, however small."""
         self.assert_agreement(self.blueprints)
         self.probe.shell(
-            script=f"mount -o remount,nr_inodes=$(df --output=iused {self.directory} | tail -n 1) {self.directory}"
+            script=f"mkdir -p {self.directory}/filler.d; cd {self.directory}/filler.d\n"
+            "number=0; while ( : > $number ) 2>/dev/null; do number=$((number + 1)); done"
         )
 
     def make_room(self):
-        self.probe.shell(
-            script=f"rm -f {self.directory}/filler; mount -o remount,nr_inodes={self.INODES} {self.directory}"
-        )
+        self.probe.shell(script=f"rm -rf {self.directory}/filler {self.directory}/filler.d")
 
     def everything(self):
         """All that must be the same when nothing has changed."""
@@ -83,7 +88,21 @@ class StorageCase(ProofCase):
     def assert_unchanged(self, before, what):
         after = self.everything()
         for part in before:
-            self.assertEqual(after[part], before[part], f"{what}: {part}")
+            if after[part] != before[part]:
+                self.fail(f"{what} has changed {part}: {self.difference(before[part], after[part])}")
+
+    def difference(self, before, after):
+        """What is in only one of two parts of a picture."""
+        if isinstance(before, list):
+            before, after = ({service["id"]: service for service in services} for services in (before, after))
+        lines = []
+        for key in sorted({*before, *after}):
+            sides = [side.get(key) for side in (before, after)]
+            if sides[0] != sides[1]:
+                # Files as text, and long commands not in full.
+                old, new = (bytes.fromhex(side["bytes"]) if side and "bytes" in side else side for side in sides)
+                lines += [f"{key} was {old}", f"{key} is {new}"]
+        return re.sub("x{20,}", "x…x", "\n".join(lines))
 
     def operations(self):
         """Each with what it answers where there is room."""
@@ -99,40 +118,30 @@ class StorageCase(ProofCase):
             ("DELETE", "/v1/services/stopped", None, 200),
         ]
 
-    def refuses(self, operations, what):
-        """Each is refused and changes nothing, and an agent that starts anew sees it the same way."""
-        before = self.everything()
-        for method, path, body, _ in operations:
-            with self.subTest(what, operation=f"{method} {path}"):
-                self.answers(method, path, 507, body=body)
-                self.assert_unchanged(before, f"{what}, {method} {path}")
-        self.assertEqual(self.machine.call("GET", "/v1/services/running").status, 200)
-        self.machine.restart_agent()
-        self.assert_unchanged(before, f"{what}, after a new start of the agent")
-
-    def works(self, operations):
-        """Each works from the same beginning."""
+    def refuses(self, operations, take_room, what):
+        """Each is refused and changes nothing, for an agent that starts anew neither, and with room it works."""
         for method, path, body, status in operations:
-            with self.subTest("with room", operation=f"{method} {path}"):
+            with self.subTest(what, operation=f"{method} {path}"):
+                self.make_room()
                 self.begin()
+                take_room()
+                before = self.everything()
+                self.answers(method, path, 507, body=body)
+                self.assert_unchanged(before, f"{what}: {method} {path}")
+                self.machine.restart_agent()
+                self.assert_unchanged(before, f"{what}: {method} {path}, then a new start of the agent,")
+                self.make_room()
                 self.answers(method, path, status, body=body)
                 self.assert_agreement(self.blueprints)
-
 
 class FullStateDirectory(StorageCase):
     directory = STATE_DIRECTORY
 
     def test_nothing_that_has_to_be_written_is_done_and_with_room_it_is(self):
-        self.fill()
-        self.refuses(self.operations(), "no page is free")
-        self.make_room()
-        self.works(self.operations())
+        self.refuses(self.operations(), self.fill, "no page is free")
 
     def test_the_same_without_inodes(self):
-        self.exhaust_inodes()
-        self.refuses(self.operations(), "no inode is free")
-        self.make_room()
-        self.works(self.operations())
+        self.refuses(self.operations(), self.exhaust_inodes, "no inode is free")
 
     def test_with_any_amount_of_room_an_operation_is_done_or_changes_nothing(self):
         counts = {201: 0, 200: 0, 507: 0}
@@ -151,6 +160,25 @@ class FullStateDirectory(StorageCase):
                     self.assert_settled()
         print(f"any amount of room: {counts}", flush=True)
         self.assertGreater(counts[507], 9)
+
+    def test_with_little_room_the_same_holds_for_records_of_any_size(self):
+        blueprints = Blueprints(self.machine, [ONE, *EDGES])
+        counts = {200: 0, 507: 0}
+        for spec in EDGES:
+            for method, path in (("DELETE", ""), ("POST", "/stop")):
+                with self.subTest(operation=f"{method} {path}", length=len(spec["command"])):
+                    self.answers("POST", "/v1/services", 201, body={"name": "edge", **spec})
+                    try:
+                        self.fill(1, blueprints)
+                        before = self.everything()
+                        reply = self.answers(method, f"/v1/services/edge{path}", 200, 507)
+                        counts[reply.status] += 1
+                        if reply.status == 507:
+                            self.assert_unchanged(before, f"{method} {path}")
+                    finally:
+                        self.make_room()
+                        self.machine.call("DELETE", "/v1/services/edge")
+        print(f"records of any size: {counts}", flush=True)
 
     def assert_settled(self):
         """After the next change that there is room for, everything is on disk."""
@@ -179,7 +207,7 @@ class FullStateDirectory(StorageCase):
         self.assert_agreement(self.blueprints)
         # Nobody but the record knows of the exit now, and of that the journal is no part.
         self.machine.restart_agent(
-            "systemctl reset-failed 'miosa-service-*'\nsystemctl stop systemd-journald.socket systemd-journald.service\n"
+            "systemctl reset-failed 'miosa-service-*'\nsystemctl stop --quiet systemd-journald.socket systemd-journald.service 2>&1\n"
             "rm -rf /var/log/journal/* /run/log/journal/*\nsystemctl start systemd-journald.service"
         )
         after = self.machine.wait("brittle", status="stopped")
@@ -212,17 +240,11 @@ class FullUnitDirectory(StorageCase):
         return [operation for operation in self.operations() if operation[2] is not None]
 
     def test_nothing_that_has_to_be_written_is_done_and_with_room_it_is(self):
-        self.fill()
-        self.refuses(self.writing(), "no page is free")
-        self.make_room()
-        self.works(self.operations())
+        self.refuses(self.writing(), self.fill, "no page is free")
 
     def test_without_inodes_there_is_no_link_either(self):
-        self.exhaust_inodes()
         starts = [operation for operation in self.operations() if operation[1].endswith("start")]
-        self.refuses([*self.writing(), *starts], "no inode is free")
-        self.make_room()
-        self.works(self.operations())
+        self.refuses([*self.writing(), *starts], self.exhaust_inodes, "no inode is free")
 
     def test_what_is_there_can_be_stopped_and_deleted(self):
         self.fill()
@@ -241,13 +263,11 @@ class ReadOnlyUnitDirectory(StorageCase):
         self.machine.restart_agent(f"mount -o remount,bind,{mode} {UNIT_DIRECTORY}")
 
     def make_room(self):
-        self.set_mode("rw")
+        if self.probe.shell(script=f"findmnt -no OPTIONS {UNIT_DIRECTORY} | tail -n 1").startswith("ro"):
+            self.set_mode("rw")
 
     def test_nothing_that_has_to_be_written_is_done_and_later_it_is(self):
-        self.set_mode("ro")
-        self.refuses(self.operations(), "read-only")
-        self.make_room()
-        self.works(self.operations())
+        self.refuses(self.operations(), lambda: self.set_mode("ro"), "read-only")
 
     def test_what_is_there_is_served_and_can_be_restarted(self):
         self.set_mode("ro")

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// Runs a program of the machine.
 enum Tool {
@@ -8,17 +9,33 @@ enum Tool {
         let output: String
     }
 
+    /// Why a program could not be started.
+    struct Failure: Error { let code: Int32 }
+
     static func run(_ path: String, _ arguments: [String]) throws -> Result {
-        let process = Process()
-        process.executableURL = URL(filePath: path)
-        process.arguments = arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return Result(status: process.terminationStatus, output: String(decoding: output, as: UTF8.self))
+        let file = FileManager.default.temporaryDirectory.appending(path: "miosa-agent-\(UUID().uuidString).output")
+        defer {
+            // What cannot be removed is left to the machine's own cleaning.
+            try? FileManager.default.removeItem(at: file)
+        }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, file.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var environment: [UnsafeMutablePointer<CChar>?] = [strdup("PATH=/usr/bin:/bin"), strdup("LC_ALL=C.UTF-8"), nil]
+        defer { for variable in environment { free(variable) } }
+        var process: pid_t = 0
+        let code = posix_spawn(&process, path, &actions, nil, &words, &environment)
+        guard code == 0 else { throw Failure(code: code) }
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0 { guard errno == EINTR else { throw Failure(code: errno) } }
+        let output = String(decoding: try Data(contentsOf: file), as: UTF8.self)
+        // The exit code, or the negative number of the signal: wait(2).
+        return Result(status: status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F), output: output)
     }
 
     /// Has systemd load unit files as it would at a start; gives back what it complains about, nil when nothing.

@@ -56,8 +56,9 @@ import Testing
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Goldens")
 
     @Test(arguments: goldens) func `a unit file is, byte for byte, the golden one`(golden: Golden) throws {
-        let expected = try Data(contentsOf: Self.folder.appending(path: golden.name + ".service"))
         let rendered = try golden.render()
+        let expected = (try? Data(contentsOf: Self.folder.appending(path: golden.name + ".service"))) ?? Data()
+        if let d = ProcessInfo.processInfo.environment["GOLD"] { try Data(rendered.utf8).write(to: URL(filePath: d).appending(path: golden.name + ".service")) }
         #expect(Data(rendered.utf8) == expected, "\(rendered)")
     }
 
@@ -88,8 +89,8 @@ import Testing
         Golden("long-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 255) },
         Golden("longer-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 256) },
         Golden("controls-in-directory") { $0.workingDirectory = "/srv/\t\u{1}\u{7F}\u{B}" },
-        Golden("noncharacter-in-directory") { $0.workingDirectory = "/srv/\u{FFFE}" },
-        Golden("noncharacter-in-command") { $0.command = "echo '\u{FDD0}\u{1FFFF}'" },
+        Golden("noncharacter-in-directory") { $0.workingDirectory = "/srv/\(Unicode.Scalar(0xFFFE) ?? "x")" },
+        Golden("noncharacter-in-command") { $0.command = "echo '\(Unicode.Scalar(0xFDD0) ?? "x")'" },
         Golden("longest-account") { $0.user = String(repeating: "u", count: 32) },
         Golden("account") { $0.user = "A.b-c_9" },
         Golden("private-use") { $0.command = "echo '\u{E000}\u{10FFFD}\u{FEFF}'" },
@@ -99,7 +100,8 @@ import Testing
             // Refused with a reason: that is as good.
             return
         }
-        #expect(try Tool.complaints(about: ["edge.service": text]) == nil)
+        let complaints = try Tool.complaints(about: ["edge.service": text])
+        #expect(complaints == nil)
     }
 }
 
