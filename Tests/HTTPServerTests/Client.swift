@@ -68,7 +68,9 @@ final class Client {
     func send(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
-            guard let count = try socket?.descriptor.send(bytes, from: sent), count > 0 else { throw NoRoom(sent: sent) }
+            guard let count = try socket?.descriptor.send(bytes, from: sent), count > 0 else {
+                throw NoRoom(sent: sent)
+            }
             sent += count
         }
     }

@@ -4,6 +4,9 @@ import Systemd
 import Testing
 
 /// Runs tests as tasks of the event loop, the way that the daemon runs everything.
+///
+/// `@EventLoopActor` stands on the test functions, not on the suite: the testing library would list the tests of such a
+/// suite on the loop, before this trait has made its thread.
 struct EventLoopTrait: TestTrait, SuiteTrait, TestScoping {
     var isRecursive: Bool { true }
 

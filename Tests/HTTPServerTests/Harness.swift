@@ -33,7 +33,8 @@ final class Harness {
                 }
                 return Response(
                     status: .ok,
-                    text: "\(request.head.method) \(request.head.target.path) \(String(decoding: request.body, as: UTF8.self))"
+                    text:
+                        "\(request.head.method) \(request.head.target.path) \(String(decoding: request.body, as: UTF8.self))"
                 )
             },
             respondToFailure: { failure, _ in Response(status: failure.status, text: failure.reason) }

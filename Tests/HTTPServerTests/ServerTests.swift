@@ -289,7 +289,9 @@ struct ServerTests {
         #expect(harness.server.connectionCount == 0)
     }
 
-    @Test @EventLoopActor func `a client that goes away in the middle of a response leaves nothing behind`() async throws {
+    @Test @EventLoopActor func `a client that goes away in the middle of a response leaves nothing behind`()
+        async throws
+    {
         let harness = try Harness(respond: { _, _ in Response(status: .ok, body: Self.large) })
         let client = try harness.connect(reads: false)
         try client.send(Self.get("/a"))

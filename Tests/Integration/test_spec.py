@@ -31,12 +31,25 @@ class Bytes(MachineTestCase):
         self.assertEqual({name: got.get(name) for name in env}, env)
 
     def test_a_working_directory_may_have_any_name(self):
-        names = ["with space", "tail ", "back\\", "100%", "%n", 'q"uote', "ünï✓", "$HOME", "#"]
+        names = [
+            "with space", "tail ", "tab\t", "back\\", "100%", "%n", 'q"uote', "ünï✓", "$HOME", "#", "non\uffffchar",
+        ]
         for number, name in enumerate(names):
             path = f"/tmp/{name}"
             self.machine.exec("mkdir", "-p", path)
             self.machine.create(f"dir{number}", f"pwd > /tmp/pwd{number}", cwd=path, restart="no", user="root")
             self.assertEqual(self.output(f"dir{number}", f"/tmp/pwd{number}"), path + "\n")
+
+    def test_a_working_directory_may_be_spelled_any_way(self):
+        self.machine.exec("mkdir", "-p", "/tmp/here/below")
+        for number, path in enumerate(["/tmp/here/below/..", "/tmp/./here", "//tmp///here/", "/tmp/here/"]):
+            self.machine.create(f"dir{number}", f"pwd -P > /tmp/pwd{number}", cwd=path, restart="no", user="root")
+            self.assertEqual(self.output(f"dir{number}", f"/tmp/pwd{number}"), "/tmp/here\n")
+        self.machine.create("long", "pwd > /tmp/pwd", cwd="/tmp" + "/." * 2045 + "/", restart="no", user="root")
+        self.machine.wait("long", status="stopped", exit_code=0)
+        self.machine.create("none", "true", cwd="/tmp/../none", restart="no")
+        message = self.machine.wait("none", status="failed")["message"]
+        self.assertEqual(message, "working directory '/tmp/../none' cannot be entered (exit code 125 of env)")
 
     def test_the_longest_command_and_environment_run(self):
         command = "true " + "\x01" * (64 * 1024 - 5)
@@ -128,6 +141,15 @@ class Refusals(MachineTestCase):
             "x", "true", cwd="/tmp", working_dir="/tmp", restart_policy="no", auto_restart=False
         )
         self.assertEqual((created["cwd"], created["restart"]), ("/tmp", "no"))
+
+    def test_what_systemd_does_not_pass_on_is_refused(self):
+        error = self.refuse(
+            {"name": "x", "command": "true", "env": {"A": "a\uffff"}}, 422, "VALIDATION_ERROR"
+        )
+        self.assertEqual(
+            error["details"],
+            {"env": "has a Unicode noncharacter in the value of 'A', which systemd does not pass on"},
+        )
 
     def test_an_unknown_query_parameter_is_refused(self):
         reply = self.machine.call("GET", "/v1/services?colour=red")

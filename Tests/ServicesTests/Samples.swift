@@ -15,8 +15,11 @@ enum Samples {
     }
 
     /// Text that is hard on anything that quotes: every kind of syntax, controls, many scripts, odd Unicode.
-    static func text(_ generator: inout SplitMix64, scalarsLimit: Int, without excluded: Set<Unicode.Scalar>) -> String {
-        let special = Array("\\\"'%$`#;&|<>(){}[]*?!~=+-@:., \t\n\r\u{1}\u{7F}\u{85}\u{2028}\u{FEFF}abcxXnt019/".unicodeScalars)
+    static func text(_ generator: inout SplitMix64, scalarsLimit: Int, without excluded: Set<Unicode.Scalar>) -> String
+    {
+        let special = Array(
+            "\\\"'%$`#;&|<>(){}[]*?!~=+-@:., \t\n\r\u{1}\u{7F}\u{85}\u{2028}\u{FEFF}abcxXnt019/".unicodeScalars
+        )
         let count = Int.random(in: 0...scalarsLimit, using: &generator)
         var text = String.UnicodeScalarView()
         while text.count < count {

@@ -15,9 +15,11 @@ import Testing
 
     @Test(arguments: [
         // Syntax.
-        "a; b", "a && b", "a || b", "a | b", "a &", "a > f", "a < f", "(a)", "{ a; }", "! a", "a # b", "a\nb", "server\n",
+        "a; b", "a && b", "a || b", "a | b", "a &", "a > f", "a < f", "(a)", "{ a; }", "! a", "a # b", "a\nb",
+        "server\n",
         // Quotes and expansions.
-        "a 'b'", "a \"b\"", "a \\b", "a $B", "a ${B}", "a $(b)", "a `b`", "a ~", "~/a", "a *", "a ?", "a [b]", "a {b,c}",
+        "a 'b'", "a \"b\"", "a \\b", "a $B", "a ${B}", "a $(b)", "a `b`", "a ~", "~/a", "a *", "a ?", "a [b]",
+        "a {b,c}",
         "[ -f x ]", "a^b",
         // Assignments.
         "A=b", "A=b server", "A= server", "./a=b c",
@@ -35,7 +37,8 @@ import Testing
 
     @Test(arguments: [
         ".", ":", "alias", "bg", "break", "case", "cd", "chdir", "command", "continue", "do", "done", "echo", "elif",
-        "else", "esac", "eval", "exec", "exit", "export", "false", "fc", "fg", "fi", "for", "getopts", "hash", "if", "in",
+        "else", "esac", "eval", "exec", "exit", "export", "false", "fc", "fg", "fi", "for", "getopts", "hash", "if",
+        "in",
         "jobs", "kill", "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "test", "then", "times",
         "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "until", "wait", "while",
         // bash alone.

@@ -219,8 +219,10 @@ import Testing
         let problems = #expect(throws: FieldProblems.self) {
             try draft.validated(defaults: SpecDraft.Defaults(user: "user"), problems: known)
         }
-        #expect(problems?.all.map { "\($0.field) \($0.reason)" } == [
-            "extra is not a field of a service", "port must be an integer",
-        ])
+        #expect(
+            problems?.all.map { "\($0.field) \($0.reason)" } == [
+                "extra is not a field of a service", "port must be an integer",
+            ]
+        )
     }
 }

@@ -5,15 +5,16 @@ import Testing
 @Suite struct ServiceStatusTests {
     private static let intents: [ServiceStatus.Intent] = [.none, .start, .stop]
 
-    private static let table: [(state: String, refusal: String?, none: ServiceStatus, start: ServiceStatus, stop: ServiceStatus)] = [
-        ("active", nil, .running, .running, .running), ("active", "no", .running, .running, .running),
-        ("reloading", nil, .running, .running, .running), ("reloading", "no", .running, .running, .running),
-        ("deactivating", nil, .running, .running, .running), ("deactivating", "no", .running, .running, .running),
-        ("activating", nil, .starting, .starting, .starting), ("activating", "no", .starting, .starting, .starting),
-        ("inactive", nil, .stopped, .starting, .stopped), ("inactive", "no", .failed, .starting, .stopped),
-        ("failed", nil, .failed, .starting, .stopped), ("failed", "no", .failed, .starting, .stopped),
-        ("maintenance", nil, .running, .running, .running), ("refreshing", "no", .running, .running, .running),
-    ]
+    private static let table:
+        [(state: String, refusal: String?, none: ServiceStatus, start: ServiceStatus, stop: ServiceStatus)] = [
+            ("active", nil, .running, .running, .running), ("active", "no", .running, .running, .running),
+            ("reloading", nil, .running, .running, .running), ("reloading", "no", .running, .running, .running),
+            ("deactivating", nil, .running, .running, .running), ("deactivating", "no", .running, .running, .running),
+            ("activating", nil, .starting, .starting, .starting), ("activating", "no", .starting, .starting, .starting),
+            ("inactive", nil, .stopped, .starting, .stopped), ("inactive", "no", .failed, .starting, .stopped),
+            ("failed", nil, .failed, .starting, .stopped), ("failed", "no", .failed, .starting, .stopped),
+            ("maintenance", nil, .running, .running, .running), ("refreshing", "no", .running, .running, .running),
+        ]
 
     @Test(arguments: 0..<14) func `a status follows from state, intent and refusal`(line: Int) {
         let row = Self.table[line]
@@ -170,7 +171,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("signal", RunEnding.killed(signal: 9), "ended by SIGKILL"), ("core-dump", .killed(signal: 11), "ended by SIGSEGV"),
+        ("signal", RunEnding.killed(signal: 9), "ended by SIGKILL"),
+        ("core-dump", .killed(signal: 11), "ended by SIGSEGV"),
         ("oom-kill", .killed(signal: 9), "ended because the machine ran out of memory (oom-kill)"),
         ("oom-kill", .killed(signal: 15), "ended because the machine ran out of memory (oom-kill)"),
         ("timeout", .killed(signal: 9), "did not start or stop in time and was killed (timeout)"),
@@ -210,23 +212,28 @@ import Testing
 }
 
 @Suite struct TimestampTests {
-    @Test(arguments: [
-        (0, "1970-01-01T00:00:00.000Z"), (1_763_765_520_123_456, "2025-11-21T22:52:00.123Z"),
-        (951_782_400_000_000, "2000-02-29T00:00:00.000Z"), (951_868_800_000_000, "2000-03-01T00:00:00.000Z"),
-        (4_107_542_399_999_999, "2100-02-28T23:59:59.999Z"), (4_107_542_400_000_000, "2100-03-01T00:00:00.000Z"),
-        (1_709_251_199_999_000, "2024-02-29T23:59:59.999Z"), (1_735_689_599_999_999, "2024-12-31T23:59:59.999Z"),
-        (1_735_689_600_000_000, "2025-01-01T00:00:00.000Z"), (999, "1970-01-01T00:00:00.000Z"),
-        (1000, "1970-01-01T00:00:00.001Z"), (-1, "1969-12-31T23:59:59.999Z"), (-1000, "1969-12-31T23:59:59.999Z"),
-        (-1001, "1969-12-31T23:59:59.998Z"), (-86_400_000_000, "1969-12-31T00:00:00.000Z"),
-        (-2_203_977_600_000_000, "1900-02-28T00:00:00.000Z"), (-2_203_891_200_000_000, "1900-03-01T00:00:00.000Z"),
-        (-62_135_596_800_000_000, "0001-01-01T00:00:00.000Z"), (253_402_300_799_999_999, "9999-12-31T23:59:59.999Z"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "1970-01-01T00:00:00.000Z"), (1_763_765_520_123_456, "2025-11-21T22:52:00.123Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000Z"), (951_868_800_000_000, "2000-03-01T00:00:00.000Z"),
+            (4_107_542_399_999_999, "2100-02-28T23:59:59.999Z"), (4_107_542_400_000_000, "2100-03-01T00:00:00.000Z"),
+            (1_709_251_199_999_000, "2024-02-29T23:59:59.999Z"), (1_735_689_599_999_999, "2024-12-31T23:59:59.999Z"),
+            (1_735_689_600_000_000, "2025-01-01T00:00:00.000Z"), (999, "1970-01-01T00:00:00.000Z"),
+            (1000, "1970-01-01T00:00:00.001Z"), (-1, "1969-12-31T23:59:59.999Z"), (-1000, "1969-12-31T23:59:59.999Z"),
+            (-1001, "1969-12-31T23:59:59.998Z"), (-86_400_000_000, "1969-12-31T00:00:00.000Z"),
+            (-2_203_977_600_000_000, "1900-02-28T00:00:00.000Z"), (-2_203_891_200_000_000, "1900-03-01T00:00:00.000Z"),
+            (-62_135_596_800_000_000, "0001-01-01T00:00:00.000Z"),
+            (253_402_300_799_999_999, "9999-12-31T23:59:59.999Z"),
+        ] as [(Int64, String)]
+    )
     func `a moment prints as RFC 3339 in UTC`(microseconds: Int64, expected: String) {
         #expect(Timestamp(microseconds: microseconds).description == expected)
     }
 
-    @Test(arguments: [(0, nil), (1, 1), (UInt64(Int64.max) - 1, Int64.max - 1), (UInt64(Int64.max), nil), (.max, nil)]
-        as [(UInt64, Int64?)])
+    @Test(
+        arguments: [(0, nil), (1, 1), (UInt64(Int64.max) - 1, Int64.max - 1), (UInt64(Int64.max), nil), (.max, nil)]
+            as [(UInt64, Int64?)]
+    )
     func `zero and infinity of systemd are no moments`(systemd: UInt64, expected: Int64?) {
         #expect(Timestamp(systemd: systemd)?.microseconds == expected)
     }
@@ -240,7 +247,8 @@ import Testing
 @Suite struct SignalNameTests {
     @Test(arguments: [
         (1, "SIGHUP"), (2, "SIGINT"), (6, "SIGABRT"), (9, "SIGKILL"), (11, "SIGSEGV"), (13, "SIGPIPE"), (15, "SIGTERM"),
-        (17, "SIGCHLD"), (19, "SIGSTOP"), (24, "SIGXCPU"), (31, "SIGSYS"), (32, "SIG32"), (33, "SIG33"), (34, "SIGRTMIN"),
+        (17, "SIGCHLD"), (19, "SIGSTOP"), (24, "SIGXCPU"), (31, "SIGSYS"), (32, "SIG32"), (33, "SIG33"),
+        (34, "SIGRTMIN"),
         (35, "SIGRTMIN+1"), (64, "SIGRTMIN+30"), (65, "SIG65"), (0, "SIG0"), (-1, "SIG-1"),
     ])
     func `a signal has the name that signal(7) gives it`(number: Int, name: String) {

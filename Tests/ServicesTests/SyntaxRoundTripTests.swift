@@ -57,7 +57,9 @@ private enum UnitReader {
     private static func word(_ rest: inout ArraySlice<UInt8>) throws -> [UInt8] {
         guard let quote = rest.first, quote == UInt8(ascii: "\"") || quote == UInt8(ascii: "'") else {
             let word = rest.prefix { !isBlank($0) }
-            guard !word.contains(where: { "\\\"';".utf8.contains($0) }) else { throw Problem(text: "syntax in a bare word") }
+            guard !word.contains(where: { "\\\"';".utf8.contains($0) }) else {
+                throw Problem(text: "syntax in a bare word")
+            }
             rest = rest[word.endIndex...]
             return Array(word)
         }

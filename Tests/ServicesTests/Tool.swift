@@ -38,8 +38,14 @@ enum Tool {
         return Result(status: status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F), output: output)
     }
 
-    /// Has systemd load unit files as it would at a start; gives back what it complains about, nil when nothing.
+    /// What systemd complains about in unit files, warnings included; nil when nothing.
     static func complaints(about units: [String: String]) throws -> String? {
+        let result = try verify(units)
+        return result.status == 0 && result.output.isEmpty ? nil : "status \(result.status): \(result.output)"
+    }
+
+    /// Has systemd load unit files as it would at a start. The status is zero when it takes all of each.
+    static func verify(_ units: [String: String]) throws -> Result {
         let directory = FileManager.default.temporaryDirectory.appending(path: "miosa-agent-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
         defer {
@@ -47,14 +53,12 @@ enum Tool {
             try? FileManager.default.removeItem(at: directory)
         }
         var arguments = ["verify", "--man=no", "--recursive-errors=yes"]
-        // The slice and the account are the product's and the machine's.
         try Data("[Unit]\nDescription=Services\n".utf8).write(to: directory.appending(path: "miosa-services.slice"))
         for (name, text) in units.sorted(by: { $0.key < $1.key }) {
             let file = directory.appending(path: name)
             try Data(text.utf8).write(to: file)
             arguments.append(file.path)
         }
-        let result = try run("/usr/bin/systemd-analyze", arguments)
-        return result.status == 0 && result.output.isEmpty ? nil : "status \(result.status): \(result.output)"
+        return try run("/usr/bin/systemd-analyze", arguments)
     }
 }

@@ -88,6 +88,9 @@ public struct SpecDraft: Equatable, Sendable {
         }
         // The message names the variable and never quotes its value, which may be a secret.
         guard !value.utf8.contains(0) else { return "has NUL in the value of '\(name)'" }
+        guard !value.unicodeScalars.contains(where: UnitSyntax.isNoncharacter) else {
+            return "has a Unicode noncharacter in the value of '\(name)', which systemd does not pass on"
+        }
         guard value.utf8.count <= SpecLimits.environmentValueBytesLimit else {
             return "has a value of more than \(SpecLimits.environmentValueBytesLimit) bytes for '\(name)'"
         }

@@ -52,6 +52,8 @@ enum ServiceMessage {
     private static func describe(_ ending: RunEnding, _ spec: ServiceSpec) -> String {
         guard case .exited(let code) = ending else { return "ended by \(ending.signalName ?? "a signal")" }
         switch code {
+        case 125 where !UnitSyntax.isNormalized(spec.workingDirectory):
+            return "working directory '\(spec.workingDirectory)' cannot be entered (exit code 125 of env)"
         case 126: return "the command cannot be executed (exit code 126 of the shell): check its permissions"
         case 127: return "the command was not found (exit code 127 of the shell): check its name and PATH"
         case 200: return "working directory '\(spec.workingDirectory)' does not exist (systemd 200/CHDIR)"

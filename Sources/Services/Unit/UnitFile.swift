@@ -19,6 +19,7 @@ public enum UnitFile {
     /// The unit file as text. `environmentFile` is the path of the file with the service's environment; nil where it
     /// has none.
     public static func render(_ spec: ServiceSpec, environmentFile: String?) -> String {
+        let script = ShellCommand.script(for: spec.command)
         var lines = [
             "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",
             "# settings of your own go into a drop-in: systemctl edit \(UnitName.unit(of: spec.name))",
@@ -29,10 +30,12 @@ public enum UnitFile {
             "",
             "[Service]",
             "Type=exec",
-            "ExecStart=\(UnitSyntax.execStart(["/bin/sh", "-c", ShellCommand.script(for: spec.command)]))",
+            "ExecStart=\(UnitSyntax.execStart(changeDirectory(spec) + ["/bin/sh", "-c", script]))",
             "User=\(spec.user)",
-            "WorkingDirectory=\(UnitSyntax.workingDirectory(spec.workingDirectory))",
         ]
+        if isDirectorySystemds(spec) {
+            lines.append("WorkingDirectory=\(UnitSyntax.path(spec.workingDirectory))")
+        }
         if let environmentFile { lines.append("EnvironmentFile=\(UnitSyntax.path(environmentFile))") }
         lines += [
             "Restart=\(spec.restart.rawValue)",
@@ -45,5 +48,16 @@ public enum UnitFile {
             "",
         ]
         return lines.joined(separator: "\n")
+    }
+
+    /// Whether systemd can change into the service's directory. It takes no path like "/srv/../x", which the kernel does.
+    private static func isDirectorySystemds(_ spec: ServiceSpec) -> Bool {
+        UnitSyntax.isNormalized(spec.workingDirectory)
+    }
+
+    /// The words in front of the command that change into a directory which systemd does not take: env(1), which then
+    /// becomes the command.
+    private static func changeDirectory(_ spec: ServiceSpec) -> [String] {
+        isDirectorySystemds(spec) ? [] : ["/usr/bin/env", "--chdir=\(spec.workingDirectory)", "--"]
     }
 }

@@ -9,13 +9,30 @@ enum UnitSyntax {
         return ":" + words.joined(separator: " ")
     }
 
-    /// A working directory. The slash at the end keeps a trailing blank or backslash of the path from being read as
-    /// syntax; to the kernel it is the same directory.
-    static func workingDirectory(_ path: String) -> String { self.path(path) + "/" }
-
-    /// A path, which is taken up to the end of the line but for specifiers.
+    /// A path, which systemd takes up to the end of the line but for specifiers. `%i`, the instance's name, stands for
+    /// nothing in a unit without one, and keeps a blank or backslash before it from being taken for syntax.
     static func path(_ path: String) -> String {
-        path.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+        let escaped = path.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+        guard let last = path.utf8.last, " \t\\".utf8.contains(last) else { return escaped }
+        return escaped + "%i"
+    }
+
+    /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
+    /// that no file system has, and noncharacters.
+    static func isNormalized(_ path: String) -> Bool {
+        guard !path.unicodeScalars.contains(where: isNoncharacter) else { return false }
+        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
+            component.count <= nameBytesLimit && !component.elementsEqual(".".utf8)
+                && !component.elementsEqual("..".utf8)
+        }
+    }
+
+    /// NAME_MAX of every file system.
+    private static let nameBytesLimit = 255
+
+    /// Code points that are in no text on purpose, and which systemd takes for a sign of broken UTF-8.
+    static func isNoncharacter(_ scalar: Unicode.Scalar) -> Bool {
+        (0xfdd0...0xfdef).contains(scalar.value) || scalar.value & 0xfffe == 0xfffe
     }
 
     private static func isPlain(_ word: String) -> Bool {
@@ -35,9 +52,10 @@ enum UnitSyntax {
             switch scalar {
             case "\\", "\"": escaped.append(contentsOf: ["\\", scalar])
             case "%": escaped.append(contentsOf: ["%", "%"])
-            case _ where scalar.value < 0x20 || scalar.value == 0x7f:
-                let value = Int(scalar.value)
-                escaped.append(contentsOf: ["\\", "x", hexadecimal[value >> 4], hexadecimal[value & 15]])
+            case _ where scalar.value < 0x20 || scalar.value == 0x7f || isNoncharacter(scalar):
+                for byte in UTF8.encode(scalar)! {
+                    escaped.append(contentsOf: ["\\", "x", hexadecimal[Int(byte >> 4)], hexadecimal[Int(byte & 15)]])
+                }
             default: escaped.append(scalar)
             }
         }
