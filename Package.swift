@@ -72,7 +72,11 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),
-        .testTarget(name: "AgentTests", dependencies: ["API", "Services", "Supervisor", "Systemd", "miosa-agent"], swiftSettings: common),
+        .testTarget(
+            name: "AgentTests",
+            dependencies: ["API", "Services", "Supervisor", "Systemd", "miosa-agent"],
+            swiftSettings: common
+        ),
         // The rules of the house that no compiler checks.
         .testTarget(name: "TidyTests", swiftSettings: common),
     ],

@@ -30,6 +30,8 @@ final class Connection {
     /// The peer will send nothing more.
     private var inputEnded = false
     private var isProcessing = false
+    /// Whether the end of the connection is worth waiting for.
+    private var lingers = true
 
     init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
         self.descriptor = descriptor
@@ -42,7 +44,8 @@ final class Connection {
     }
 
     /// Answers without reading: there are too many connections.
-    func refuseForLackOfRoom() {
+    func refuseForLackOfRoom(lingers: Bool) {
+        self.lingers = lingers
         refuse(ParseFailure(status: .tooManyRequests, reason: "too many connections"))
     }
 
@@ -111,7 +114,11 @@ final class Connection {
         do throws(ParseFailure) {
             // The next request waits until the response to the last one is out: what it may cost is bounded.
             while case .receiving = state, output.isEmpty, !closesAfterResponse {
-                guard let event = try parser.nextEvent() else { break }
+                guard let event = try parser.nextEvent() else {
+                    // What is left is the beginning of a request whose rest will not come.
+                    if inputEnded { close() }
+                    break
+                }
                 switch event {
                 case .head(let head): headReceived(head)
                 case .request(let request): answer(request)
@@ -140,7 +147,9 @@ final class Connection {
             let response = await server.handler.respond(request, peer)
             guard case .answering = state else { return }
             state = .receiving
-            let keeps = request.head.keepsConnection && !closesAfterResponse && !inputEnded && !server.isDraining
+            // A peer that has shut down its side gets answers to all that it has sent.
+            let isLast = inputEnded && parser.bufferedByteCount == 0
+            let keeps = request.head.keepsConnection && !closesAfterResponse && !isLast && !server.isDraining
             send(response, to: request.head.method, version: request.head.version, keepsConnection: keeps)
             process()
         }
@@ -198,6 +207,7 @@ final class Connection {
     private func outputDrained() {
         guard case .receiving = state else { return }
         if closesAfterResponse { return linger() }
+        if server.isDraining, !parser.isInsideRequest { return close() }
         // A 100 Continue went out in the middle of a request; anything else ended one.
         if parser.isInsideRequest {
             timer?.arm(after: server.limits.bodyTimeout)
@@ -212,7 +222,7 @@ final class Connection {
     /// Says that nothing follows and reads on for a moment: closing with unread bytes would make the kernel send a
     /// reset, which can overtake the response.
     private func linger() {
-        guard !inputEnded else { return close() }
+        guard !inputEnded, lingers else { return close() }
         state = .lingering
         descriptor.shutdownSending()
         timer?.arm(after: server.limits.lingerTimeout)

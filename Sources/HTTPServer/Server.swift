@@ -38,7 +38,9 @@ public final class Server {
     public func serve(_ descriptor: consuming FileDescriptor, _ peer: Peer) throws(SystemError) {
         let connection = try Connection(descriptor, peer: peer, server: self)
         connections[ObjectIdentifier(connection)] = connection
-        if connections.count > limits.connectionsLimit { connection.refuseForLackOfRoom() }
+        guard connections.count > limits.connectionsLimit else { return }
+        // As many again may take their time to go.
+        connection.refuseForLackOfRoom(lingers: connections.count <= 2 * limits.connectionsLimit)
     }
 
     /// Accepts nothing any more, ends idle connections, lets requests that are being answered finish, and calls

@@ -137,7 +137,8 @@ public final class Supervisor {
         do throws(BusError) {
             try await systemd.readStates()
         } catch {
-            notice(.warning, "cannot read the states of the units: \(error)")
+            notice(.warning, "cannot read the states of the units: \(error); connecting again")
+            systemd.reconnect()
             return
         }
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }

@@ -53,10 +53,14 @@ class Inside:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL).stdout.decode()
 
     def show(self, units, properties):
-        """Properties of units, none of which may have a value with a line feed in it."""
+        """Properties of units, none of which may have a value with a line feed in it; none of what cannot be shown."""
         if not units:
             return {}
-        output = self.run("systemctl", "show", "--property=" + ",".join(properties), *units)
+        try:
+            output = self.run("systemctl", "show", "--property=" + ",".join(properties), *units)
+        except subprocess.CalledProcessError:
+            # One of them spoils it for all.
+            return {} if len(units) == 1 else {k: v for unit in units for k, v in self.show([unit], properties).items()}
         blocks = [block.splitlines() for block in output.strip("\n").split("\n\n")]
         return dict(zip(units, [[tuple(line.split("=", 1)) for line in block] for block in blocks], strict=True))
 

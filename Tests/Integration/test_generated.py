@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Client, Inside, ProofCase, seeded, unit_of
 
-CASES = int(os.environ.get("GENERATED_CASES") or 3000)
+CASES = int(os.environ.get("GENERATED_CASES") or 2400)
 BATCH = 100
 CONNECTIONS = 6
 # So many wrong cases are shown in full.
@@ -37,8 +37,10 @@ DIRECTIVES = {
     ],
     "Install": [("WantedBy", "multi-user.target")],
 }
-# What systemd shows of the one command that there is, before what the shell gets.
-SHELL_SHOWN = "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c "
+# What systemd shows of the one command that there is, before what the shell gets: with a directory that systemd
+# changes into, and with one that it does not take and the kernel does.
+SHELL_SHOWN = "ExecStart={{ path=/bin/sh ; argv[]=/bin/sh -c {command}"
+CHANGER_SHOWN = "ExecStart={{ path=/usr/bin/env ; argv[]=/usr/bin/env --chdir={cwd} -- /bin/sh -c {command}"
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(
     "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
@@ -69,9 +71,11 @@ UNICODE = [
     "\ue000", "\U00010000", "\U000e0001", "🎉", "e\u0301", "a\u0310\u0323", "\u0301", "👩\u200d👩\u200d👧", "日本", "ﷺ", "ǆ",
     *NONCHARACTERS,
 ]
+# What is one character to a reader and more than one to systemd.
+CLUSTERS = [special + mark for special in "%%\"\\'$;#= \t[" for mark in ("\u0301", "\u200d", "\ufe0f", "\u20dd")]
 BLANKS = [" ", "  ", "\t", " "]
 WORDS = ["a", "Z9", "word", "/bin/false", "x=y", "--", "-n", "0", "\"", "'"]
-KINDS = [SHELL, SYSTEMD, SYSTEMD, CONTROL, UNICODE, UNICODE, BLANKS, WORDS]
+KINDS = [SHELL, SYSTEMD, SYSTEMD, CONTROL, UNICODE, UNICODE, CLUSTERS, BLANKS, WORDS]
 
 # A shell that is asleep in its first lines never reads what comes after them.
 ASLEEP = "sleep 1000; exit\n"
@@ -96,9 +100,11 @@ class Case:
         self.env = self.environment()
         self.cwd = self.directory()
         if self.random.random() < 0.9:
-            # Else too few are left that systemd can carry.
+            # Else too few are left that are not refused.
             self.env = {name: "".join(filter(is_carried, value)) for name, value in self.env.items()}
             self.cwd = "".join(filter(is_carried, self.cwd))
+            self.command = "".join(filter(is_carried, self.command))
+            self.argv = ["".join(filter(is_carried, word)) for word in self.argv]
         self.restart = self.random.choice(["always", "on-failure", "no"])
         self.user = self.random.choices(["user", "daemon", "root"], [8, 1, 1])[0]
 
@@ -197,13 +203,9 @@ class Case:
 
     @property
     def refusable(self):
-        """The fields with what systemd has no way to write down, which may be refused instead of carried out."""
-        fields = set()
-        if not all(map(is_carried, "".join(self.env.values()))):
-            fields.add("env")
-        if not all(map(is_carried, self.cwd)) or ".." in self.cwd.split("/"):
-            fields.add("cwd")
-        return fields
+        """The fields with what systemd does not pass on, to the process or to those who ask for the unit."""
+        texts = {"command": self.command, "env": "".join(self.env.values()), "cwd": self.cwd}
+        return {field for field, text in texts.items() if not all(map(is_carried, text))}
 
     def expectations(self):
         return {
@@ -217,8 +219,8 @@ class Case:
 
 
 def words(value):
-    """The value of a property; many are sets and come in any order."""
-    return " ".join(sorted(value.split(" ")))
+    """The value of a property; many are sets and come in any order. The mounts among them follow from the directory."""
+    return " ".join(sorted(word for word in value.split(" ") if not word.endswith(".mount")))
 
 
 def is_carried(character):
@@ -241,21 +243,19 @@ class GeneratedInside(Inside):
     def compare(self, services):
         """Looks at the processes of services; says for each in what it is not as expected."""
         pids = {unit: dict(pairs)["MainPID"] for unit, pairs in self.show(list(services), ["MainPID"]).items()}
-        return {
-            unit: problem
-            for unit, expected in services.items()
-            if (problem := self.difference(pids[unit], expected))
-        }
+        problems = {unit: "systemctl show fails" for unit in services if unit not in pids}
+        for unit, pid in pids.items():
+            if problem := self.difference(pid, services[unit]):
+                problems[unit] = problem
+        return problems
 
     def difference(self, pid, expected):
         argv = b"".join(bytes.fromhex(word) + b"\0" for word in expected["argv"])
         deadline = time.monotonic() + 10
-        # A program that the shell execs is the shell at first.
-        while (process := self.process(pid)) and bytes.fromhex(process["cmdline"]) != argv:
-            if time.monotonic() > deadline or expected["argv"][0] == b"/bin/sh".hex() and b"exec" not in bytes.fromhex(
-                process["cmdline"]
-            ):
-                return f"argv is {bytes.fromhex(process['cmdline'])[:2000]}"
+        while (process := self.process(pid)) and (found := bytes.fromhex(process["cmdline"])) != argv:
+            # What becomes the command is something else for a moment.
+            if time.monotonic() > deadline or not found.startswith((b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ")):
+                return f"argv is {found[:2000]}"
             time.sleep(0.002)
         if process is None:
             return f"no process {pid}"
@@ -323,7 +323,8 @@ class Generated(ProofCase):
             self.run_batch(batch)
             for case in batch:
                 if case.index in self.problems and (printed := printed + 1) <= PRINTED:
-                    print(f"GENERATED_SEED={seed} GENERATED_INDEX={case.index}: {self.problems[case.index]}\n  {case}")
+                    print(f"GENERATED_SEED={seed} GENERATED_INDEX={case.index}: {self.problems[case.index]}")
+                    print(f"  {case}")
         print(f"{len(indices)} cases, {len(self.refused)} refused, {len(self.problems)} wrong", flush=True)
         self.assertEqual(len(self.problems), 0, self.problems.keys())
         left = self.machine.probe.snapshot()
@@ -349,8 +350,10 @@ class Generated(ProofCase):
         if running:
             self.compare_processes(running)
             self.compare_files(running)
-            self.compare_properties(running)
-            self.compare_commands(running)
+            shown = [case for case in running if case.index not in self.problems]
+            self.compare_properties(shown)
+            self.compare_commands(shown)
+            self.compare_after_a_new_start(running)
         self.each(batch, self.delete)
 
     def create(self, client, case):
@@ -384,6 +387,18 @@ class Generated(ProofCase):
                     self.wrong(case, f"the API's {field} is {shortened(services[case.name][field])}")
         return [case for case in cases if case not in missing]
 
+    def compare_after_a_new_start(self, cases):
+        """An agent that starts anew finds the same services."""
+        before = {service["name"]: service for service in self.machine.list()}
+        for client in self.clients:
+            # They open a new connection for the next request.
+            client.close()
+        self.probe.shell(script="timeout 15 systemctl restart miosa-agent.service")
+        after = {service["name"]: service for service in self.machine.list()}
+        for case in cases:
+            if after[case.name] != before[case.name]:
+                self.wrong(case, f"after a new start of the agent: {shortened(after[case.name])}")
+
     def compare_processes(self, cases):
         differences = self.probe.compare(services={unit_of(case.name): case.expectations() for case in cases})
         for case in cases:
@@ -413,11 +428,12 @@ class Generated(ProofCase):
                 return f"before any section: {shortened(line)}"
             elif section and line:
                 found[section].append(tuple(line.split("=", 1)))
+        case.is_changed_by_env = b"\nExecStart=:/usr/bin/env " in content
         expected = {
             section: [
                 (key, value and value.format(name=case.name, user=case.user, restart=case.restart))
                 for key, value in lines
-                if key != "EnvironmentFile" or case.env
+                if (key != "EnvironmentFile" or case.env) and (key != "WorkingDirectory" or not case.is_changed_by_env)
             ]
             for section, lines in DIRECTIVES.items()
         }
@@ -434,8 +450,8 @@ class Generated(ProofCase):
         for case in cases:
             unit = unit_of(case.name)
             expected = {
-                **self.common, "Id": unit, "Names": unit, "Description": words(f"Service {case.name}"), "Restart": case.restart,
-                "User": case.user, "FragmentPath": f"{UNIT_DIRECTORY}/{unit}",
+                **self.common, "Id": unit, "Names": unit, "Description": words(f"Service {case.name}"),
+                "Restart": case.restart, "User": case.user, "FragmentPath": f"{UNIT_DIRECTORY}/{unit}",
             }
             if case.env:
                 file = f"{STATE_DIRECTORY}/environment/{case.name}.env"
@@ -449,7 +465,8 @@ class Generated(ProofCase):
         rest = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=ExecStart"])
         for case in cases:
             command = f"exec {case.command}" if case.argv[:2] != ["/bin/sh", "-c"] else case.command
-            start = SHELL_SHOWN + command
+            start = CHANGER_SHOWN if case.is_changed_by_env else SHELL_SHOWN
+            start = start.format(cwd=case.cwd, command=command)
             match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])
             if not rest.startswith(start) or not match:
                 self.wrong(case, f"ExecStart: {shortened(rest[:2000])}")

@@ -18,7 +18,8 @@ enum Samples {
     static func text(_ generator: inout SplitMix64, scalarsLimit: Int, without excluded: Set<Unicode.Scalar>) -> String
     {
         let special = Array(
-            "\\\"'%$`#;&|<>(){}[]*?!~=+-@:., \t\n\r\u{1}\u{7F}\u{85}\u{2028}\u{FEFF}abcxXnt019/".unicodeScalars
+            "\\\"'%$`#;&|<>(){}[]*?!~=+-@:., \t\n\r\u{1}\u{7F}\u{85}\u{2028}\u{FEFF}abcxXnt019/\u{301}\u{200D}"
+                .unicodeScalars
         )
         let count = Int.random(in: 0...scalarsLimit, using: &generator)
         var text = String.UnicodeScalarView()

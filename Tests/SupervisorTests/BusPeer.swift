@@ -49,6 +49,14 @@ final class BusPeer {
         try check("sd_bus_attach_event", sd_bus_attach_event(bus, EventLoop.shared.event, 0))
     }
 
+    /// Serves a connected socket, which it takes over.
+    convenience init(
+        taking socket: consuming FileDescriptor,
+        answer: @escaping @EventLoopActor (Call) -> Answer
+    ) throws {
+        try self.init(adopting: socket.relinquish(), answer: answer)
+    }
+
     isolated deinit { close() }
 
     /// Ends the connection, with whatever was not answered.

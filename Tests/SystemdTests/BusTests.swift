@@ -189,7 +189,7 @@ struct BusTests {
         let text = await failure { () throws(BusError) in
             _ = try await line.bus.call(Self.method("Get")) { reply throws(SystemError) in try reply.string() }
         }
-        #expect(text == .local(SystemError(call: "sd_bus_message_read_basic", code: EINVAL)))
+        #expect(text == .local(SystemError(call: "sd_bus_message_read_basic", code: ENODATA)))
         let number = await failure { () throws(BusError) in
             _ = try await line.bus.call(Self.method("Get")) { reply throws(SystemError) in try reply.uint32() }
         }

@@ -20,20 +20,20 @@ struct EventLoopTests {
     }
 
     @Test @EventLoopActor
-    func `a task started by a callback runs at once up to its first suspension`() async throws {
+    func `a task started by a callback begins when the callback is done`() async throws {
         let steps = Arrivals<String>()
         let timer = try Timer { Self.startTwoSteps(steps) }
         timer.arm(after: .zero)
         for _ in 0..<3 { _ = try await steps.next() }
-        #expect(steps.all == ["begin", "caller", "end"])
+        #expect(steps.all == ["caller", "begin", "end"])
     }
 
     @Test @EventLoopActor
-    func `a task started by a task runs at once up to its first suspension`() async throws {
+    func `a task started by a task begins when that one suspends`() async throws {
         let steps = Arrivals<String>()
         EventLoop.start { Self.startTwoSteps(steps) }
         for _ in 0..<3 { _ = try await steps.next() }
-        #expect(steps.all == ["begin", "caller", "end"])
+        #expect(steps.all == ["caller", "begin", "end"])
     }
 
     @Test @EventLoopActor func `a task that another thread starts runs on the loop`() async throws {

@@ -50,7 +50,7 @@ public enum UnitFile {
         return lines.joined(separator: "\n")
     }
 
-    /// Whether systemd can change into the service's directory. It takes no path like "/srv/../x", which the kernel does.
+    /// Whether systemd can change into the service's directory. Unlike the kernel it takes no path like "/srv/../x".
     private static func isDirectorySystemds(_ spec: ServiceSpec) -> Bool {
         UnitSyntax.isNormalized(spec.workingDirectory)
     }

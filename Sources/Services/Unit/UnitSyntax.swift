@@ -12,9 +12,14 @@ enum UnitSyntax {
     /// A path, which systemd takes up to the end of the line but for specifiers. `%i`, the instance's name, stands for
     /// nothing in a unit without one, and keeps a blank or backslash before it from being taken for syntax.
     static func path(_ path: String) -> String {
-        let escaped = path.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
-        guard let last = path.utf8.last, " \t\\".utf8.contains(last) else { return escaped }
-        return escaped + "%i"
+        // Scalar by scalar: to a Character, a percent sign with a combining mark behind it is something else.
+        var escaped = String.UnicodeScalarView()
+        for scalar in path.unicodeScalars {
+            if scalar == "%" { escaped.append("%") }
+            escaped.append(scalar)
+        }
+        guard let last = path.utf8.last, " \t\\".utf8.contains(last) else { return String(escaped) }
+        return String(escaped) + "%i"
     }
 
     /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names

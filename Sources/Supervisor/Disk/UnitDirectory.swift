@@ -88,8 +88,8 @@ struct UnitDirectory {
         return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory))
     }
 
-    /// Writes a file unless it has that content. Comparing first keeps an untouched file's time, by which systemd
-    /// decides that it holds a stale copy.
+    /// Writes a file unless it has that content and mode. Comparing first keeps an untouched file's time, by which
+    /// systemd decides that it holds a stale copy.
     private static func put(
         _ name: String,
         _ text: String,
@@ -98,7 +98,8 @@ struct UnitDirectory {
     ) throws(SystemError) -> Bool {
         let bytes = Array(text.utf8)
         do throws(SystemError) {
-            guard try directory.read(name, limitBytes: bytes.count) != bytes else { return false }
+            let isSame = try directory.read(name, limitBytes: bytes.count) == bytes
+            if isSame, try directory.mode(of: name) == mode { return false }
         } catch {
             // A file that is too long or no regular file is not what we wrote: it is replaced like any other.
         }

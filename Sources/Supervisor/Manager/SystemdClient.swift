@@ -241,6 +241,9 @@ final class SystemdClient {
         scheduleRetry()
     }
 
+    /// Drops the connection and makes another.
+    func reconnect() { lost() }
+
     private func scheduleRetry() {
         retry?.arm(after: retryDelay)
         retryDelay = min(retryDelay * 2, Self.lastRetryDelay)

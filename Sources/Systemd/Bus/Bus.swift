@@ -242,15 +242,16 @@ private final class PendingCall {
             unsafe resume(.success(Message(pointer: reply)))
             return
         }
-        // libsystemd makes the replies for a time-out and a lost connection itself, with an errno behind them.
-        let code = unsafe sd_bus_message_get_errno(reply)
-        if code == ETIMEDOUT || [ECONNRESET, ENOTCONN, EPIPE, ECONNREFUSED, ESHUTDOWN].contains(code) {
-            unsafe resume(.failure(.local(SystemError(call: "sd_bus_call_async", code: code))))
-        } else {
-            let name = unsafe String(cString: error.pointee.name)
-            let message = unsafe error.pointee.message.map { unsafe String(cString: $0) } ?? ""
-            unsafe resume(.failure(.remote(name: name, message: message)))
+        // libsystemd makes the replies for a time-out and a lost connection itself, in the name of the bus driver; over
+        // a connection without a bus daemon no other message has a sender.
+        if unsafe sd_bus_message_get_sender(reply) != nil {
+            let isOpen = unsafe sd_bus_is_open(sd_bus_message_get_bus(reply)) > 0
+            unsafe resume(.failure(.local(isOpen ? .timedOut : .notConnected)))
+            return
         }
+        let name = unsafe String(cString: error.pointee.name)
+        let message = unsafe error.pointee.message.map { unsafe String(cString: $0) } ?? ""
+        unsafe resume(.failure(.remote(name: name, message: message)))
     }
 }
 

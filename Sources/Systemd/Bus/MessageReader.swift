@@ -19,6 +19,9 @@ internal import Glibc
     /// A string (s), object path (o) or signature (g).
     public func string() throws(SystemError) -> String {
         let type = try peek()
+        guard [SD_BUS_TYPE_STRING, SD_BUS_TYPE_OBJECT_PATH, SD_BUS_TYPE_SIGNATURE].contains(Int(type)) else {
+            throw SystemError(call: "sd_bus_message_read_basic", code: type == 0 ? ENODATA : EBADMSG)
+        }
         var text: UnsafePointer<CChar>?
         try check("sd_bus_message_read_basic", unsafe sd_bus_message_read_basic(message, type, &text))
         return unsafe String(cString: text!)

@@ -87,10 +87,10 @@ internal import Synchronization
         try check("sd_event_set_watchdog", unsafe sd_event_set_watchdog(event, 1)) > 0
     }
 
-    /// Starts a task on the loop. The operation runs at once, up to its first suspension, when called on the loop.
+    /// Starts a task on the loop, and keeps all of it there. It begins before the loop dispatches anything else.
     @discardableResult
     public static func start(_ operation: @escaping @EventLoopActor () async -> Void) -> Task<Void, Never> {
-        Task.immediate(executorPreference: EventLoop.shared) { @EventLoopActor in await operation() }
+        Task(executorPreference: EventLoop.shared, operation: operation)
     }
 
     // MARK: Executor

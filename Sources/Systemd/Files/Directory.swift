@@ -76,6 +76,11 @@ public struct Directory: ~Copyable {
         }
     }
 
+    /// The permissions of a file; nil when there is none of that name.
+    public func mode(of name: String) throws(SystemError) -> UInt32? {
+        try status(of: name).map { UInt32($0.st_mode & 0o7777) }
+    }
+
     /// Puts a file in place, durably: after a crash at any instruction the name holds the old content or the new one.
     ///
     /// The new file's modification time is newer than the old one's and the directory's is now, to the microsecond:
@@ -187,13 +192,17 @@ public struct Directory: ~Copyable {
     }
 
     private func modificationTime(of name: String) throws(SystemError) -> WallClock? {
+        try status(of: name).map { WallClock($0.st_mtim) }
+    }
+
+    private func status(of name: String) throws(SystemError) -> stat? {
         var status = stat()
         do throws(SystemError) {
             try checkErrno("fstatat") { unsafe fstatat(descriptor.raw, name, &status, AT_SYMLINK_NOFOLLOW) }
         } catch  where error.isNotFound {
             return nil
         }
-        return WallClock(status.st_mtim)
+        return status
     }
 
     /// Sets the directory's modification time to now, with the precision that the kernel's own stamp lacks.
