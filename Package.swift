@@ -56,19 +56,30 @@ let package = Package(
             swiftSettings: shipped
         ),
 
-        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: common),
-        .testTarget(name: "HTTPTests", dependencies: ["HTTP"], swiftSettings: common),
+        // What tests share: the loop's thread, a scripted peer on the bus, seeded random numbers.
+        .target(
+            name: "TestSupport",
+            dependencies: ["CSystemd", "Systemd"],
+            path: "Tests/TestSupport",
+            swiftSettings: common
+        ),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["Services"],
+            dependencies: ["Services", "TestSupport"],
             exclude: ["Goldens"],
             swiftSettings: common
         ),
-        .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd"], swiftSettings: common),
-        .testTarget(name: "HTTPServerTests", dependencies: ["HTTP", "HTTPServer", "Systemd"], swiftSettings: common),
+        .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "HTTPServerTests",
+            dependencies: ["HTTP", "HTTPServer", "Systemd", "TestSupport"],
+            swiftSettings: common
+        ),
         .testTarget(
             name: "SupervisorTests",
-            dependencies: ["JSON", "Services", "Supervisor", "Systemd"],
+            dependencies: ["JSON", "Services", "Supervisor", "Systemd", "TestSupport"],
             swiftSettings: common
         ),
         .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),

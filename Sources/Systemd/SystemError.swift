@@ -45,7 +45,7 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// Turns libsystemd's convention (negative errno) into a thrown error, and gives back what is not negative.
 @discardableResult
-func check(_ call: StaticString, _ result: CInt) throws(SystemError) -> CInt {
+package func check(_ call: StaticString, _ result: CInt) throws(SystemError) -> CInt {
     guard result >= 0 else { throw SystemError(call: call.description, code: -result) }
     return result
 }

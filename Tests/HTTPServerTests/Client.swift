@@ -1,4 +1,5 @@
 import Systemd
+import TestSupport
 
 /// The other end of a connection: sends bytes and takes responses apart.
 @EventLoopActor

@@ -1,6 +1,7 @@
 import HTTP
 import HTTPServer
 import Systemd
+import TestSupport
 
 /// A server with a scripted application.
 @EventLoopActor

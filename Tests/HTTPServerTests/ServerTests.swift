@@ -1,6 +1,7 @@
 import HTTP
 import HTTPServer
 import Systemd
+import TestSupport
 import Testing
 
 @Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))

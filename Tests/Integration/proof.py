@@ -1,15 +1,13 @@
-"""What the tests share that prove things about all services at once: a look at everything inside, and what must agree."""
+"""What tests share that prove something about all services at once: a look at everything, and what must agree."""
 
 import contextlib
 import http.client
 import inspect
 import json
 import os
-import pathlib
 import random
 import subprocess
 import time
-import unittest
 
 from support import PATIENCE_SECONDS, VM, Machine, MachineTestCase
 

@@ -3,7 +3,6 @@
 GENERATED_SEED repeats a run, GENERATED_INDEX one case of it, GENERATED_CASES sets how many there are.
 """
 
-import contextlib
 import json
 import os
 import random
@@ -59,17 +58,18 @@ OTHER_COMMANDS = [
 
 SHELL = [*"'\"`$;|&<>*?[]~#!(){}\\", "$HOME", "${x}", "$$", "$(id)", "&&", "<<X", "$'\\n'", "\\\n"]
 SYSTEMD = [
-    "%", "%%", "%n", "%h", "%i", "%%n", "%u%", "\\", "\\\\", "\\n", "\\x41", "\\101", "\\u00e9", "\\s", " \\\n", "\\\r\n",
-    "\n[Service]\n", "[Unit]", "\nExecStartPre=/bin/false\n", "\nUser=root\n", "\nEnvironment=X=y\n", "\n\n", "\n#", "\n;",
-    " ; ", "=", ":", "@", "-", "+", "!", "!!", "|", "^", "\n.include /etc/passwd\n", '" "', '"', "'", "\\\"", "EOF",
+    "%", "%%", "%n", "%h", "%i", "%%n", "%u%", "\\", "\\\\", "\\n", "\\x41", "\\101", "\\u00e9", "\\s", " \\\n",
+    "\\\r\n", "\n[Service]\n", "[Unit]", "\nExecStartPre=/bin/false\n", "\nUser=root\n", "\nEnvironment=X=y\n", "\n\n",
+    "\n#", "\n;", " ; ", "=", ":", "@", "-", "+", "!", "!!", "|", "^", "\n.include /etc/passwd\n", '" "', '"', "'",
+    "\\\"", "EOF",
 ]
 CONTROL = [chr(code) for code in [*range(1, 32), 127]] + ["\r\n", "\n", "\n", "\t", "\r"]
 # Code points that are Unicode and that systemd takes for no text.
 NONCHARACTERS = ["\ufffe", "\uffff", "\ufdd0", "\ufdef", "\U0001fffe", "\U0010ffff"]
 UNICODE = [
-    "é", "\x80", "\x85", "\xa0", "\u07ff", "\u0800", "\u2028", "\u2029", "\u200b", "\u202e", "\ufeff", "\ufffd", "\ud7ff",
-    "\ue000", "\U00010000", "\U000e0001", "🎉", "e\u0301", "a\u0310\u0323", "\u0301", "👩\u200d👩\u200d👧", "日本", "ﷺ", "ǆ",
-    *NONCHARACTERS,
+    "é", "\x80", "\x85", "\xa0", "\u07ff", "\u0800", "\u2028", "\u2029", "\u200b", "\u202e", "\ufeff", "\ufffd",
+    "\ud7ff", "\ue000", "\U00010000", "\U000e0001", "🎉", "e\u0301", "a\u0310\u0323", "\u0301",
+    "👩\u200d👩\u200d👧", "日本", "ﷺ", "ǆ", *NONCHARACTERS,
 ]
 # What is one character to a reader and more than one to systemd.
 CLUSTERS = [special + mark for special in "%%\"\\'$;#= \t[" for mark in ("\u0301", "\u200d", "\ufe0f", "\u20dd")]
@@ -83,8 +83,8 @@ ASLEEP = "sleep 1000; exit\n"
 SHORT = ["a;", "a\n", "\na", "a #", "a&&a", "'a'", '"a"', "\\a", "a\\\n", "a $0", "a *", "a;a", "(a)", "a\r;a"]
 SHORT_AND_PLAIN = ["a", " a", "a ", "\ta", "a %", "a %n", "a %%", "a @", "a =", "a :", "a -", "a ,"]
 PLAIN_WORDS = [
-    "%", "%%", "%n", "%h%i", "@x", ":x", "-x", "+x", "=", "a=b", "x", ".", "/", "//", ",", "100%", "--", "_", "%%%", "-", "@",
-    "User=root", "9", "a/b", "A:B@C",
+    "%", "%%", "%n", "%h%i", "@x", ":x", "-x", "+x", "=", "a=b", "x", ".", "/", "//", ",", "100%", "--", "_", "%%%",
+    "-", "@", "User=root", "9", "a/b", "A:B@C",
 ]
 USUAL_NAMES = ["HOME", "LANG", "SHELL", "LOGNAME", "TERM", "_", "a", "INVOCATION_ID", "ExecStart", "User", "x1"]
 
@@ -346,7 +346,8 @@ class Generated(ProofCase):
     def run_batch(self, batch):
         self.probe.make_directories(paths=[case.cwd.encode().hex() for case in batch])
         self.each(batch, self.create)
-        running = self.wait_until_running([case for case in batch if case.index not in self.refused | self.problems.keys()])
+        created = [case for case in batch if case.index not in self.refused | self.problems.keys()]
+        running = self.wait_until_running(created)
         if running:
             self.compare_processes(running)
             self.compare_files(running)
@@ -439,7 +440,8 @@ class Generated(ProofCase):
         }
         free = {key for lines in DIRECTIVES.values() for key, value in lines if value is None}
         found = {
-            section: [(line[0], None) if line[0] in free else line for line in lines] for section, lines in found.items()
+            section: [(line[0], None) if line[0] in free else line for line in lines]
+            for section, lines in found.items()
         }
         return None if found == expected else shortened(found)
 

@@ -1,4 +1,4 @@
-"""Many clients and many services for a long time: every answer is one that the contract allows, and in the end all agree.
+"""Many clients and many services for a long time: every answer is one that the contract allows, and all agree at last.
 
 SOAK_SECONDS sets how long, SOAK_SEED repeats what the clients ask for (and not how their calls interleave).
 """

@@ -41,15 +41,18 @@ class StorageCase(ProofCase):
 
     def begin(self):
         """Makes the services that everything here begins with."""
-        for service in self.machine.list():
-            # One whose removal was interrupted may be gone any moment.
-            self.answers("DELETE", f"/v1/services/{service['name']}", 200, 404)
+        self.remove_services()
         self.machine.create("running", **ONE)
         self.machine.create("stopped", **ONE)
         self.machine.wait("running", status="running")
         self.machine.wait("stopped", status="running")
         self.answers("POST", "/v1/services/stopped/stop", 200)
         self.assert_agreement(self.blueprints)
+
+    def remove_services(self):
+        for service in self.machine.list():
+            # One whose removal was interrupted may be gone any moment.
+            self.answers("DELETE", f"/v1/services/{service['name']}", 200, 404)
 
     def answers(self, method, path, *statuses, body=None):
         reply = self.machine.call(method, path, body)
@@ -81,9 +84,8 @@ class StorageCase(ProofCase):
     def everything(self):
         """All that must be the same when nothing has changed."""
         picture = self.probe.snapshot()
-        return {
-            "API": self.machine.list(), "removed": self.machine.call("GET", "/v1/services?status=removed").data, **picture
-        }
+        removed = self.machine.call("GET", "/v1/services?status=removed").data
+        return {"API": self.machine.list(), "removed": removed, **picture}
 
     def assert_unchanged(self, before, what):
         after = self.everything()
@@ -207,7 +209,8 @@ class FullStateDirectory(StorageCase):
         self.assert_agreement(self.blueprints)
         # Nobody but the record knows of the exit now, and of that the journal is no part.
         self.machine.restart_agent(
-            "systemctl reset-failed 'miosa-service-*'\nsystemctl stop --quiet systemd-journald.socket systemd-journald.service 2>&1\n"
+            "systemctl reset-failed 'miosa-service-*'\n"
+            "systemctl stop --quiet systemd-journald.socket systemd-journald.service 2>&1\n"
             "rm -rf /var/log/journal/* /run/log/journal/*\nsystemctl start systemd-journald.service"
         )
         after = self.machine.wait("brittle", status="stopped")

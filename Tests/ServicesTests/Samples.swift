@@ -1,3 +1,5 @@
+import TestSupport
+
 @testable import Services
 
 /// Values that tests begin with.

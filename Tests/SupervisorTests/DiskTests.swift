@@ -2,6 +2,7 @@ import Foundation
 import JSON
 import Services
 import Systemd
+import TestSupport
 import Testing
 
 @testable import Supervisor

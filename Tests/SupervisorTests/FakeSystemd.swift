@@ -1,4 +1,5 @@
 import Systemd
+import TestSupport
 
 /// A scripted org.freedesktop.systemd1 on a Unix socket: answers as systemd does, and says what a test has it say.
 @EventLoopActor

@@ -1,6 +1,7 @@
 import Foundation
 import Services
 import Systemd
+import TestSupport
 import Testing
 
 @testable import Supervisor

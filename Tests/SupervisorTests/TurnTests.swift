@@ -1,5 +1,6 @@
 import Services
 import Systemd
+import TestSupport
 import Testing
 
 @testable import Supervisor

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Systemd
@@ -69,21 +70,21 @@ struct EventLoopTests {
     @Test @EventLoopActor func `a resumed continuation comes back before anything else is dispatched`() async throws {
         let steps = Arrivals<String>()
         for _ in 0..<100 {
-            let timers = try (0..<2).map { index in
-                try Timer {
+            let deferrals = try (0..<2).map { index in
+                try Deferral {
                     // The first of the two resumes a task while the second is ready too.
-                    steps.add("timer \(index)")
+                    steps.add("deferral \(index)")
                     EventLoop.start {
                         await Task.yield()
                         steps.add("task \(index)")
                     }
                 }
             }
-            for timer in timers { timer.arm(after: .zero) }
+            for deferral in deferrals { deferral.request() }
             var order: [String] = []
             for _ in 0..<4 { order.append(try await steps.next()) }
             let first = order[0].last.map(String.init) ?? ""
-            #expect(order.prefix(2) == ["timer \(first)", "task \(first)"])
+            #expect(order.prefix(2) == ["deferral \(first)", "task \(first)"])
         }
     }
 }

@@ -1,5 +1,6 @@
 import CSystemd
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Systemd

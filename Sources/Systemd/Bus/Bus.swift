@@ -257,7 +257,7 @@ private final class PendingCall {
 
 extension FileDescriptor {
     /// Gives up ownership: the receiver of the number closes it.
-    consuming func relinquish() -> CInt {
+    package consuming func relinquish() -> CInt {
         let raw = raw
         discard self
         return raw

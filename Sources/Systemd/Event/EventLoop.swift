@@ -20,7 +20,7 @@ internal import Synchronization
         public static let normal: Int64 = 0
     }
 
-    let event: OpaquePointer
+    package let event: OpaquePointer
     private let jobs = Mutex<[UnownedJob]>([])
     private let thread = Atomic<UInt>(0)
     /// Wakes the loop from its own thread, without a system call. Only touched there.

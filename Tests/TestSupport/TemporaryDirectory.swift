@@ -1,10 +1,10 @@
 import Foundation
 
 /// A directory in memory for one test; removed with all that is in it when the test lets go of it.
-final class TemporaryDirectory: Sendable {
-    let path: String
+package final class TemporaryDirectory: Sendable {
+    package let path: String
 
-    init() throws {
+    package init() throws {
         path = "/dev/shm/miosa-agent-tests-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     }

@@ -1,13 +1,12 @@
 import CSystemd
 import Glibc
-
-@testable import Systemd
+package import Systemd
 
 /// The other end of a D-Bus connection, scripted: a second sd_bus on the same loop.
 @EventLoopActor
-final class BusPeer {
+package final class BusPeer {
     /// What a call gets.
-    enum Answer {
+    package enum Answer {
         case reply(@EventLoopActor (Outgoing) -> Void)
         case error(name: String, message: String)
         /// No answer at all.
@@ -19,10 +18,10 @@ final class BusPeer {
     private var bus: OpaquePointer?
     private var answer: @EventLoopActor (Call) -> Answer
     /// The calls that have come, in order.
-    private(set) var calls: [Call] = []
+    package private(set) var calls: [Call] = []
 
     /// Serves a connected socket, which it takes over.
-    init(adopting descriptor: CInt, answer: @escaping @EventLoopActor (Call) -> Answer) throws {
+    package init(adopting descriptor: CInt, answer: @escaping @EventLoopActor (Call) -> Answer) throws {
         self.answer = answer
         var created: OpaquePointer?
         try check("sd_bus_new", sd_bus_new(&created))
@@ -50,7 +49,7 @@ final class BusPeer {
     }
 
     /// Serves a connected socket, which it takes over.
-    convenience init(
+    package convenience init(
         taking socket: consuming FileDescriptor,
         answer: @escaping @EventLoopActor (Call) -> Answer
     ) throws {
@@ -60,7 +59,7 @@ final class BusPeer {
     isolated deinit { close() }
 
     /// Ends the connection, with whatever was not answered.
-    func close() {
+    package func close() {
         guard let bus else { return }
         self.bus = nil
         sd_bus_detach_event(bus)
@@ -69,7 +68,7 @@ final class BusPeer {
     }
 
     /// Sends a signal.
-    func signal(
+    package func signal(
         _ member: String,
         of interface: String,
         path: String,
@@ -117,14 +116,14 @@ final class BusPeer {
 
 extension BusPeer {
     /// A method call as it came.
-    struct Call: Equatable {
-        let path: String
-        let interface: String
-        let member: String
+    package struct Call: Equatable {
+        package let path: String
+        package let interface: String
+        package let member: String
         /// The strings and object paths among its arguments, and those in arrays of strings, each array in brackets.
-        let arguments: [String]
+        package let arguments: [String]
 
-        init(_ message: OpaquePointer) {
+        package init(_ message: OpaquePointer) {
             path = String(cString: sd_bus_message_get_path(message))
             interface = String(cString: sd_bus_message_get_interface(message))
             member = String(cString: sd_bus_message_get_member(message))
@@ -159,43 +158,45 @@ extension BusPeer {
 
     /// Writes a message.
     @EventLoopActor
-    struct Outgoing {
+    package struct Outgoing {
         private let message: OpaquePointer
 
-        init(_ message: OpaquePointer) { self.message = message }
+        package init(_ message: OpaquePointer) { self.message = message }
 
-        func string(_ value: String) { sd_bus_message_append_basic(message, CChar(SD_BUS_TYPE_STRING), value) }
+        package func string(_ value: String) { sd_bus_message_append_basic(message, CChar(SD_BUS_TYPE_STRING), value) }
 
-        func path(_ value: String) { sd_bus_message_append_basic(message, CChar(SD_BUS_TYPE_OBJECT_PATH), value) }
+        package func path(_ value: String) {
+            sd_bus_message_append_basic(message, CChar(SD_BUS_TYPE_OBJECT_PATH), value)
+        }
 
-        func uint32(_ value: UInt32) { basic(SD_BUS_TYPE_UINT32, value) }
+        package func uint32(_ value: UInt32) { basic(SD_BUS_TYPE_UINT32, value) }
 
-        func int32(_ value: Int32) { basic(SD_BUS_TYPE_INT32, value) }
+        package func int32(_ value: Int32) { basic(SD_BUS_TYPE_INT32, value) }
 
-        func uint64(_ value: UInt64) { basic(SD_BUS_TYPE_UINT64, value) }
+        package func uint64(_ value: UInt64) { basic(SD_BUS_TYPE_UINT64, value) }
 
-        func bool(_ value: Bool) { basic(SD_BUS_TYPE_BOOLEAN, CInt(value ? 1 : 0)) }
+        package func bool(_ value: Bool) { basic(SD_BUS_TYPE_BOOLEAN, CInt(value ? 1 : 0)) }
 
-        func double(_ value: Double) { basic(SD_BUS_TYPE_DOUBLE, value) }
+        package func double(_ value: Double) { basic(SD_BUS_TYPE_DOUBLE, value) }
 
-        func bytes(_ value: [UInt8]) {
+        package func bytes(_ value: [UInt8]) {
             sd_bus_message_append_array(message, CChar(SD_BUS_TYPE_BYTE), value, value.count)
         }
 
-        func array(of contents: String, _ body: @EventLoopActor () -> Void) {
+        package func array(of contents: String, _ body: @EventLoopActor () -> Void) {
             container(SD_BUS_TYPE_ARRAY, contents, body)
         }
 
-        func structure(of contents: String, _ body: @EventLoopActor () -> Void) {
+        package func structure(of contents: String, _ body: @EventLoopActor () -> Void) {
             container(SD_BUS_TYPE_STRUCT, contents, body)
         }
 
-        func variant(_ contents: String, _ body: @EventLoopActor () -> Void) {
+        package func variant(_ contents: String, _ body: @EventLoopActor () -> Void) {
             container(SD_BUS_TYPE_VARIANT, contents, body)
         }
 
         /// A property in a dictionary of variants.
-        func entry(_ name: String, _ contents: String, _ body: @EventLoopActor () -> Void) {
+        package func entry(_ name: String, _ contents: String, _ body: @EventLoopActor () -> Void) {
             container(SD_BUS_TYPE_DICT_ENTRY, "sv") {
                 string(name)
                 variant(contents, body)

@@ -1,25 +1,25 @@
-import Systemd
+package import Systemd
 
 /// What callbacks bring, in order, for a test that waits for it.
 @EventLoopActor
-final class Arrivals<Value: Sendable> {
+package final class Arrivals<Value: Sendable> {
     /// Nothing came in the time that even a busy machine needs.
-    struct Overdue: Error {}
+    package struct Overdue: Error {}
 
     /// All that has come so far.
-    private(set) var all: [Value] = []
+    package private(set) var all: [Value] = []
     private var taken = 0
     private var waiting: CheckedContinuation<Void, Never>?
 
-    init() {}
+    package init() {}
 
-    func add(_ value: Value) {
+    package func add(_ value: Value) {
         all.append(value)
         wake()
     }
 
     /// The next value that has not been taken yet; waits for it.
-    func next() async throws -> Value {
+    package func next() async throws -> Value {
         if taken == all.count {
             let deadline = try Timer { [weak self] in self?.wake() }
             deadline.arm(after: .seconds(15))
@@ -39,7 +39,7 @@ final class Arrivals<Value: Sendable> {
 
 /// Lets the loop dispatch what is ready, and what follows from that at once. Timers are not waited for.
 @EventLoopActor
-func turnLoop() async throws {
+package func turnLoop() async throws {
     let turned = Arrivals<Void>()
     let deferral = try Deferral { turned.add(()) }
     // A deferral comes after whatever is ready; each round is a step of what follows from that.
@@ -51,7 +51,7 @@ func turnLoop() async throws {
 
 /// Lets the loop dispatch every timer that is due by now.
 @EventLoopActor
-func dispatchTimers() async throws {
+package func dispatchTimers() async throws {
     let elapsed = Arrivals<Void>()
     let timer = try Timer { elapsed.add(()) }
     timer.arm(after: .milliseconds(1))
