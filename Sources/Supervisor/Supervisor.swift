@@ -89,8 +89,7 @@ public final class Supervisor {
             SystemdClient.Observer(
                 connected: { [weak self] in self?.connected() },
                 disconnected: { [weak self] in self?.disconnected() },
-                unitChanged: { [weak self] name, state in self?.unitChanged(name, state) },
-                unitRemoved: { [weak self] name in self?.unitRemoved(name) }
+                unitChanged: { [weak self] name, state in self?.unitChanged(name, state) }
             )
         )
     }
@@ -183,13 +182,6 @@ public final class Supervisor {
             services[name] = service
             tell(name)
         }
-    }
-
-    private func unitRemoved(_ name: ServiceName) {
-        guard let service = services[name], service.state.activeState == .failed else { return }
-        // Somebody has reset the failure: systemd remembers nothing of the unit.
-        services[name]?.settle(UnitState())
-        tell(name)
     }
 
     // MARK: What follows from a change

@@ -152,6 +152,14 @@ class SystemdAway(MachineTestCase):
         reply = self.machine.call("POST", "/v1/services/slow/stop")
         self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"), reply)
 
+    def test_a_failure_outlives_a_reload_and_ends_with_its_reset(self):
+        self.machine.create("three", "exit 3", restart="no")
+        before = self.machine.wait("three", status="failed")
+        self.machine.exec("systemctl", "daemon-reload")
+        self.assertEqual(self.machine.get("three"), before)
+        self.machine.exec("systemctl", "reset-failed", "miosa-service-three")
+        self.assertEqual(self.machine.wait("three", status="stopped")["exit_code"], 3)
+
     def test_what_is_done_by_hand_is_told(self):
         self.machine.create("worker", "sleep 1000")
         self.machine.wait("worker", status="running")

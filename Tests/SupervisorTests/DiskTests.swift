@@ -15,7 +15,10 @@ private struct RandomRecords {
         var text = String.UnicodeScalarView()
         for _ in 0..<Int.random(in: 0...scalarsLimit, using: &generator) {
             let limit: UInt32 = Bool.random(using: &generator) ? 0x7F : 0x10FFFF
-            text.append(Unicode.Scalar(UInt32.random(in: 1...limit, using: &generator)) ?? "\"")
+            let value = UInt32.random(in: 1...limit, using: &generator)
+            // A spec has no noncharacters; a surrogate is no scalar.
+            let isNoncharacter = (0xFDD0...0xFDEF).contains(value) || value & 0xFFFE == 0xFFFE
+            text.append(isNoncharacter ? "\\" : Unicode.Scalar(value) ?? "\"")
         }
         return String(text)
     }

@@ -246,8 +246,13 @@ struct SupervisorTests {
         rig.systemd.report("web", failed)
         #expect(try await eventually { rig.status("web") == .failed })
         #expect(try await rig.supervisor.service("web").state.mainPID == nil)
-        // Somebody resets the failure with systemctl.
+        // A reload of systemd takes every unit away for a moment.
         rig.systemd.unload("web")
+        try await turnLoop()
+        #expect(rig.status("web") == .failed)
+        // Somebody resets the failure with systemctl.
+        let reset = failed.ended("inactive", "dead", code: 1, status: 3, result: "success")
+        rig.systemd.report("web", reset)
         #expect(try await eventually { rig.status("web") == .stopped })
         #expect(try await rig.supervisor.service("web").record.run.ending == .exited(3))
     }

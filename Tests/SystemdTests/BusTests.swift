@@ -279,15 +279,8 @@ struct BusTests {
 
     @Test @EventLoopActor func `code after a reply runs before the signal that follows it`() async throws {
         let steps = Arrivals<String>()
-        weak var peer: BusPeer?
-        let line = try Line { _ in
-            .reply { reply in
-                reply.string("reply")
-                // Sent with the reply, so that both are in the socket when the loop looks.
-                EventLoop.start { peer?.signal("After", of: Self.interface, path: Self.path) }
-            }
-        }
-        peer = line.peer
+        let line = try Line { _ in .reply { $0.string("reply") } }
+        line.peer.replied = { [weak peer = line.peer] in peer?.signal("After", of: Self.interface, path: Self.path) }
         let slot = try line.bus.subscribe(to: "type='signal',member='After'") { _ in steps.add("signal") }
         for _ in 0..<200 {
             let reply = try await line.bus.call(Self.method("Do")) { reply throws(SystemError) in try reply.string() }
@@ -307,11 +300,10 @@ struct BusTests {
         let line = try Line { call in
             guard call.member == "Second" else { return .silence }
             peer?.signal("One", of: Self.interface, path: Self.path)
-            return .reply { _ in
-                EventLoop.start { peer?.signal("Two", of: Self.interface, path: Self.path) }
-            }
+            return .reply { _ in }
         }
         peer = line.peer
+        line.peer.replied = { peer?.signal("Two", of: Self.interface, path: Self.path) }
         let slots = try ["One", "Two"].map { member in
             try line.bus.subscribe(to: "type='signal',interface='\(Self.interface)',member='\(member)'") { _ in
                 steps.add(member)

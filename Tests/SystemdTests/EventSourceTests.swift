@@ -41,6 +41,18 @@ struct EventSourceTests {
         #expect(calls.all.count == 1)
     }
 
+    @Test @EventLoopActor func `a timer is not put off to save the machine a wake-up`() async throws {
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
+        let begin = MonotonicClock.now()
+        for _ in 0..<20 {
+            timer.arm(after: .milliseconds(1))
+            try await calls.next()
+        }
+        // sd_event_add_time(3): an accuracy of zero means that 250 ms late is good enough.
+        #expect(MonotonicClock.now().duration(since: begin) < .seconds(2))
+    }
+
     @Test @EventLoopActor func `a timer that is not armed does not call`() async throws {
         let calls = Arrivals<Void>()
         let timer = try Timer { calls.add(()) }

@@ -19,6 +19,8 @@ package final class BusPeer {
     private var answer: @EventLoopActor (Call) -> Answer
     /// The calls that have come, in order.
     package private(set) var calls: [Call] = []
+    /// Called when a reply has been sent: what is sent here is in the socket together with it.
+    package var replied: @EventLoopActor () -> Void = {}
 
     /// Serves a connected socket, which it takes over.
     package init(adopting descriptor: CInt, answer: @escaping @EventLoopActor (Call) -> Answer) throws {
@@ -103,6 +105,7 @@ package final class BusPeer {
             sd_bus_message_new_method_return(message, &reply)
             write(Outgoing(reply!))
             send(reply)
+            replied()
         }
         return 1
     }

@@ -22,11 +22,10 @@ enum UnitSyntax {
         return String(escaped) + "%i"
     }
 
-    /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
-    /// that no file system has, and noncharacters.
+    /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and ".." and
+    /// names that no file system has.
     static func isNormalized(_ path: String) -> Bool {
-        guard !path.unicodeScalars.contains(where: isNoncharacter) else { return false }
-        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
+        path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
             component.count <= nameBytesLimit && !component.elementsEqual(".".utf8)
                 && !component.elementsEqual("..".utf8)
         }
@@ -34,11 +33,6 @@ enum UnitSyntax {
 
     /// NAME_MAX of every file system.
     private static let nameBytesLimit = 255
-
-    /// Code points that are in no text on purpose, and which systemd takes for a sign of broken UTF-8.
-    static func isNoncharacter(_ scalar: Unicode.Scalar) -> Bool {
-        (0xfdd0...0xfdef).contains(scalar.value) || scalar.value & 0xfffe == 0xfffe
-    }
 
     private static func isPlain(_ word: String) -> Bool {
         word.utf8.allSatisfy { byte in
@@ -57,7 +51,7 @@ enum UnitSyntax {
             switch scalar {
             case "\\", "\"": escaped.append(contentsOf: ["\\", scalar])
             case "%": escaped.append(contentsOf: ["%", "%"])
-            case _ where scalar.value < 0x20 || scalar.value == 0x7f || isNoncharacter(scalar):
+            case _ where scalar.value < 0x20 || scalar.value == 0x7f:
                 for byte in UTF8.encode(scalar)! {
                     escaped.append(contentsOf: ["\\", "x", hexadecimal[Int(byte >> 4)], hexadecimal[Int(byte & 15)]])
                 }

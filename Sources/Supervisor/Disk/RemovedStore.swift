@@ -26,12 +26,19 @@ final class RemovedStore {
         let directory = try Directory(path)
         let file = fileName(of: removed)
         try directory.write(file, RemovedCoding.encode(removed), mode: 0o600)
-        // Written twice when the agent died before the record was gone: it is the same deletion.
-        if files.last != file { files.append(file) }
+        // A deletion is written when it begins and when it is done.
+        if !files.contains(file) { files.append(file) }
         while files.count > RemovedService.countLimit {
             try directory.remove(files[0])
             files.removeFirst()
         }
+    }
+
+    /// Removes the record of a deletion that did not take place.
+    func remove(_ removed: RemovedService) throws(SystemError) {
+        let file = fileName(of: removed)
+        files.removeAll { $0 == file }
+        try Directory(path).remove(file)
     }
 
     /// All of them, the newest first. What cannot be read is left out.

@@ -60,12 +60,28 @@ struct UnitDirectory {
         return try Self.remove(unit, in: wantsDirectory)
     }
 
-    /// Removes all that systemd has to read of a service, durably. What is gone already is no error.
+    /// Throws what a change of the unit's files would throw, without making one.
+    func checkWritable() throws(SystemError) {
+        try Directory(layout.unitDirectory).touch()
+    }
+
+    /// Removes all that systemd has to read of a service, durably. What is gone already is no error; what cannot be
+    /// removed does not keep the rest.
     func remove(_ name: ServiceName) throws(SystemError) {
         let unit = UnitName.unit(of: name)
-        try Self.remove(unit, in: wantsDirectory)
-        try Self.remove(unit, in: layout.unitDirectory)
-        try Self.remove(environmentName(of: name), in: layout.environmentDirectory)
+        var failure: SystemError?
+        let places = [
+            (unit, wantsDirectory), (unit, layout.unitDirectory),
+            (environmentName(of: name), layout.environmentDirectory),
+        ]
+        for (file, directory) in places {
+            do throws(SystemError) {
+                try Self.remove(file, in: directory)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
     }
 
     /// Removes what a crash between writing and renaming a file left behind.

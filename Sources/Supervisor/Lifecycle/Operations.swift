@@ -99,18 +99,7 @@ extension Supervisor {
     /// Stops a service and removes all of it. Its record goes last: as long as it is there, the removal is finished
     /// by the next start of the agent.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
-        var record = try find(name).record
-        if record.phase != .deleting {
-            record.phase = .deleting
-            record.isEnabled = false
-            record.deletedBy = requester
-            record.updatedAt = Self.now()
-        }
-        try store { () throws(SystemError) in
-            try self.records.save(record)
-            try self.units.setEnabled(false, name)
-        }
-        services[name]?.record = record
+        if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester) }
         services[name]?.intent = .stop
         try await stopUnit(name)
         try store { () throws(SystemError) in try self.units.remove(name) }
@@ -120,14 +109,39 @@ extension Supervisor {
         } catch {
             throw ControlError(error)
         }
-        // With the figures of the run that has just ended.
         let last = try find(name).record
-        try store { () throws(SystemError) in
-            let removed = RemovedService(last, removedAt: last.updatedAt, removedBy: last.deletedBy ?? requester)
-            try self.removed.add(removed)
-            try self.records.remove(name)
+        do throws(SystemError) {
+            // Once more, with the figures of the run that has just ended.
+            try removed.add(RemovedService(last, by: requester))
+        } catch {
+            notice(.warning, "cannot complete the record of its removal: \(error)", name)
         }
+        try store { () throws(SystemError) in try self.records.remove(name) }
         forget(name)
+    }
+
+    /// Writes down that a service is to be removed and by whom. When something cannot be written, or the unit's files
+    /// could not be removed, nothing has changed.
+    private func beginRemoval(_ name: ServiceName, by requester: Requester) throws(ControlError) {
+        let before = try find(name).record
+        var record = before
+        record.phase = .deleting
+        record.isEnabled = false
+        record.deletedBy = requester
+        record.updatedAt = Self.now()
+        let audit = RemovedService(record, by: requester)
+        do throws(SystemError) {
+            try units.checkWritable()
+            try removed.add(audit)
+            try records.save(record)
+            try units.setEnabled(false, name)
+        } catch {
+            // As far as the disk allows; what is left of the attempt is put right at the next start.
+            try? removed.remove(audit)
+            revert(name, to: before)
+            throw ControlError(error)
+        }
+        services[name]?.record = record
     }
 
     // MARK: Steps in systemd
@@ -264,8 +278,9 @@ extension Supervisor {
 
     private func removeFiles(of name: ServiceName) {
         do throws(SystemError) {
-            try units.remove(name)
+            // Without its record nobody takes what is left for a service.
             try records.remove(name)
+            try units.remove(name)
         } catch {
             notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
         }
@@ -316,4 +331,11 @@ extension ControlError {
 extension ServiceStatus {
     /// Whether there is something to stop.
     var isUp: Bool { self == .starting || self == .running }
+}
+
+extension RemovedService {
+    /// The record of a deletion that is under way; `requester` where the record does not say who asked.
+    fileprivate init(_ record: ServiceRecord, by requester: Requester) {
+        self.init(record, removedAt: record.updatedAt, removedBy: record.deletedBy ?? requester)
+    }
 }

@@ -15,8 +15,6 @@ final class SystemdClient {
         var disconnected: @EventLoopActor () -> Void
         /// A unit of ours has a new state.
         var unitChanged: @EventLoopActor (ServiceName, UnitState) -> Void
-        /// systemd has forgotten a unit of ours.
-        var unitRemoved: @EventLoopActor (ServiceName) -> Void
     }
 
     private static let objectPath = "/org/freedesktop/systemd1"
@@ -205,7 +203,6 @@ final class SystemdClient {
                         + "member='PropertiesChanged'"
                 ) { [weak self] message in self?.propertiesChanged(message) },
                 try bus.subscribe(to: Self.managerSignal("JobRemoved")) { [weak self] in self?.jobRemoved($0) },
-                try bus.subscribe(to: Self.managerSignal("UnitRemoved")) { [weak self] in self?.unitRemoved($0) },
             ]
             self.bus = bus
         } catch {
@@ -286,12 +283,6 @@ final class SystemdClient {
         } catch {
             // A message that is not as documented ends no job; the wait for it has a time-out.
         }
-    }
-
-    private func unitRemoved(_ message: borrowing MessageReader) {
-        guard let unit = try? message.string(), let name = UnitName.service(ofUnit: unit) else { return }
-        states[name] = nil
-        observer?.unitRemoved(name)
     }
 
     private func publish(_ state: UnitState, of name: ServiceName) {

@@ -242,9 +242,9 @@ private final class PendingCall {
             unsafe resume(.success(Message(pointer: reply)))
             return
         }
-        // libsystemd makes the replies for a time-out and a lost connection itself, in the name of the bus driver; over
-        // a connection without a bus daemon no other message has a sender.
-        if unsafe sd_bus_message_get_sender(reply) != nil {
+        // libsystemd makes the replies for a time-out and a lost connection itself, in the name of the bus driver,
+        // who is not there on a connection without a bus daemon.
+        if unsafe sd_bus_message_get_sender(reply).map({ unsafe String(cString: $0) }) == "org.freedesktop.DBus" {
             let isOpen = unsafe sd_bus_is_open(sd_bus_message_get_bus(reply)) > 0
             unsafe resume(.failure(.local(isOpen ? .timedOut : .notConnected)))
             return

@@ -205,8 +205,9 @@ public struct Directory: ~Copyable {
         return status
     }
 
-    /// Sets the directory's modification time to now, with the precision that the kernel's own stamp lacks.
-    private func touch() throws(SystemError) {
+    /// Sets the directory's modification time to now, with the precision that the kernel's own stamp lacks. Throws
+    /// EROFS where nothing in it could be changed either.
+    public func touch() throws(SystemError) {
         let now = WallClock.now().timespec
         let times = [now, now]
         try checkErrno("futimens") { unsafe futimens(descriptor.raw, times) }
