@@ -37,6 +37,8 @@ public final class Supervisor {
     var services: [ServiceName: ManagedService] = [:]
     var namesByID: [String: ServiceName] = [:]
     let lanes = Lanes<ServiceName>()
+    /// Units of services whose creation failed without anybody knowing whether systemd had heard of it.
+    var abandoned: Set<ServiceName> = []
     /// Files in place of records that could not be read.
     var unreadableRecords: [String] = []
     /// Who waits for the picture to be complete.
@@ -82,8 +84,8 @@ public final class Supervisor {
         try removed.prepare()
         try units.removeTemporaries()
         let (loaded, unreadable) = try records.load()
-        for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason); set aside") }
-        unreadableRecords = try records.setAside()
+        for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason)") }
+        unreadableRecords = try records.unreadableFiles(unreadable.map(\.file))
         for record in loaded { adopt(record) }
         try systemd.start(
             SystemdClient.Observer(
@@ -141,6 +143,9 @@ public final class Supervisor {
             return
         }
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
+        for name in reported.subtracting(services.keys).subtracting(abandoned) {
+            notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
+        }
         catchUpWithEndings()
         outage = nil
         for waiter in waitingForReadiness { waiter.end() }

@@ -33,6 +33,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The medium is full or may not be written: the request can be tried again once someone made room.
     public var isStorageFull: Bool { [ENOSPC, EDQUOT, EROFS].contains(code) }
 
+    /// What is there is not a file of the kind or size that was asked for.
+    public var isAboutContent: Bool { [EFBIG, EINVAL, ELOOP, EISDIR, ENXIO].contains(code) }
+
     /// The name does not exist.
     public var isNotFound: Bool { code == ENOENT }
 

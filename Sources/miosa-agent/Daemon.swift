@@ -142,7 +142,7 @@ final class Daemon {
         for address in configuration.addresses {
             do throws(SystemError) {
                 sockets.append(try .open(address))
-            } catch  where error.isAddressUnavailable {
+            } catch let error where error.isAddressUnavailable {
                 // A machine without IPv6 has no [::1].
                 log.write(.notice, "cannot listen on \(address): \(error.reason)")
             }

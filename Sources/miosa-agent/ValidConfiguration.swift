@@ -13,6 +13,9 @@ struct ValidConfiguration {
     let identity: Identity
     let token: BearerToken?
 
+    /// What fits into a sockaddr_un: unix(7).
+    static let socketPathLengthLimit = 107
+
     /// The longest computer or tenant id.
     static let idLengthLimit = 128
 
@@ -36,6 +39,9 @@ struct ValidConfiguration {
         for path in [configuration.socket, configuration.unitDirectory, configuration.stateDirectory]
         where !path.value.hasPrefix("/") || path.value.contains(where: \.isNewline) {
             problem(path, "'\(path.value)' is not an absolute path")
+        }
+        if configuration.socket.value.utf8.count > Self.socketPathLengthLimit {
+            problem(configuration.socket, "a socket's path is at most \(Self.socketPathLengthLimit) bytes long")
         }
         if let reason = AccountName.problem(in: configuration.serviceUser.value) {
             problem(configuration.serviceUser, "the account name \(reason)")

@@ -1,4 +1,4 @@
-/// The name of a Unix account, in the form that useradd(8) makes and systemd takes without complaint.
+/// The name of a Unix account, in a form that systemd takes, though with a word in the log where it has a dot.
 public enum AccountName {
     /// Why the text is no account name; nil when it is one.
     public static func problem(in text: String) -> String? {

@@ -43,30 +43,45 @@ struct RecordStore {
                 continue
             }
             guard file.hasSuffix(Self.suffix) else { continue }
-            do throws(RecordProblem) {
-                records.append(try read(file, in: directory))
+            let bytes: [UInt8]
+            do throws(SystemError) {
+                bytes = try directory.read(file, limitBytes: Self.recordBytesLimit) ?? []
+            } catch let error where error.isAboutContent {
+                try setAside(file, error.description, in: directory, &unreadable)
+                continue
             } catch {
+                // The record may be good and the disk or the process in trouble: it stays for the next start.
                 unreadable.append((file, error.description))
-                try directory.rename(file, to: file + Self.setAsideSuffix)
+                continue
+            }
+            do throws(RecordProblem) {
+                records.append(try decode(bytes, file))
+            } catch {
+                try setAside(file, error.description, in: directory, &unreadable)
             }
         }
         return (records, unreadable)
     }
 
-    /// The files that were set aside, now or earlier.
-    func setAside() throws(SystemError) -> [String] {
-        try Directory(path).names().filter { $0.hasSuffix(Self.setAsideSuffix) }.sorted()
+    /// The files that were set aside, now or earlier, and those of `unreadable` that were not.
+    func unreadableFiles(_ unreadable: [String]) throws(SystemError) -> [String] {
+        let aside = try Directory(path).names().filter { $0.hasSuffix(Self.setAsideSuffix) }
+        return (aside + unreadable.filter { !aside.contains($0 + Self.setAsideSuffix) }).sorted()
     }
 
     private static let setAsideSuffix = ".unreadable"
 
-    private func read(_ file: String, in directory: borrowing Directory) throws(RecordProblem) -> ServiceRecord {
-        let bytes: [UInt8]
-        do throws(SystemError) {
-            bytes = try directory.read(file, limitBytes: Self.recordBytesLimit) ?? []
-        } catch {
-            throw RecordProblem(description: error.description)
-        }
+    private func setAside(
+        _ file: String,
+        _ reason: String,
+        in directory: borrowing Directory,
+        _ unreadable: inout [(file: String, reason: String)]
+    ) throws(SystemError) {
+        try directory.rename(file, to: file + Self.setAsideSuffix)
+        unreadable.append((file, reason))
+    }
+
+    private func decode(_ bytes: [UInt8], _ file: String) throws(RecordProblem) -> ServiceRecord {
         let record = try RecordCoding.decode(bytes)
         guard fileName(of: record.spec.name) == file else {
             throw RecordProblem(description: "it is the record of '\(record.spec.name)'")

@@ -90,7 +90,7 @@ struct UnitDirectory {
             let directory: Directory
             do throws(SystemError) {
                 directory = try Directory(path)
-            } catch  where error.isNotFound {
+            } catch let error where error.isNotFound {
                 continue
             }
             for name in try directory.names() where Self.isOurTemporary(name) { try directory.remove(name) }
@@ -130,7 +130,7 @@ struct UnitDirectory {
             guard try directory.remove(name) else { return false }
             try directory.synchronize()
             return true
-        } catch  where error.isNotFound {
+        } catch let error where error.isNotFound {
             return false
         }
     }

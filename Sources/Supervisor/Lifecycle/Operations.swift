@@ -18,6 +18,8 @@ extension Supervisor {
         } catch {
             removeFiles(of: spec.name)
             forget(spec.name)
+            // The call may have arrived although its answer did not.
+            abandoned.insert(spec.name)
             throw error
         }
         return try find(spec.name).snapshot

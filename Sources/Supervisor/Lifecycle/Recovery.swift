@@ -5,6 +5,16 @@ internal import Systemd
 extension Supervisor {
     /// Finishes what an agent that was interrupted had begun.
     func finishInterrupted() async {
+        for name in abandoned {
+            do throws(ControlError) {
+                try await lanes.inLane(name) { () throws(ControlError) in
+                    if self.services[name] == nil { try await self.stopUnit(name) }
+                    self.abandoned.remove(name)
+                }
+            } catch {
+                notice(.warning, "cannot stop what was not created: \(error)", name)
+            }
+        }
         for (name, service) in services.sorted(by: { $0.key < $1.key }) where service.record.phase != .established {
             do throws(ControlError) {
                 try await lanes.inLane(name) { () throws(ControlError) in try await self.finish(name) }

@@ -121,15 +121,24 @@ final class SystemdClient {
         }
         for entry in list {
             guard let name = UnitName.service(ofUnit: entry.unit) else { continue }
-            // The empty interface stands for all of them.
-            let getAll = BusMethod(path: entry.path, interface: Self.propertiesInterface, member: "GetAll")
-            try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
-                try writer.string("")
-            } decode: { [weak self] reply throws(SystemError) in
-                var state = UnitState()
-                try UnitProperties.apply(reply, to: &state)
-                self?.publish(state, of: name)
+            do throws(BusError) {
+                try await readState(of: name, at: entry.path)
+            } catch .remote {
+                // A unit that systemd cannot tell about must not hide the others.
+                continue
             }
+        }
+    }
+
+    private func readState(of name: ServiceName, at path: String) async throws(BusError) {
+        // The empty interface stands for all of them.
+        let getAll = BusMethod(path: path, interface: Self.propertiesInterface, member: "GetAll")
+        try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string("")
+        } decode: { [weak self] reply throws(SystemError) in
+            var state = UnitState()
+            try UnitProperties.apply(reply, to: &state)
+            self?.publish(state, of: name)
         }
     }
 

@@ -13,7 +13,7 @@ public enum Credentials {
         let opened: Directory
         do throws(SystemError) {
             opened = try Directory(directory)
-        } catch  where error.isNotFound {
+        } catch let error where error.isNotFound {
             return nil
         }
         guard var bytes = try opened.read(name, limitBytes: bytesLimit) else { return nil }

@@ -84,6 +84,10 @@ public final class IOWatch: EventSource {
 public final class Timer: EventSource {
     private let handler: @EventLoopActor () -> Void
 
+    /// How late it may come, so that several can share a wake-up. Zero would be sd-event's default, a quarter of a
+    /// second.
+    private static let accuracyMicroseconds: UInt64 = 1000
+
     /// Makes a timer that is not armed.
     public init(handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
         self.handler = handler
@@ -93,7 +97,7 @@ public final class Timer: EventSource {
             &source,
             CLOCK_MONOTONIC,
             0,
-            0,
+            Timer.accuracyMicroseconds,
             { _, _, context in
                 EventLoopActor.assumeIsolated {
                     unsafe Unmanaged<Timer>.fromOpaque(context!).takeUnretainedValue().handler()

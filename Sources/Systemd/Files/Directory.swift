@@ -22,7 +22,7 @@ public struct Directory: ~Copyable {
     public init(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try checkErrno("mkdir") { unsafe mkdir(path, mode_t(mode)) }
-        } catch  where error.code == EEXIST {
+        } catch let error where error.code == EEXIST {
             self = try Directory(path)
             return
         }
@@ -131,7 +131,7 @@ public struct Directory: ~Copyable {
             try checkErrno("unlinkat") { unsafe unlinkat(descriptor.raw, name, 0) }
             FaultPoint.pass()
             return true
-        } catch  where error.isNotFound {
+        } catch let error where error.isNotFound {
             return false
         }
     }
@@ -157,7 +157,7 @@ public struct Directory: ~Copyable {
                 unsafe openat(descriptor.raw, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
             }
             return FileDescriptor(adopting: opened)
-        } catch  where error.isNotFound {
+        } catch let error where error.isNotFound {
             return nil
         }
     }
@@ -199,7 +199,7 @@ public struct Directory: ~Copyable {
         var status = stat()
         do throws(SystemError) {
             try checkErrno("fstatat") { unsafe fstatat(descriptor.raw, name, &status, AT_SYMLINK_NOFOLLOW) }
-        } catch  where error.isNotFound {
+        } catch let error where error.isNotFound {
             return nil
         }
         return status

@@ -87,9 +87,9 @@ public final class ListeningSocket {
                 // Answers are small and whole: the kernel must not hold them back for more.
                 if kind == .tcp { try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY) }
                 return connection
-            } catch  where error.wouldBlock {
+            } catch let error where error.wouldBlock {
                 return nil
-            } catch  where [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code) {
+            } catch let error where [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code) {
                 throw error
             } catch {
                 // accept(2): errors of the new connection's network are to be treated like EAGAIN, by trying again.
@@ -108,7 +108,7 @@ public final class ListeningSocket {
             try unsafe address.withSockaddr { pointer, length throws(SystemError) in
                 try checkErrno("connect") { unsafe connect(probe.raw, pointer, length) }
             }
-        } catch  where error.code == ECONNREFUSED {
+        } catch let error where error.code == ECONNREFUSED {
             try checkErrno("unlink") { unsafe unlink(path) }
         }
     }

@@ -25,7 +25,7 @@ public enum LoopbackPort {
                 try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
             }
             return true
-        } catch  where error.code == EINPROGRESS {
+        } catch let error where error.code == EINPROGRESS {
             await waitUntilWritable(descriptor)
             return try descriptor.pendingError() == 0
         }

@@ -18,7 +18,7 @@ extension FileDescriptor {
                 unsafe buffer.withUnsafeMutableBytes { unsafe recv(raw, $0.baseAddress, $0.count, 0) }
             }
             return count == 0 ? .endOfStream : .bytes(count)
-        } catch  where error.wouldBlock {
+        } catch let error where error.wouldBlock {
             return .wouldBlock
         }
     }
@@ -31,7 +31,7 @@ extension FileDescriptor {
                     unsafe Glibc.send(raw, $0.baseAddress! + offset, $0.count - offset, CInt(MSG_NOSIGNAL))
                 }
             }
-        } catch  where error.wouldBlock {
+        } catch let error where error.wouldBlock {
             return 0
         }
     }
