@@ -34,6 +34,25 @@ final class RemovedStore {
         }
     }
 
+    /// Removes what an agent left that died between writing down a deletion and beginning it: records of deletions
+    /// that are younger than the living service of the name.
+    func removeUnbegun(_ living: [ServiceName: Timestamp]) throws(SystemError) {
+        let directory = try Directory(path)
+        for file in files {
+            guard let (time, name) = Self.parts(ofFile: file), let createdAt = living[name], createdAt <= time else {
+                continue
+            }
+            try directory.remove(file)
+            files.removeAll { $0 == file }
+        }
+    }
+
+    private static func parts(ofFile file: String) -> (Timestamp, ServiceName)? {
+        let parts = file.dropLast(".json".count).split(separator: "-", maxSplits: 1)
+        guard parts.count == 2, let time = Int64(parts[0]), let name = ServiceName(String(parts[1])) else { return nil }
+        return (Timestamp(microseconds: time), name)
+    }
+
     /// Removes the record of a deletion that did not take place.
     func remove(_ removed: RemovedService) throws(SystemError) {
         let file = fileName(of: removed)
