@@ -31,6 +31,20 @@ class Continuity(MachineTestCase):
             reply = self.machine.call("GET", "/v1/services/worker")
             self.assertEqual(reply.status, 200, reply)
 
+    def test_a_client_waits_through_an_agent_that_keeps_dying_and_is_answered(self):
+        directory = "/run/systemd/system/miosa-agent.service.d"
+        self.machine.shell(
+            f"mkdir -p {directory}; printf '[Service]\\nRestartSec=0\\nExecStartPre=/bin/false\\n' > {directory}/test.conf; "
+            "systemctl daemon-reload; systemctl kill --signal=KILL miosa-agent.service"
+        )
+        with self.machine.raw() as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            restarts = lambda: int(self.machine.property("miosa-agent.service", "NRestarts"))
+            first = restarts()
+            eventually(lambda: restarts() > first + 60, "sixty deaths")
+            self.machine.shell(f"rm -r {directory}; systemctl daemon-reload")
+            self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
+
     def test_it_follows_services_after_it_came_back(self):
         self.machine.create("worker", "sleep 1000", restart="no")
         pid = self.machine.wait("worker", status="running")["pid"]
