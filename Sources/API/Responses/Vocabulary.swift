@@ -4,8 +4,8 @@ internal import Services
 /// The words that a client knows.
 enum Vocabulary {
     case documented
-    /// The published Python library: every version of it up to 2.19 raises an error on a status that is not one of
-    /// pending, running, stopped and failed.
+    /// The published Python library: the versions looked at, from 1.2.19 to 2.19.2, raise an error on a status that is
+    /// not one of pending, running, stopped and failed.
     case pythonLibrary
 
     init(_ fields: Fields) {
