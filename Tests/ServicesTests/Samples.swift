@@ -16,6 +16,18 @@ enum Samples {
         try draft(change).validated(defaults: SpecDraft.Defaults(user: "user"))
     }
 
+    /// The unit file of a spec.
+    static func unitFile(_ spec: ServiceSpec) -> String {
+        UnitFile.render(
+            spec,
+            id: "0d4fcb5e-2f3c-4f7e-9d05-5d2f2c1f8a10",
+            privateFile: "/var/lib/miosa-agent/environment/web.env"
+        )
+    }
+
+    /// What Unicode keeps out of text that is exchanged, and the compiler out of its sources.
+    static let noncharacter = String(Unicode.Scalar(0xFFFF) ?? "?")
+
     /// Text that is hard on anything that quotes: every kind of syntax, controls, many scripts, odd Unicode.
     static func text(_ generator: inout SplitMix64, scalarsLimit: Int, without excluded: Set<Unicode.Scalar>) -> String
     {
@@ -33,9 +45,8 @@ enum Samples {
                 guard let random = Unicode.Scalar(UInt32.random(in: 1...0x10FFFF, using: &generator)) else { continue }
                 scalar = random
             }
-            // systemd takes no noncharacters; what becomes of those is another test's matter.
-            let isNoncharacter = scalar.value & 0xFFFE == 0xFFFE || (0xFDD0...0xFDEF).contains(scalar.value)
-            if !excluded.contains(scalar), !isNoncharacter { text.append(scalar) }
+            // Noncharacters do not come into the unit file.
+            if !excluded.contains(scalar), !LaunchScript.hasNoncharacter(String(scalar)) { text.append(scalar) }
         }
         return String(text)
     }

@@ -7,12 +7,10 @@ import Testing
     /// A golden file, and the spec whose unit it is.
     struct Golden: Sendable, CustomTestStringConvertible {
         let name: String
-        var environmentFile: String?
         let draft: SpecDraft
 
-        init(_ name: String, environmentFile: String? = nil, _ change: (inout SpecDraft) -> Void) {
+        init(_ name: String, _ change: (inout SpecDraft) -> Void) {
             self.name = name
-            self.environmentFile = environmentFile
             draft = Samples.draft(change)
         }
 
@@ -20,7 +18,7 @@ import Testing
 
         func render() throws -> String {
             let spec = try draft.validated(defaults: SpecDraft.Defaults(user: "root"))
-            return UnitFile.render(spec, environmentFile: environmentFile)
+            return Samples.unitFile(spec)
         }
     }
 
@@ -46,10 +44,15 @@ import Testing
             draft.command = "echo 'größe 日本語 👩‍👩‍👧 e\u{301} \u{2028}'"
             draft.workingDirectory = "/srv/größe/日本語 "
         },
-        Golden("environment", environmentFile: "/var/lib/miosa-agent/environment/web.env") { draft in
+        Golden("environment") { draft in
             draft.environment = ["SECRET": "hunter2"]
             draft.user = "www-data"
             draft.port = 8080
+        },
+        Golden("noncharacters") { draft in
+            draft.command = "echo '\(Samples.noncharacter)' | tr -d $'\\n'"
+            draft.environment = ["SECRET": "hunter2\(Samples.noncharacter)"]
+            draft.workingDirectory = "/srv"
         },
     ]
 
@@ -95,11 +98,7 @@ import Testing
         Golden("private-use") { $0.command = "echo '\u{E000}\u{10FFFD}\u{FEFF}'" },
     ])
     func `whatever the rules of a spec let through systemd takes`(golden: Golden) throws {
-        guard let text = try? golden.render() else {
-            // Refused with a reason: that is as good.
-            return
-        }
-        let result = try Tool.verify(["edge.service": text])
+        let result = try Tool.verify(["edge.service": golden.render()])
         #expect(result.status == 0, "\(result.output.prefix(400))")
     }
 }
@@ -114,6 +113,49 @@ import Testing
     ])
     func `values are quoted so that they stand for themselves`(environment: [String: String], text: String) {
         #expect(Array(EnvironmentFile.render(environment).utf8) == Array(text.utf8))
+    }
+}
+
+@Suite struct LaunchScriptTests {
+    @Test func `texts that systemd cannot carry are the shell's, in a file that only root reads`() throws {
+        let spec = try Samples.spec { draft in
+            draft.command = "echo '\(Samples.noncharacter)'"
+            draft.environment = ["B": "it's\n\(Samples.noncharacter) $HOME \\", "A": "plain"]
+            draft.workingDirectory = "/srv/\(Samples.noncharacter)"
+        }
+        let lines = [
+            "unset CREDENTIALS_DIRECTORY", "export A='plain'", "export B='it'\\''s",
+            "\(Samples.noncharacter) $HOME \\'",
+            "exec '/usr/bin/env' '--chdir=/srv/\(Samples.noncharacter)' '--' '/bin/sh' '-c' 'echo '\\''\(Samples.noncharacter)'\\'''",
+            "",
+        ]
+        #expect(PrivateFile.render(spec).map { Array($0.utf8) } == Array(lines.joined(separator: "\n").utf8))
+        let unit = Samples.unitFile(spec)
+        #expect(!LaunchScript.hasNoncharacter(unit))
+        #expect(!unit.contains("EnvironmentFile=") && !unit.contains("WorkingDirectory="))
+    }
+
+    @Test(arguments: [0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF] as [UInt32])
+    func `any noncharacter in any text makes the script needed`(code: UInt32) throws {
+        let text = String(try #require(Unicode.Scalar(code)))
+        #expect(LaunchScript.isNeeded(for: try Samples.spec { $0.command = "echo " + text }))
+        #expect(LaunchScript.isNeeded(for: try Samples.spec { $0.workingDirectory = "/" + text }))
+        #expect(LaunchScript.isNeeded(for: try Samples.spec { $0.environment = ["A": text] }))
+    }
+
+    @Test(arguments: ["", "a", "\u{FDCF}\u{FDF0}", "\u{FFFD}", "\u{10FFFD}", "\u{E000}"])
+    func `no other text does`(text: String) throws {
+        let spec = try Samples.spec { draft in
+            draft.command = "echo " + text
+            draft.workingDirectory = "/" + text
+            draft.environment = ["A": text]
+        }
+        #expect(!LaunchScript.isNeeded(for: spec))
+        #expect(PrivateFile.render(spec) == "A=\"\(text)\"\n")
+    }
+
+    @Test func `a service without an environment has no such file`() throws {
+        #expect(PrivateFile.render(try Samples.spec()) == nil)
     }
 }
 
@@ -134,6 +176,10 @@ import Testing
     ])
     func `any other unit has none`(unit: String) {
         #expect(UnitName.service(ofUnit: unit) == nil)
+    }
+
+    @Test func `the identifier in the journal is the unit's name without its type`() throws {
+        #expect(UnitName.identifier(of: try #require(ServiceName("web"))) == "miosa-service-web")
     }
 
     @Test func `the pattern is the unit of every service`() throws {

@@ -16,9 +16,8 @@ private struct RandomRecords {
         for _ in 0..<Int.random(in: 0...scalarsLimit, using: &generator) {
             let limit: UInt32 = Bool.random(using: &generator) ? 0x7F : 0x10FFFF
             let value = UInt32.random(in: 1...limit, using: &generator)
-            // A spec has no noncharacters; a surrogate is no scalar.
-            let isNoncharacter = (0xFDD0...0xFDEF).contains(value) || value & 0xFFFE == 0xFFFE
-            text.append(isNoncharacter ? "\\" : Unicode.Scalar(value) ?? "\"")
+            // A surrogate is no scalar.
+            text.append(Unicode.Scalar(value) ?? "\"")
         }
         return String(text)
     }
@@ -288,7 +287,7 @@ private struct RandomRecords {
         let record = try record { $0.environment = ["A": "b"] }
         try units.write(record)
         let text = try String(contentsOfFile: unit, encoding: .utf8)
-        #expect(text == UnitFile.render(record.spec, environmentFile: environment))
+        #expect(text == UnitFile.render(record.spec, id: record.id, privateFile: environment))
         #expect(try Array(text.utf8) == units.read(record))
         #expect(try String(contentsOfFile: environment, encoding: .utf8) == "A=\"b\"\n")
         #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == unit)

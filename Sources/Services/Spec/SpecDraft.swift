@@ -58,7 +58,6 @@ public struct SpecDraft: Equatable, Sendable {
     private static func commandProblem(_ command: String) -> String? {
         guard !command.allSatisfy(\.isWhitespace) else { return "must not be blank" }
         guard !command.utf8.contains(0) else { return "must not contain NUL" }
-        guard !hasNoncharacter(command) else { return noncharacterProblem }
         guard command.utf8.count <= SpecLimits.commandBytesLimit else {
             return "must be at most \(SpecLimits.commandBytesLimit) bytes long"
         }
@@ -89,7 +88,6 @@ public struct SpecDraft: Equatable, Sendable {
         }
         // The message names the variable and never quotes its value, which may be a secret.
         guard !value.utf8.contains(0) else { return "has NUL in the value of '\(name)'" }
-        guard !hasNoncharacter(value) else { return "\(noncharacterProblem); '\(name)' does" }
         guard value.utf8.count <= SpecLimits.environmentValueBytesLimit else {
             return "has a value of more than \(SpecLimits.environmentValueBytesLimit) bytes for '\(name)'"
         }
@@ -114,21 +112,10 @@ public struct SpecDraft: Equatable, Sendable {
         guard !path.utf8.contains(where: { [0, UInt8(ascii: "\n"), UInt8(ascii: "\r")].contains($0) }) else {
             return "must not contain NUL, CR or LF"
         }
-        guard !hasNoncharacter(path) else { return noncharacterProblem }
         guard path.utf8.count <= SpecLimits.workingDirectoryBytesLimit else {
             return "must be at most \(SpecLimits.workingDirectoryBytesLimit) bytes long"
         }
         return nil
-    }
-
-    /// systemd takes such text for broken UTF-8: it does not read it from files and cannot put it on D-Bus.
-    private static let noncharacterProblem = "must not contain Unicode noncharacters, such as U+FFFF"
-
-    /// Whether there are code points that Unicode keeps out of all text that is exchanged.
-    private static func hasNoncharacter(_ text: String) -> Bool {
-        text.unicodeScalars.contains { scalar in
-            (0xfdd0...0xfdef).contains(scalar.value) || scalar.value & 0xfffe == 0xfffe
-        }
     }
 
     /// A name as it can stand in a message: short, without control characters.

@@ -16,10 +16,17 @@ public enum UnitFile {
     /// The target that starts the services at boot.
     public static let bootTarget = "multi-user.target"
 
-    /// The unit file as text. `environmentFile` is the path of the file with the service's environment; nil where it
-    /// has none.
-    public static func render(_ spec: ServiceSpec, environmentFile: String?) -> String {
-        let script = ShellCommand.script(for: spec.command)
+    /// The journal field that tells to which service, of all that had its name, a line belongs.
+    public static let idField = "MIOSA_SERVICE_ID"
+    /// The priorities of the two streams in the journal: by them alone they can be told apart there.
+    public static let standardOutputPriority = JournalPriority.info
+    public static let standardErrorPriority = JournalPriority.error
+
+    /// The unit file as text. `id` is the service's; `privateFile` is the path of its ``PrivateFile``, which is read only
+    /// where the service has one.
+    public static func render(_ spec: ServiceSpec, id: String, privateFile: String) -> String {
+        let isScripted = LaunchScript.isNeeded(for: spec)
+        let command = isScripted ? ["/bin/sh", "-c", LaunchScript.command] : commandLine(spec)
         var lines = [
             "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",
             "# settings of your own go into a drop-in: systemctl edit \(UnitName.unit(of: spec.name))",
@@ -30,18 +37,26 @@ public enum UnitFile {
             "",
             "[Service]",
             "Type=exec",
-            "ExecStart=\(UnitSyntax.execStart(changeDirectory(spec) + ["/bin/sh", "-c", script]))",
+            "ExecStart=\(UnitSyntax.execStart(journalStreams(spec.name) + command))",
             "User=\(spec.user)",
         ]
         if isDirectorySystemds(spec) {
             lines.append("WorkingDirectory=\(UnitSyntax.path(spec.workingDirectory))")
         }
-        if let environmentFile { lines.append("EnvironmentFile=\(UnitSyntax.path(environmentFile))") }
+        if isScripted {
+            lines.append("LoadCredential=\(LaunchScript.credential):\(UnitSyntax.path(privateFile))")
+        } else if !spec.environment.isEmpty {
+            lines.append("EnvironmentFile=\(UnitSyntax.path(privateFile))")
+        }
         lines += [
             "Restart=\(spec.restart.rawValue)",
             "RestartSec=\(restartDelaySeconds)",
             "TimeoutStopSec=\(stopTimeoutSeconds)",
             "Slice=\(slice)",
+            "LogExtraFields=\(idField)=\(id)",
+            // An interval of 0 does not switch journald's rate limit off; this does.
+            "LogRateLimitIntervalSec=1us",
+            "LogRateLimitBurst=1000000",
             "",
             "[Install]",
             "WantedBy=\(bootTarget)",
@@ -50,14 +65,34 @@ public enum UnitFile {
         return lines.joined(separator: "\n")
     }
 
+    /// The words that run the command in its directory, where systemd does not change into that itself: env(1) does,
+    /// and then becomes the command.
+    static func commandLine(_ spec: ServiceSpec) -> [String] {
+        let change = isDirectorySystemds(spec) ? [] : ["/usr/bin/env", "--chdir=\(spec.workingDirectory)", "--"]
+        return change + ["/bin/sh", "-c", ShellCommand.script(for: spec.command)]
+    }
+
+    /// The words in front of the command that connect it to the journal with a stream each for its output and its
+    /// errors: systemd-cat(1), which then becomes the command. systemd itself gives both the same one.
+    private static func journalStreams(_ name: ServiceName) -> [String] {
+        [
+            "/usr/bin/systemd-cat", "-t", UnitName.identifier(of: name), "-p", standardOutputPriority.name,
+            "--stderr-priority=\(standardErrorPriority.name)", "--level-prefix=no",
+        ]
+    }
+
     /// Whether systemd can change into the service's directory. Unlike the kernel it takes no path like "/srv/../x".
     private static func isDirectorySystemds(_ spec: ServiceSpec) -> Bool {
         UnitSyntax.isNormalized(spec.workingDirectory)
     }
 
-    /// The words in front of the command that change into a directory which systemd does not take: env(1), which then
-    /// becomes the command.
-    private static func changeDirectory(_ spec: ServiceSpec) -> [String] {
-        isDirectorySystemds(spec) ? [] : ["/usr/bin/env", "--chdir=\(spec.workingDirectory)", "--"]
+    /// A level of syslog(3).
+    public struct JournalPriority: Sendable {
+        public let name: String
+        /// As in the journal's PRIORITY= field.
+        public let number: Int
+
+        static let error = JournalPriority(name: "err", number: 3)
+        static let info = JournalPriority(name: "info", number: 6)
     }
 }

@@ -8,6 +8,9 @@ public enum UnitName {
 
     public static func unit(of service: ServiceName) -> String { prefix + service.description + suffix }
 
+    /// The name under which what a service writes is in the journal: its unit's, without the type.
+    public static func identifier(of service: ServiceName) -> String { prefix + service.description }
+
     /// The service whose unit that is; nil for any other unit.
     public static func service(ofUnit unit: String) -> ServiceName? {
         guard unit.hasPrefix(prefix), unit.hasSuffix(suffix), unit.utf8.count > prefix.utf8.count + suffix.utf8.count

@@ -22,10 +22,11 @@ enum UnitSyntax {
         return String(escaped) + "%i"
     }
 
-    /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and ".." and
-    /// names that no file system has.
+    /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
+    /// that no file system has, and noncharacters.
     static func isNormalized(_ path: String) -> Bool {
-        path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
+        guard !LaunchScript.hasNoncharacter(path) else { return false }
+        return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
             component.count <= nameBytesLimit && !component.elementsEqual(".".utf8)
                 && !component.elementsEqual("..".utf8)
         }
@@ -37,8 +38,8 @@ enum UnitSyntax {
     private static func isPlain(_ word: String) -> Bool {
         word.utf8.allSatisfy { byte in
             switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "/"), UInt8(ascii: "-"): true
-            default: false
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            default: "/-=".utf8.contains(byte)
             }
         }
     }

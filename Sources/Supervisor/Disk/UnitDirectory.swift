@@ -24,7 +24,7 @@ struct UnitDirectory {
         let wroteEnvironment = try writeEnvironment(spec)
         let wroteUnit = try Self.put(
             UnitName.unit(of: spec.name),
-            render(spec),
+            render(record),
             mode: 0o644,
             in: Directory(layout.unitDirectory)
         )
@@ -36,14 +36,14 @@ struct UnitDirectory {
     func read(_ record: ServiceRecord) throws(SystemError) -> [UInt8] {
         let unit = UnitName.unit(of: record.spec.name)
         let bytes = try Directory(layout.unitDirectory).read(unit, limitBytes: Self.unitFileBytesLimit)
-        return bytes ?? Array(render(record.spec).utf8)
+        return bytes ?? Array(render(record).utf8)
     }
 
     /// systemd refuses longer lines than this, and all but one of ours are short.
     private static let unitFileBytesLimit = 1024 * 1024
 
-    private func render(_ spec: ServiceSpec) -> String {
-        UnitFile.render(spec, environmentFile: spec.environment.isEmpty ? nil : environmentPath(of: spec.name))
+    private func render(_ record: ServiceRecord) -> String {
+        UnitFile.render(record.spec, id: record.id, privateFile: environmentPath(of: record.spec.name))
     }
 
     /// Makes or removes the link through which the boot target starts the service. False when it was so already.
@@ -99,8 +99,9 @@ struct UnitDirectory {
 
     private func writeEnvironment(_ spec: ServiceSpec) throws(SystemError) -> Bool {
         let name = environmentName(of: spec.name)
-        guard !spec.environment.isEmpty else { return try Self.remove(name, in: layout.environmentDirectory) }
-        let text = EnvironmentFile.render(spec.environment)
+        guard let text = PrivateFile.render(spec) else {
+            return try Self.remove(name, in: layout.environmentDirectory)
+        }
         return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory))
     }
 
