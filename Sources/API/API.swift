@@ -21,6 +21,8 @@ public struct API: Sendable {
     /// A response, and what a log line says about it.
     public struct Reply: Sendable {
         public let response: Response
+        /// The body of the response, where it is made while it is sent.
+        public let stream: BodyStream?
         public let requestID: String
         /// The service that the request was about, by name where that is known.
         public let service: String?
@@ -30,17 +32,21 @@ public struct API: Sendable {
     let control: any ServiceControl
     let answers: any AnswerStore
     let describeComputer: @Sendable () async -> Computer
+    let now: @Sendable () -> Timestamp
     private let makeRequestID: @Sendable () -> String
     private let router: Router<Route>
 
-    /// `describeComputer` tells about the machine; `makeRequestID` makes an id for a request that brings none.
+    /// `describeComputer` tells about the machine, `now` the time; `makeRequestID` makes an id for a request that
+    /// brings none.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
         answers: any AnswerStore,
         describeComputer: @escaping @Sendable () async -> Computer,
+        now: @escaping @Sendable () -> Timestamp,
         makeRequestID: @escaping @Sendable () -> String
     ) {
+        self.now = now
         self.configuration = configuration
         self.control = control
         self.answers = answers
@@ -66,9 +72,9 @@ public struct API: Sendable {
             } else {
                 answer = await carryOut(request, caller, admitted, requestID)
             }
-            return Reply(answer.response, requestID, service: answer.service)
+            return Reply(answer.response, answer.stream, requestID, service: answer.service)
         } catch {
-            return Reply(error.response(requestID: requestID), requestID, service: nil)
+            return reply(error, requestID, Accept(request.head.fields))
         }
     }
 
@@ -82,6 +88,9 @@ public struct API: Sendable {
         let context = Context(
             path: target.path,
             query: target.query,
+            fields: request.head.fields,
+            // What is kept for an idempotency key is kept as JSON.
+            accept: Accept(request.head.fields.contains(Idempotency.field) ? Fields() : request.head.fields),
             parameters: admitted.parameters,
             body: request.body,
             vocabulary: Vocabulary(request.head.fields),
@@ -90,7 +99,8 @@ public struct API: Sendable {
         do throws(Failure) {
             return try await admitted.route.action(self, context)
         } catch {
-            return Answer(response: error.response(requestID: requestID), service: admitted.parameters["ref"])
+            let response = error.response(requestID: requestID, context.accept)
+            return Answer(response: response, service: admitted.parameters["ref"])
         }
     }
 
@@ -100,12 +110,12 @@ public struct API: Sendable {
             _ = try admit(head, caller)
             return nil
         } catch {
-            return reply(error, requestID(of: head))
+            return reply(error, requestID(of: head), Accept(head.fields))
         }
     }
 
     /// The answer to what is no request.
-    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID()) }
+    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil) }
 
     /// Makes a call of the control and turns its error into the API's.
     func ask<Argument, Result>(
@@ -157,8 +167,8 @@ public struct API: Sendable {
         }
     }
 
-    private func reply(_ failure: Failure, _ requestID: String) -> Reply {
-        Reply(failure.response(requestID: requestID), requestID, service: nil)
+    private func reply(_ failure: Failure, _ requestID: String, _ accept: Accept?) -> Reply {
+        Reply(failure.response(requestID: requestID, accept), nil, requestID, service: nil)
     }
 
     private func requestID(of head: RequestHead) -> String {
@@ -167,9 +177,9 @@ public struct API: Sendable {
 }
 
 extension API.Reply {
-    fileprivate init(_ response: Response, _ requestID: String, service: String?) {
+    fileprivate init(_ response: Response, _ stream: BodyStream?, _ requestID: String, service: String?) {
         var response = response
         response.fields.append("X-Request-Id", requestID)
-        self.init(response: response, requestID: requestID, service: service)
+        self.init(response: response, stream: stream, requestID: requestID, service: service)
     }
 }

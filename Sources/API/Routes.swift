@@ -7,6 +7,8 @@ typealias Action = @Sendable (API, Context) async throws(Failure) -> Answer
 /// What an action gives back.
 struct Answer: Sendable {
     var response: Response
+    /// The body of the response, where it is made while it is sent.
+    var stream: BodyStream?
     /// The service that it was about, for the log.
     var service: String?
 }
@@ -62,6 +64,8 @@ enum Routes {
         Route(.post, "/services/{ref}/stop", ServiceRoutes.stop),
         Route(.post, "/services/{ref}/restart", parameters: Wait.parameters, ServiceRoutes.restart),
         Route(.get, "/services/{ref}/unit", ServiceRoutes.unit),
+        Route(.get, "/services/{ref}/logs", parameters: LogParameters.names, LogRoutes.logs),
+        Route(.get, "/events", EventRoutes.events),
     ]
 
     /// The short form for a person on the machine, and the platform's own path.

@@ -30,6 +30,11 @@ enum ServiceRoutes {
             services = try await api.ask(api.control.list).filter { wanted?.contains($0.status) ?? true }
         }
         let removed = wanted?.contains(.removed) ?? false ? try await api.ask(api.control.listRemoved) : []
+        if context.wantsText {
+            return Answer(
+                response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
+            )
+        }
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
@@ -43,7 +48,13 @@ enum ServiceRoutes {
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.service, context.reference), api, context)
+        let service = try await api.ask(api.control.service, context.reference)
+        guard context.wantsText else { return document(service, api, context) }
+        let page = ServicePages.page(service, context.vocabulary)
+        let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api)
+        let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
+        let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: text)
+        return Answer(response: response, service: service.name.description)
     }
 
     static func unit(_ api: API, _ context: Context) async throws(Failure) -> Answer {

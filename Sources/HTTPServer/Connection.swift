@@ -10,6 +10,8 @@ final class Connection {
         case receiving
         /// A request is being answered; at most `readAheadBytesLimit` of the next ones is read meanwhile.
         case answering
+        /// The body of a response is being made and sent, by a task that is cancelled when nobody wants more of it.
+        case streaming(Task<Void, Never>)
         /// Everything that will be sent has been handed to the kernel; reading on until the peer closes.
         case lingering
         case closed
@@ -25,6 +27,8 @@ final class Connection {
     private var parser: RequestParser
     private var output: [UInt8] = []
     private var sent = 0
+    /// Who made the piece that is being sent, and waits until it is out.
+    private var waitingForRoom: CheckedContinuation<Void, Never>?
     /// No request is read after the one that is being answered.
     private var closesAfterResponse = false
     /// The peer will send nothing more.
@@ -51,7 +55,11 @@ final class Connection {
 
     /// Ends the connection if nothing is going on; a request that is being received or answered is its last.
     func drain() {
-        if case .receiving = state, output.isEmpty, !parser.isInsideRequest { close() }
+        switch state {
+        case .receiving where output.isEmpty && !parser.isInsideRequest: close()
+        case .streaming(let task): task.cancel()
+        default: break
+        }
     }
 
     // MARK: Events
@@ -59,7 +67,7 @@ final class Connection {
     private func ready(_ events: IOWatch.Events) {
         guard !events.contains(.failed) else { return close() }
         // With both directions gone nobody hears the answer; the hang-up would be reported over and over.
-        if events.contains(.hungUp), case .answering = state { return close() }
+        if events.contains(.hungUp), isAnswering { return close() }
         if events.contains(.readable) || events.contains(.hungUp) { receive() }
         if events.contains(.writable) { flush() }
     }
@@ -88,6 +96,9 @@ final class Connection {
         inputEnded = true
         switch state {
         case .answering: updateEvents()
+        // A stream may have no end: to whoever has gone it would be sent in vain, with nothing to show it until the
+        // next piece. Nobody can tell that from a reader who has only closed its own side.
+        case .streaming: close()
         case .receiving where !output.isEmpty: updateEvents()
         default: close()
         }
@@ -144,14 +155,83 @@ final class Connection {
         state = .answering
         timer?.cancel()
         EventLoop.start { [self] in
-            let response = await server.handler.respond(request, peer)
+            let (response, stream) = await server.handler.respond(request, peer)
             guard case .answering = state else { return }
-            state = .receiving
             // A peer that has shut down its side gets answers to all that it has sent.
             let isLast = inputEnded && parser.bufferedByteCount == 0
             let keeps = request.head.keepsConnection && !closesAfterResponse && !isLast && !server.isDraining
-            send(response, to: request.head.method, version: request.head.version, keepsConnection: keeps)
-            process()
+            if let stream {
+                begin(stream, with: response, to: request.head, keepsConnection: keeps)
+            } else {
+                state = .receiving
+                send(response, to: request.head.method, version: request.head.version, keepsConnection: keeps)
+                process()
+            }
+        }
+    }
+
+    // MARK: Streams
+
+    /// Sends the head of a streamed response, and starts the task that makes its body.
+    private func begin(_ stream: BodyStream, with response: Response, to head: RequestHead, keepsConnection: Bool) {
+        let isChunked = head.version == .http11
+        let keeps = keepsConnection && isChunked
+        closesAfterResponse = closesAfterResponse || !keeps
+        let bytes = ResponseEncoder.encodeStreamHead(
+            status: response.status,
+            fields: response.fields,
+            keepsConnection: keeps,
+            version: head.version,
+            date: server.dateField
+        )
+        guard head.method != .head else {
+            state = .receiving
+            write(bytes)
+            return process()
+        }
+        guard !inputEnded, !server.isDraining else {
+            state = .receiving
+            closesAfterResponse = true
+            return write(bytes + (isChunked ? ResponseEncoder.lastChunk : []))
+        }
+        let task = EventLoop.start { [self] in
+            do throws(BodyStreamClosed) {
+                try await stream.produce(StreamWriter(connection: self, isChunked: isChunked))
+            } catch {
+                // The reader has gone, and the connection is closed.
+            }
+            endStream(isChunked: isChunked)
+        }
+        // Before the task has begun: it is queued.
+        state = .streaming(task)
+        write(bytes)
+        updateEvents()
+    }
+
+    /// Sends a piece of a stream and waits until it is out.
+    fileprivate func writePiece(_ bytes: [UInt8]) async throws(BodyStreamClosed) {
+        guard case .streaming = state else { throw BodyStreamClosed() }
+        write(bytes)
+        if !output.isEmpty { await withCheckedContinuation { waitingForRoom = $0 } }
+        guard case .streaming = state else { throw BodyStreamClosed() }
+    }
+
+    private func endStream(isChunked: Bool) {
+        guard case .streaming = state else { return }
+        state = .receiving
+        if server.isDraining { closesAfterResponse = true }
+        if isChunked {
+            write(ResponseEncoder.lastChunk)
+        } else if output.isEmpty {
+            outputDrained()
+        }
+        process()
+    }
+
+    private var isAnswering: Bool {
+        switch state {
+        case .answering, .streaming: true
+        case .receiving, .lingering, .closed: false
         }
     }
 
@@ -205,6 +285,11 @@ final class Connection {
     }
 
     private func outputDrained() {
+        if case .streaming = state {
+            timer?.cancel()
+            waitingForRoom?.resume()
+            waitingForRoom = nil
+        }
         guard case .receiving = state else { return }
         if closesAfterResponse { return linger() }
         if server.isDraining, !parser.isInsideRequest { return close() }
@@ -231,9 +316,12 @@ final class Connection {
 
     private func close() {
         if case .closed = state { return }
+        if case .streaming(let task) = state { task.cancel() }
         state = .closed
         watch = nil
         timer = nil
+        waitingForRoom?.resume()
+        waitingForRoom = nil
         server.remove(self)
     }
 
@@ -242,11 +330,22 @@ final class Connection {
         if !output.isEmpty { events.insert(.writable) }
         switch state {
         case .receiving, .lingering: if !inputEnded { events.insert(.readable) }
-        case .answering:
+        case .answering, .streaming:
             let hasRoom = parser.bufferedByteCount < server.limits.readAheadBytesLimit
             if hasRoom, !inputEnded { events.insert(.readable) }
         case .closed: return
         }
         watch?.events = events
+    }
+}
+
+/// The connection as the maker of a streamed body sees it.
+private struct StreamWriter: BodyWriter {
+    let connection: Connection
+    let isChunked: Bool
+
+    func write(_ bytes: [UInt8]) async throws(BodyStreamClosed) {
+        guard !bytes.isEmpty else { return }
+        try await connection.writePiece(isChunked ? ResponseEncoder.chunk(bytes) : bytes)
     }
 }

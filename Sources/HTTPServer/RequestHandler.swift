@@ -5,14 +5,14 @@ internal import Systemd
 public struct RequestHandler: Sendable {
     /// Whether a request with a body is refused for what its head says; then the body is not read.
     public var refuse: @EventLoopActor (RequestHead, Peer) -> Response?
-    /// Answers a request.
-    public var respond: @EventLoopActor (Request, Peer) async -> Response
+    /// Answers a request; with a stream, that is the response's body.
+    public var respond: @EventLoopActor (Request, Peer) async -> (Response, BodyStream?)
     /// Answers what is no request; the connection is closed afterwards.
     public var respondToFailure: @EventLoopActor (ParseFailure, Peer) -> Response
 
     public init(
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response?,
-        respond: @escaping @EventLoopActor (Request, Peer) async -> Response,
+        respond: @escaping @EventLoopActor (Request, Peer) async -> (Response, BodyStream?),
         respondToFailure: @escaping @EventLoopActor (ParseFailure, Peer) -> Response
     ) {
         self.refuse = refuse

@@ -37,8 +37,15 @@ public final class Supervisor {
     var services: [ServiceName: ManagedService] = [:]
     var namesByID: [String: ServiceName] = [:]
     let lanes = Lanes<ServiceName>()
+    let events = EventLog()
+    let journalNews = JournalNews()
+    let openStreams = OpenStreams()
     /// Units of services whose creation failed without anybody knowing whether systemd had heard of it.
     var abandoned: Set<ServiceName> = []
+    /// When services were removed lately.
+    var removals: [ServiceName: MonotonicClock] = [:]
+    /// Whether there has been a complete picture.
+    var hasBeenReady = false
     /// Files in place of records that could not be read.
     var unreadableRecords: [String] = []
     /// Who waits for the picture to be complete.
@@ -150,6 +157,7 @@ public final class Supervisor {
         }
         catchUpWithEndings()
         outage = nil
+        announceAll()
         for waiter in waitingForReadiness { waiter.end() }
         waitingForReadiness = []
         changed()
@@ -166,16 +174,24 @@ public final class Supervisor {
     private func unitChanged(_ name: ServiceName, _ state: UnitState) {
         reported.insert(name)
         guard var service = services[name] else { return }
+        if service.endedBefore(state), let end = service.heldBack {
+            service.settle(end)
+            services[name] = service
+            announce(name)
+            service.announced = services[name]?.announced
+        }
         service.generation += 1
         let run = service.record.run
         service.record.run.observe(state, bootID: bootID)
         if service.record.run != run { unsaved.insert(name) }
         if service.mayRestartItself(from: state) {
+            service.heldBack = state
             settleLater(name, state, service.generation)
         } else {
             service.settle(state)
         }
         services[name] = service
+        announce(name)
         tell(name)
     }
 
@@ -187,6 +203,7 @@ public final class Supervisor {
             guard let self, var service = services[name], service.generation == generation else { return }
             service.settle(state)
             services[name] = service
+            announce(name)
             tell(name)
         }
     }
@@ -196,6 +213,7 @@ public final class Supervisor {
     /// Has the record written to disk with the other changes of this moment.
     func save(_ name: ServiceName) {
         unsaved.insert(name)
+        announce(name)
         changed()
     }
 

@@ -41,6 +41,7 @@ final class Daemon {
             control: supervisor,
             answers: answers,
             describeComputer: { await Self.computer(supervisor, bootID: bootID) },
+            now: { Timestamp(microseconds: WallClock.now().microseconds) },
             makeRequestID: { Self.randomID() }
         )
         server = try Server(Self.handler(api, log))
@@ -163,7 +164,7 @@ final class Daemon {
                 let begin = MonotonicClock.now()
                 let reply = await api.respond(to: request, from: Caller(peer))
                 log.write(reply, request.head, MonotonicClock.now().duration(since: begin))
-                return reply.response
+                return (reply.response, reply.stream)
             },
             respondToFailure: { failure, _ in
                 let reply = api.reply(to: failure)

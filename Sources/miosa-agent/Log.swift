@@ -2,17 +2,18 @@ internal import Systemd
 
 /// The daemon's log: structured entries in the journal, or readable lines on standard error where that is a terminal or
 /// a pipe.
-struct Log: Sendable {
+@EventLoopActor
+struct Log {
     /// A journal field and its value.
     typealias Field = (name: String, value: String)
 
-    private let isJournal: Bool
+    private let journal: JournalWriter?
     /// What is less important is not written.
     var level = JournalWriter.Priority.info
 
     /// - Parameter journalStream: `$JOURNAL_STREAM`, by which systemd tells that standard error is the journal.
     init(journalStream: String?) {
-        isJournal = ProcessContext.standardErrorIsJournal(journalStream)
+        journal = ProcessContext.standardErrorIsJournal(journalStream) ? JournalWriter() : nil
     }
 
     func write(
@@ -23,8 +24,8 @@ struct Log: Sendable {
         guard priority.rawValue <= level.rawValue else { return }
         let message = message()
         let fields = fields()
-        if isJournal {
-            JournalWriter.send(priority, message, fields + [("SYSLOG_IDENTIFIER", "miosa-agent")])
+        if let journal {
+            journal.send(priority, message, fields + [("SYSLOG_IDENTIFIER", "miosa-agent")])
         } else {
             let rest = fields.map { " \($0.name.lowercased())=\($0.value)" }.joined()
             ProcessContext.write("\(priority): \(message)\(rest)", toStandardError: true)

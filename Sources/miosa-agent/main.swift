@@ -75,20 +75,20 @@ func check(_ flags: [String: String]) -> Int32 {
 
 func serve(_ flags: [String: String]) -> Int32 {
     let environment = ProcessContext.environment()
-    var log = Log(journalStream: environment["JOURNAL_STREAM"])
     Signal.ignorePipe()
     EventLoop.shared.adoptThread()
-    do throws(StartFailure) {
-        let configuration = try validConfiguration(flags, environment)
-        log.level = configuration.logLevel
-        // The unit passes the id as its manager has it: in a container the kernel's is the host's.
-        let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
-        return try EventLoopActor.assumeIsolated { () throws(StartFailure) in
-            try Daemon.run(configuration, bootID: bootID, log)
+    return EventLoopActor.assumeIsolated {
+        var log = Log(journalStream: environment["JOURNAL_STREAM"])
+        do throws(StartFailure) {
+            let configuration = try validConfiguration(flags, environment)
+            log.level = configuration.logLevel
+            // The unit passes the id as its manager has it: in a container the kernel's is the host's.
+            let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
+            return try Daemon.run(configuration, bootID: bootID, log)
+        } catch {
+            for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
+            return 1
         }
-    } catch {
-        for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
-        return 1
     }
 }
 

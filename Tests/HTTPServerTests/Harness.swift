@@ -20,7 +20,8 @@ final class Harness {
     init(
         limits: ServerLimits = ServerLimits(),
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
-        respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil
+        respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil,
+        stream: BodyStream? = nil
     ) throws {
         let gates = Gates()
         self.gates = gates
@@ -28,15 +29,14 @@ final class Harness {
             refuse: refuse,
             respond: { [asked] request, peer in
                 asked.add("\(request.head.method) \(request.head.target.path)")
-                if let respond { return await respond(request, peer) }
+                if let respond { return (await respond(request, peer), nil) }
+                if let stream { return (Response(status: .ok, fields: ["Content-Type": "text/plain"]), stream) }
                 if request.head.target.path.hasPrefix("/slow") {
                     await withCheckedContinuation { gates.waiting[request.head.target.path] = $0 }
                 }
-                return Response(
-                    status: .ok,
-                    text:
-                        "\(request.head.method) \(request.head.target.path) \(String(decoding: request.body, as: UTF8.self))"
-                )
+                let body = String(decoding: request.body, as: UTF8.self)
+                let text = "\(request.head.method) \(request.head.target.path) \(body)"
+                return (Response(status: .ok, text: text), nil)
             },
             respondToFailure: { failure, _ in Response(status: failure.status, text: failure.reason) }
         )

@@ -296,6 +296,7 @@ class Blueprints:
     """
 
     CONTROL = "control-of-proof"
+    CONTROL_ID = "id-of-the-control"
 
     def __init__(self, machine, specs):
         self.unit = {}
@@ -306,7 +307,8 @@ class Blueprints:
             files = machine.probe.snapshot()
             unit = files["units"][f"{UNIT_DIRECTORY}/{unit_of(self.CONTROL)}"]
             environment = files["state"].get(f"{STATE_DIRECTORY}/environment/{self.CONTROL}.env")
-            self.unit[self.key(spec)] = bytes.fromhex(unit["bytes"]).decode()
+            text = bytes.fromhex(unit["bytes"]).decode()
+            self.unit[self.key(spec)] = text.replace(machine.get(self.CONTROL)["id"], self.CONTROL_ID)
             self.environment[self.key(spec)] = environment and environment["bytes"]
             machine.delete(self.CONTROL)
 
@@ -316,7 +318,8 @@ class Blueprints:
         return json.dumps([relevant[field] for field in ("command", "env", "cwd", "restart")], sort_keys=True)
 
     def unit_file(self, service):
-        return self.unit[self.key(service)].replace(self.CONTROL, service["name"])
+        unit = self.unit[self.key(service)]
+        return unit.replace(self.CONTROL_ID, service["id"]).replace(self.CONTROL, service["name"])
 
     def environment_file(self, service):
         return self.environment[self.key(service)]

@@ -37,6 +37,48 @@ class Reply:
         return f"{self.status} {self.text}"
 
 
+class Stream:
+    """A response that is read line by line, for as long as it goes on."""
+
+    def __init__(self, machine, path, headers):
+        self.connection = machine.connection()
+        self.connection.request("GET", path, headers=headers)
+        self.response = self.connection.getresponse()
+        self.status = self.response.status
+        self.headers = self.response.headers
+
+    def line(self):
+        """The next line without its end; None at the end of the response."""
+        line = self.response.readline()
+        return line.decode().removesuffix("\n") if line else None
+
+    def event(self):
+        """The next server-sent event as a dictionary; its data is JSON. Comments are passed over."""
+        event = {}
+        while (line := self.line()) is not None:
+            if line.startswith(":") or not line and not event:
+                continue
+            if not line:
+                return event
+            field, _, value = line.partition(": ")
+            event[field] = json.loads(value) if field == "data" else value
+        return None
+
+    def events(self, count):
+        return [self.event() for _ in range(count)]
+
+    def close(self):
+        # It has a hold on the socket of its own.
+        self.response.close()
+        self.connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=PATIENCE_SECONDS)
@@ -114,6 +156,10 @@ class Machine:
         with contextlib.closing(self.connection(tcp)) as connection:
             connection.request(method, path, body=body, headers=headers)
             return Reply(connection.getresponse())
+
+    def stream(self, path, accept, headers=None):
+        """A response that is read while it comes."""
+        return Stream(self, path, {"Accept": accept, **(headers or {})})
 
     def create(self, name, command, **fields):
         reply = self.call("POST", "/v1/services", {"name": name, "command": command, **fields})

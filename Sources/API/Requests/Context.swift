@@ -5,10 +5,15 @@ internal import Services
 struct Context: Sendable {
     let path: String
     let query: Query
+    let fields: Fields
+    let accept: Accept
     let parameters: RouteParameters
     let body: [UInt8]
     let vocabulary: Vocabulary
     let requester: Requester
+
+    /// Whether the client is a person who wants to read the answer.
+    var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }
 
     /// The `{ref}` of the path: a name or an id.
     var reference: String { parameters["ref"] ?? "" }

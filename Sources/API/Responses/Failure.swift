@@ -86,6 +86,14 @@ struct Failure: Error {
             self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) services, the most that are kept")
         case .systemdUnavailable(let reason):
             self.init(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "systemd cannot be reached: \(reason)")
+        case .badCursor:
+            self = .badRequest("\(LogRoutes.lastEventID) is no place in a log")
+        case .bootNotFound:
+            self = .badRequest("the journal does not reach back to the boot that the query parameter 'boot' asks for")
+        case .tooManyStreams(let limit):
+            self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) streams, the most that are served")
+        case .journalUnavailable(let reason):
+            self.init(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "the journal cannot be read: \(reason)")
         case .systemdTimeout(let reason):
             self.init(.gatewayTimeout, "SYSTEMD_TIMEOUT", "systemd did not answer in time: \(reason)")
         case .storageFull(let reason):
@@ -98,7 +106,20 @@ struct Failure: Error {
         }
     }
 
-    func response(requestID: String) -> Response {
+    /// The error as a response, in the form that the client likes better: JSON, or one line of text.
+    func response(requestID: String, _ accept: Accept?) -> Response {
+        var response: Response
+        if accept?.best(of: [MediaType.json, MediaType.text]) == MediaType.text {
+            let line = PlainText.printable("error: \(sentence) (\(code), request \(requestID))")
+            response = Response(status: status, text: line + "\n")
+        } else {
+            response = Response(status: status, json: document(requestID))
+        }
+        for field in fields { response.fields.append(field.name, field.value) }
+        return response
+    }
+
+    private func document(_ requestID: String) -> JSONWriter {
         var writer = JSONWriter()
         writer.beginObject()
         writer.member("error", string: sentence)
@@ -113,9 +134,7 @@ struct Failure: Error {
         writer.endObject()
         writer.member("request_id", string: requestID)
         writer.endObject()
-        var response = Response(status: status, json: writer)
-        for field in fields { response.fields.append(field.name, field.value) }
-        return response
+        return writer
     }
 
     /// The code of a status that the HTTP layer chose: its name, as RFC 9110 has it.

@@ -3,9 +3,20 @@ internal import Services
 
 /// The service as JSON: the documented fields in their order, then the agent's own.
 enum ServiceObject {
-    static func write(_ service: Service, _ api: API, _ context: Context, into writer: inout JSONWriter) {
+    /// `status` is the service's own unless it is gone; `withEnvironment` false leaves out the member that may hold
+    /// secrets; a command stands in for one that is too long.
+    static func write(
+        _ service: Service,
+        _ api: API,
+        _ context: Context,
+        status: ServiceStatus? = nil,
+        withEnvironment: Bool = true,
+        command: String? = nil,
+        into writer: inout JSONWriter
+    ) {
+        let status = context.vocabulary.word(for: status ?? service.status)
         writer.beginObject()
-        writeMembers(service, context.vocabulary.word(for: service.status), api, into: &writer)
+        writeMembers(service, status, withEnvironment: withEnvironment, command: command, api, into: &writer)
         writer.endObject()
     }
 
@@ -13,7 +24,7 @@ enum ServiceObject {
     static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
         let service = Service(record: removed.record, state: UnitState(), intent: .stop, refusal: nil)
         writer.beginObject()
-        writeMembers(service, context.vocabulary.word(for: .removed), api, into: &writer)
+        writeMembers(service, context.vocabulary.word(for: .removed), withEnvironment: true, api, into: &writer)
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()
@@ -33,6 +44,8 @@ enum ServiceObject {
     private static func writeMembers(
         _ service: Service,
         _ status: String,
+        withEnvironment: Bool,
+        command: String? = nil,
         _ api: API,
         into writer: inout JSONWriter
     ) {
@@ -43,11 +56,13 @@ enum ServiceObject {
         writer.member("computer_id", string: api.configuration.identity.computerID)
         writer.member("tenant_id", string: api.configuration.identity.tenantID)
         writer.member("name", string: spec.name.description)
-        writer.member("command", string: spec.command)
-        writer.key("env")
-        writer.beginObject()
-        for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
-        writer.endObject()
+        writer.member("command", string: command ?? spec.command)
+        if withEnvironment {
+            writer.key("env")
+            writer.beginObject()
+            for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
+            writer.endObject()
+        }
         writer.member("cwd", string: spec.workingDirectory)
         writer.member("restart", string: spec.restart.rawValue)
         writer.member("status", string: status)

@@ -20,4 +20,12 @@ public enum ControlError: Error, Equatable, Sendable {
     case storageFull(String)
     /// A file could not be written for another reason.
     case storageFailed(String)
+    /// The place in a log where reading was to go on is none.
+    case badCursor
+    /// The journal has nothing of that boot.
+    case bootNotFound
+    /// As many streams are open as the agent serves.
+    case tooManyStreams(limit: Int)
+    /// The journal cannot be read.
+    case journalUnavailable(String)
 }

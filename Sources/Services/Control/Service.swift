@@ -17,6 +17,19 @@ public struct Service: Equatable, Sendable {
 
     public var status: ServiceStatus { .of(state.activeState, intent: intent, refusal: refusal) }
 
+    /// The same without the environment.
+    public func withoutEnvironment() -> Service {
+        var record = record
+        record.spec = record.spec.withoutEnvironment()
+        return Service(record: record, state: state, intent: intent, refusal: refusal)
+    }
+
+    /// Whether a client sees a difference other than the time of the last change.
+    public func looksLike(_ other: Service) -> Bool {
+        status == other.status && state == other.state && refusal == other.refusal && record.run == other.record.run
+            && record.spec == other.record.spec
+    }
+
     /// One sentence for a person when something is wrong; else nil.
     public var message: String? {
         ServiceMessage.text(status: status, spec: record.spec, state: state, run: record.run, refusal: refusal)

@@ -37,6 +37,14 @@ public protocol ServiceControl: Sendable {
     /// Waits until a service is ready (its port accepts a connection; without a port, its process has lived a second)
     /// or has ended, which its status tells. Throws `waitTimeout` when neither happens in time.
     func waitUntilReady(_ reference: String, within timeout: Duration) async throws(ControlError) -> Service
+
+    /// Begins to read the log of a service, by name or id; by id also of one that was removed. Throws `badCursor` and
+    /// `bootNotFound` for a query that means nothing here.
+    func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading
+
+    /// Begins to read the events: after the event that `position` names where that is still known, else from a
+    /// snapshot.
+    func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading
 }
 
 /// Whether services can be served, and what is wrong with those that cannot.

@@ -27,17 +27,3 @@ public struct Requester: Equatable, Sendable {
         self.requestID = requestID
     }
 }
-
-extension ServiceSpec {
-    fileprivate func withoutEnvironment() -> ServiceSpec {
-        ServiceSpec(
-            name: name,
-            command: command,
-            environment: [:],
-            workingDirectory: workingDirectory,
-            restart: restart,
-            port: port,
-            user: user
-        )
-    }
-}

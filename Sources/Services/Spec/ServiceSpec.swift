@@ -26,6 +26,21 @@ public struct ServiceSpec: Equatable, Sendable {
     }
 }
 
+extension ServiceSpec {
+    /// The same without the environment, whose values may be secrets.
+    public func withoutEnvironment() -> ServiceSpec {
+        ServiceSpec(
+            name: name,
+            command: command,
+            environment: [:],
+            workingDirectory: workingDirectory,
+            restart: restart,
+            port: port,
+            user: user
+        )
+    }
+}
+
 /// When systemd starts the service again by itself: systemd.service(5), `Restart=`.
 public enum RestartPolicy: String, CaseIterable, Sendable {
     case always

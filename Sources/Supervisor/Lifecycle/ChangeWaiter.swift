@@ -5,19 +5,27 @@ internal import Systemd
 final class ChangeWaiter {
     private var continuation: CheckedContinuation<Void, Never>?
     private var timer: Timer?
+    private var hasEnded = false
 
     init() throws(SystemError) {
         timer = try Timer { [weak self] in self?.end() }
     }
 
-    /// Waits for ``end()``, or until the time is over.
+    /// Waits for ``end()``, until the time is over or the task is cancelled.
     func wait(atMost duration: Duration) async {
         timer?.arm(after: duration)
-        await withCheckedContinuation { continuation = $0 }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if hasEnded { continuation.resume() } else { self.continuation = continuation }
+            }
+        } onCancel: {
+            EventLoop.start { self.end() }
+        }
         timer = nil
     }
 
     func end() {
+        hasEnded = true
         continuation?.resume()
         continuation = nil
     }

@@ -94,7 +94,7 @@ extension Supervisor {
     /// How long a call waits for systemd to come back: it takes a moment to re-execute itself after an upgrade.
     private static let reconnectPatience = Duration.seconds(1)
 
-    private func requireSystemd() async throws(ControlError) {
+    func requireSystemd() async throws(ControlError) {
         if isReady { return }
         await nextReadiness(within: Self.reconnectPatience)
         if let outage { throw .systemdUnavailable(outage) }

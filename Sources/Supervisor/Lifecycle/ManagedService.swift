@@ -11,6 +11,10 @@ struct ManagedService {
     var runBeforeAbsence: ServiceRun?
     /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
     var generation = 0
+    /// A state that is held back until systemd has had its say.
+    var heldBack: UnitState?
+    /// What the readers of events were told last; nil before they have heard of the service.
+    var announced: Service?
 
     init(_ record: ServiceRecord) {
         self.record = record
@@ -28,12 +32,20 @@ struct ManagedService {
         // be stopped reports its job while it is still active; that is no new beginning.
         if state.activeState.isDead, !newState.activeState.isDead { intent = .none }
         state = newState
+        heldBack = nil
     }
 
     /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
     /// not to be taken for the end.
     func mayRestartItself(from newState: UnitState) -> Bool {
         newState.activeState.isDead && record.spec.restart != .no && intent != .stop
+    }
+
+    /// Whether the state that is held back was the end of something, and this one the beginning of something else that
+    /// somebody has asked for: not systemd's own restart, in which the next process or a word for the wait shows.
+    func endedBefore(_ newState: UnitState) -> Bool {
+        guard let heldBack, heldBack.mainPID == nil, !newState.activeState.isDead else { return false }
+        return newState.restarts == heldBack.restarts && !newState.subState.hasPrefix("auto-restart")
     }
 }
 

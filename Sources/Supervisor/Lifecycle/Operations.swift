@@ -8,11 +8,13 @@ extension Supervisor {
         guard services.count < configuration.servicesLimit else {
             throw .tooManyServices(limit: configuration.servicesLimit)
         }
+        await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
         try write(service.record) { self.removeFiles(of: spec.name) }
         service.intent = .start
         services[spec.name] = service
         namesByID[service.record.id] = spec.name
+        announce(spec.name)
         do throws(ControlError) {
             try await dispatchStart(spec.name)
         } catch {
@@ -38,14 +40,14 @@ extension Supervisor {
             establish(name)
             return try find(name).snapshot
         }
-        services[name]?.intent = .start
+        intend(.start, name)
         do throws(ControlError) {
             // A restart would run the copy of the unit that systemd holds; once stopped, it forgets it.
             if before.snapshot.status.isUp { try await stopUnit(name) }
-            services[name]?.intent = .start
+            intend(.start, name)
             if let job = try await queueStart(name, restarting: false) { try await wait(for: job, name) }
         } catch {
-            services[name]?.intent = before.intent
+            intend(before.intent, name)
             throw error
         }
         establish(name)
@@ -64,12 +66,12 @@ extension Supervisor {
             try repair(before.record)
         }
         let isUp = before.snapshot.status.isUp
-        services[name]?.intent = isUp ? .none : .start
+        intend(isUp ? .none : .start, name)
         let job: Job?
         do throws(ControlError) {
             job = try await queueStart(name, restarting: isUp)
         } catch {
-            services[name]?.intent = before.intent
+            intend(before.intent, name)
             revert(name, to: before.record)
             throw error
         }
@@ -85,12 +87,12 @@ extension Supervisor {
             record.isEnabled = false
             record.phase = .stopping
         }
-        services[name]?.intent = .stop
+        intend(.stop, name)
         do throws(ControlError) {
             try await stopUnit(name)
         } catch {
             // Not stopped: whoever asked will ask again, and until then nothing has changed.
-            services[name]?.intent = before.intent
+            intend(before.intent, name)
             revert(name, to: before.record)
             throw error
         }
@@ -102,7 +104,7 @@ extension Supervisor {
     /// by the next start of the agent.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
         if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester) }
-        services[name]?.intent = .stop
+        intend(.stop, name)
         try await stopUnit(name)
         try store { () throws(SystemError) in try self.units.remove(name) }
         do throws(BusError) {
@@ -119,6 +121,7 @@ extension Supervisor {
             notice(.warning, "cannot complete the record of its removal: \(error)", name)
         }
         try store { () throws(SystemError) in try self.records.remove(name) }
+        removals[name] = MonotonicClock.now()
         forget(name)
     }
 
@@ -171,7 +174,7 @@ extension Supervisor {
             return restarting ? try await systemd.restartUnit(unit) : try await systemd.startUnit(unit)
         } catch .remote(_, let message) {
             services[name]?.refusal = message
-            services[name]?.intent = .none
+            intend(.none, name)
             return nil
         } catch {
             throw ControlError(error)
@@ -189,7 +192,7 @@ extension Supervisor {
         }
         // The job's last state may be held back until systemd has had its say.
         try await settle()
-        if services[name]?.intent == .start { services[name]?.intent = .none }
+        if services[name]?.intent == .start { intend(.none, name) }
     }
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd.
@@ -244,6 +247,7 @@ extension Supervisor {
         record.updatedAt = Self.now()
         let hasOtherFiles = try write(record) { self.revert(name, to: before) }
         services[name]?.record = record
+        announce(name)
         return hasOtherFiles
     }
 
@@ -297,8 +301,17 @@ extension Supervisor {
     }
 
     private func forget(_ name: ServiceName) {
-        if let service = services.removeValue(forKey: name) { namesByID[service.record.id] = nil }
+        if let service = services.removeValue(forKey: name) {
+            namesByID[service.record.id] = nil
+            announceRemoval(of: service)
+        }
         discard(name)
+    }
+
+    /// Notes what was asked of a service and has not yet shown in its state.
+    func intend(_ intent: ServiceStatus.Intent, _ name: ServiceName) {
+        services[name]?.intent = intent
+        announce(name)
     }
 
     private func newRecord(_ spec: ServiceSpec) throws(ControlError) -> ServiceRecord {

@@ -24,7 +24,7 @@ extension Supervisor {
             case .running where await isReady(service): return try find(reference).snapshot
             case .running, .starting: break
             }
-            guard left > .zero else { throw .waitTimeout(service, log: lastLines(of: service)) }
+            guard left > .zero else { throw .waitTimeout(service, log: await lastLines(of: service)) }
             await nextChange(of: name, within: min(left, pause(before: service)))
         }
     }
@@ -46,15 +46,10 @@ extension Supervisor {
         return .microseconds(max(0, WallClock.now().microseconds - startedAt.microseconds))
     }
 
-    /// What the service wrote last, and what systemd said about it.
-    private func lastLines(of service: Service) -> [String] {
-        do throws(SystemError) {
-            let journal = try JournalReader()
-            try journal.match("_SYSTEMD_UNIT", UnitName.unit(of: service.name))
-            try journal.seekTail(back: Self.logLines)
-            var lines: [String] = []
-            while try journal.next() { lines.append(journal.field("MESSAGE") ?? "") }
-            return lines
+    /// What the service wrote last.
+    private func lastLines(of service: Service) async -> [String] {
+        do throws(ControlError) {
+            return try await lastLines(of: service, Self.logLines)
         } catch {
             notice(.warning, "cannot read the log: \(error)", service.name)
             return []

@@ -33,14 +33,14 @@ extension Supervisor {
             if let startedAt = service.record.run.startedAt, startedAt >= service.record.updatedAt {
                 establish(name)
             } else {
-                services[name]?.intent = .start
+                intend(.start, name)
                 if service.snapshot.status.isUp { try await stopUnit(name) }
-                services[name]?.intent = .start
+                intend(.start, name)
                 try await dispatchStart(name)
                 notice(.information, "started: that had been interrupted", name)
             }
         case .stopping:
-            services[name]?.intent = .stop
+            intend(.stop, name)
             try await stopUnit(name)
             establish(name)
             notice(.information, "stopped: that had been interrupted", name)

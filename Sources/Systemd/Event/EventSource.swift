@@ -68,6 +68,32 @@ public final class IOWatch: EventSource {
         try check("sd_event_add_io", result)
     }
 
+    /// Waits once until a descriptor is ready, or until the time is over.
+    public static func wait(
+        for descriptor: borrowing FileDescriptor,
+        _ events: Events,
+        atMost duration: Duration
+    ) async {
+        let wait = Wait()
+        // Without memory for an event source there is nothing to wait with; the caller finds out what there is.
+        guard let watch = try? IOWatch(descriptor, events, handler: { _ in wait.end() }),
+            let timer = try? Timer(handler: { wait.end() })
+        else { return }
+        timer.arm(after: duration)
+        await withCheckedContinuation { wait.continuation = $0 }
+        withExtendedLifetime((watch, timer)) {}
+    }
+
+    @EventLoopActor
+    private final class Wait {
+        var continuation: CheckedContinuation<Void, Never>?
+
+        func end() {
+            continuation?.resume()
+            continuation = nil
+        }
+    }
+
     /// What is waited for. Empty: nothing but failure and hang-up.
     public var events: Events {
         didSet {
@@ -154,9 +180,19 @@ public final class SignalWatch: EventSource {
 /// Calls a handler once, after everything that is ready now has been dispatched: work that many changes share.
 public final class Deferral: EventSource {
     private let handler: @EventLoopActor () -> Void
+    /// Calls the handler where the loop does not come to rest.
+    private var deadline: Timer?
 
-    /// Makes a deferral that is not asked for yet.
-    public init(handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
+    private let patience: Duration
+    private var isRequested = false
+
+    /// Makes a deferral that is not asked for yet. `patience` is how long the loop may be busy with other things before
+    /// the handler is called all the same.
+    public init(
+        patience: Duration = .milliseconds(50),
+        handler: @escaping @EventLoopActor () -> Void
+    ) throws(SystemError) {
+        self.patience = patience
         self.handler = handler
         super.init()
         let result = unsafe sd_event_add_defer(
@@ -164,7 +200,7 @@ public final class Deferral: EventSource {
             &source,
             { _, context in
                 EventLoopActor.assumeIsolated {
-                    unsafe Unmanaged<Deferral>.fromOpaque(context!).takeUnretainedValue().handler()
+                    unsafe Unmanaged<Deferral>.fromOpaque(context!).takeUnretainedValue().call()
                 }
                 return 0
             },
@@ -173,11 +209,22 @@ public final class Deferral: EventSource {
         try check("sd_event_add_defer", result)
         setPriority(Int64(SD_EVENT_PRIORITY_IDLE))
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
+        deadline = try Timer { [weak self] in self?.call() }
     }
 
     /// Asks for one call; asking again before it has come changes nothing.
     public func request() {
+        guard !isRequested else { return }
+        isRequested = true
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_ONESHOT))
+        deadline?.arm(after: patience)
+    }
+
+    private func call() {
+        isRequested = false
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
+        deadline?.cancel()
+        handler()
     }
 }
 

@@ -32,6 +32,14 @@ public struct WallClock: Comparable, Hashable, Sendable {
 public struct MonotonicClock: Sendable {
     private let nanoseconds: Int64
 
+    /// How long ago the machine was booted, pauses included: CLOCK_BOOTTIME.
+    public static func sinceBoot() -> Duration {
+        var time = timespec()
+        // Fails only for a clock that does not exist.
+        _ = unsafe clock_gettime(CLOCK_BOOTTIME, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
     public static func now() -> MonotonicClock {
         var time = timespec()
         // Fails only for a clock that does not exist.

@@ -1,8 +1,22 @@
 internal import CSystemd
 internal import Glibc
 
-/// Writes structured entries to the journal: sd_journal_sendv(3).
-public enum JournalWriter {
+/// Writes structured entries to the journal, and never waits for it: https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
+///
+/// sd_journal_sendv(3) does the same and blocks once journald has hung for some ten entries, and with it would all of
+/// the process. Here entries wait in memory, so many of them.
+@EventLoopActor
+public final class JournalWriter {
+    private static let socketPath = "/run/systemd/journal/socket"
+    /// So many entries wait for journald; later ones are lost, and counted.
+    public static let waitingLimit = 1000
+
+    private let path: String
+    private var socket: Socket?
+    private var watch: IOWatch?
+    private var waiting: [[UInt8]] = []
+    private var lostCount = 0
+
     /// Severity, with the numbers of syslog(3).
     public enum Priority: Int, CaseIterable, Sendable {
         case error = 3
@@ -18,24 +32,99 @@ public enum JournalWriter {
         }
     }
 
+    /// A descriptor that can be let go of.
+    private final class Socket {
+        let descriptor: FileDescriptor
+
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    }
+
+    /// Writes to this machine's journal.
+    public convenience init() { self.init(socketPath: Self.socketPath) }
+
+    package init(socketPath: String) { path = socketPath }
+
     /// Sends one entry. Names are upper-case journal fields; values may hold any text.
-    public static func send(_ priority: Priority, _ message: String, _ fields: [(name: String, value: String)]) {
-        var storage: [UInt8] = []
-        var ends: [Int] = []
-        for (name, value) in [("MESSAGE", message), ("PRIORITY", String(priority.rawValue))] + fields {
-            storage.append(contentsOf: name.utf8)
-            storage.append(UInt8(ascii: "="))
-            storage.append(contentsOf: value.utf8)
-            ends.append(storage.count)
+    public func send(_ priority: Priority, _ message: String, _ fields: [(name: String, value: String)]) {
+        let entry = Self.encode([("MESSAGE", message), ("PRIORITY", String(priority.rawValue))] + fields)
+        guard waiting.count < Self.waitingLimit else {
+            lostCount += 1
+            return
         }
-        unsafe storage.withUnsafeMutableBytes { bytes in
-            var start = 0
-            let vectors = unsafe ends.map { end in
-                defer { start = end }
-                return unsafe iovec(iov_base: bytes.baseAddress! + start, iov_len: end - start)
+        waiting.append(entry)
+        flush()
+    }
+
+    private func flush() {
+        var sent = 0
+        while sent < waiting.count {
+            switch deliver(waiting[sent]) {
+            case .sent, .refused: sent += 1
+            case .wouldBlock:
+                waiting.removeFirst(sent)
+                return waitForRoom()
             }
-            // A journal that does not take the entry leaves nowhere to report that to.
-            _ = unsafe sd_journal_sendv(vectors, CInt(vectors.count))
         }
+        waiting = []
+        watch = nil
+        guard lostCount > 0 else { return }
+        let text = "\(lostCount) log entries were lost: journald did not take them"
+        lostCount = 0
+        send(.warning, text, [("SYSLOG_IDENTIFIER", "miosa-agent")])
+    }
+
+    private enum Delivery {
+        case sent
+        case wouldBlock
+        /// A journal that does not take the entry leaves nowhere to report that to.
+        case refused
+    }
+
+    private func deliver(_ entry: [UInt8]) -> Delivery {
+        // The second time with a new socket: the old one is no one's any more when journald's was made anew.
+        for _ in 0..<2 {
+            do throws(SystemError) {
+                if socket == nil { socket = Socket(try connected()) }
+                guard let socket else { return .refused }
+                return try socket.descriptor.send(entry, from: 0) == entry.count ? .sent : .wouldBlock
+            } catch {
+                socket = nil
+                watch = nil
+            }
+        }
+        return .refused
+    }
+
+    private func connected() throws(SystemError) -> FileDescriptor {
+        let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let descriptor = FileDescriptor(adopting: try checkErrno("socket") { Glibc.socket(AF_UNIX, type, 0) })
+        try unsafe SocketAddress.unix(path: path).withSockaddr { pointer, length throws(SystemError) in
+            try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
+        }
+        return descriptor
+    }
+
+    private func waitForRoom() {
+        guard watch == nil, let socket else { return }
+        // Without memory for an event source the next entry tries again.
+        watch = try? IOWatch(socket.descriptor, .writable) { [weak self] _ in self?.flush() }
+    }
+
+    /// `NAME=value`, or for a value of several lines `NAME`, its length in eight bytes, and the value.
+    private static func encode(_ fields: [(name: String, value: String)]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for (name, value) in fields {
+            bytes += name.utf8
+            if value.utf8.contains(UInt8(ascii: "\n")) {
+                bytes.append(UInt8(ascii: "\n"))
+                let length = UInt64(value.utf8.count)
+                bytes += (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * UInt64($0))) }
+            } else {
+                bytes.append(UInt8(ascii: "="))
+            }
+            bytes += value.utf8
+            bytes.append(UInt8(ascii: "\n"))
+        }
+        return bytes
     }
 }

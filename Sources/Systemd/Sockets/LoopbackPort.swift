@@ -26,29 +26,9 @@ public enum LoopbackPort {
             }
             return true
         } catch let error where error.code == EINPROGRESS {
-            await waitUntilWritable(descriptor)
+            // A listener with a full queue can take its time.
+            await IOWatch.wait(for: descriptor, .writable, atMost: .milliseconds(500))
             return try descriptor.pendingError() == 0
-        }
-    }
-
-    /// Waits for the end of a connection attempt, for which a listener with a full queue can take its time.
-    private static func waitUntilWritable(_ descriptor: borrowing FileDescriptor) async {
-        let attempt = Attempt()
-        guard let watch = try? IOWatch(descriptor, .writable, handler: { _ in attempt.end() }),
-            let timer = try? Timer(handler: { attempt.end() })
-        else { return }
-        timer.arm(after: .milliseconds(500))
-        await withCheckedContinuation { attempt.continuation = $0 }
-        withExtendedLifetime((watch, timer)) {}
-    }
-
-    @EventLoopActor
-    private final class Attempt {
-        var continuation: CheckedContinuation<Void, Never>?
-
-        func end() {
-            continuation?.resume()
-            continuation = nil
         }
     }
 }

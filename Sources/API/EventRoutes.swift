@@ -1,0 +1,128 @@
+internal import HTTP
+internal import JSON
+internal import Services
+
+/// `GET /events`: every change of every service.
+enum EventRoutes {
+    static func events(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let position: EventPosition?
+        if let text = context.fields[LogRoutes.lastEventID], !text.isEmpty {
+            // An id that is not one of ours is as good as one that is too old.
+            position = EventPosition(text) ?? EventPosition(bootID: "", sequence: 0)
+        } else {
+            position = nil
+        }
+        let events = try await api.ask { () throws(ControlError) in try await api.control.readEvents(after: position) }
+        let writer = EventWriter(api: api, context: context, bootID: await api.describeComputer().bootID)
+        var response = Response(status: .ok, fields: ["Content-Type": MediaType.eventStream])
+        response.fields.append("Cache-Control", "no-store")
+        let body = BodyStream { output throws(BodyStreamClosed) in
+            while try await writer.write(await events.next(), to: output) {}
+        }
+        return Answer(response: response, stream: body)
+    }
+}
+
+/// Writes events as server-sent events.
+private struct EventWriter {
+    let api: API
+    let context: Context
+    let bootID: String
+
+    /// So many services of a snapshot at a time.
+    private static let servicesAtATime = 64
+
+    /// Writes a piece; false when it was the last.
+    func write(_ piece: EventPiece, to output: any BodyWriter) async throws(BodyStreamClosed) -> Bool {
+        switch piece {
+        case .gap: try await output.write(gap("the events since then are not known any more; a snapshot follows"))
+        case .snapshot(let services, let sequence, let at):
+            for start in stride(from: 0, to: services.count, by: Self.servicesAtATime) {
+                let part = services[start..<min(start + Self.servicesAtATime, services.count)]
+                try await output.write(part.flatMap { snapshot(of: $0, sequence, at) })
+            }
+            try await output.write(ready(sequence))
+        case .events(let events): try await output.write(events.flatMap(event))
+        case .quiet: try await output.write(ServerSentEvent.comment)
+        case .tooSlow:
+            try await output.write(gap("the reader is too far behind"))
+            return false
+        case .end: return false
+        }
+        return true
+    }
+
+    private func snapshot(of service: Service, _ sequence: Int, _ at: Timestamp) -> [UInt8] {
+        // Without an id: whoever is interrupted here has to begin again.
+        encode(service, service.status, id: nil) { writer in
+            writer.member("seq", integer: sequence)
+            writer.member("at", string: at.description)
+            writer.member("type", string: "snapshot")
+            writer.member("previous_status", string: nil)
+            writer.member("snapshot", bool: true)
+        }
+    }
+
+    private func event(_ event: ServiceEvent) -> [UInt8] {
+        let status = event.kind == .removed ? ServiceStatus.removed : event.service.status
+        return encode(event.service, status, id: id(event.sequence)) { writer in
+            writer.member("seq", integer: event.sequence)
+            writer.member("at", string: event.at.description)
+            writer.member("type", string: event.kind.rawValue)
+            writer.member("previous_status", string: event.previousStatus.map(context.vocabulary.word))
+        }
+    }
+
+    /// An event about a service. A command that makes the line too long is cut, with `"truncated":true`.
+    private func encode(
+        _ service: Service,
+        _ status: ServiceStatus,
+        id: String?,
+        _ head: (inout JSONWriter) -> Void
+    ) -> [UInt8] {
+        func data(_ command: String?) -> [UInt8] {
+            var writer = JSONWriter()
+            writer.beginObject()
+            head(&writer)
+            if command != nil { writer.member("truncated", bool: true) }
+            writer.key("service")
+            ServiceObject.write(
+                service,
+                api,
+                context,
+                status: status,
+                withEnvironment: false,
+                command: command,
+                into: &writer
+            )
+            writer.endObject()
+            var bytes: [UInt8] = []
+            ServerSentEvent.appendEscapingLineSeparators(writer.finish(), to: &bytes)
+            return bytes
+        }
+        var bytes = data(nil)
+        if bytes.count > LogLine.jsonBytesLimit {
+            let room = LogLine.jsonBytesLimit - data("").count
+            bytes = data(JSONText.prefix(of: service.record.spec.command, encodedBytes: max(0, room)))
+        }
+        return ServerSentEvent.encode(event: "service", id: id, data: bytes)
+    }
+
+    private func ready(_ sequence: Int) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("seq", integer: sequence)
+        writer.endObject()
+        return ServerSentEvent.encode(event: "ready", id: id(sequence), data: writer.finish())
+    }
+
+    private func gap(_ reason: String) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("reason", string: reason)
+        writer.endObject()
+        return ServerSentEvent.encode(event: "gap", data: writer.finish())
+    }
+
+    private func id(_ sequence: Int) -> String { EventPosition(bootID: bootID, sequence: sequence).description }
+}

@@ -1,0 +1,39 @@
+internal import JSON
+internal import Services
+
+/// A line of a log in the forms in which it is sent.
+enum LogLine {
+    /// The longest JSON object, so that with `data: ` in front it is a line that everybody can read.
+    static let jsonBytesLimit = ServerSentEvent.lineBytesLimit - "data: ".utf8.count
+
+    /// The line as a JSON object; a line that makes it too long is cut, with `"truncated":true`.
+    static func json(_ entry: LogEntry, serviceID: String) -> [UInt8] {
+        let whole = object(entry, entry.line, serviceID, isTruncated: false)
+        guard whole.count > jsonBytesLimit else { return whole }
+        let frame = object(entry, "", serviceID, isTruncated: true).count
+        // The line stands in it twice, under the names that the client libraries know.
+        let line = JSONText.prefix(of: entry.line, encodedBytes: (jsonBytesLimit - frame) / 2)
+        return object(entry, line, serviceID, isTruncated: true)
+    }
+
+    private static func object(_ entry: LogEntry, _ line: String, _ serviceID: String, isTruncated: Bool) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("timestamp", string: entry.timestamp.description)
+        writer.member("stream", string: entry.stream.rawValue)
+        writer.member("line", string: line)
+        writer.member("message", string: line)
+        writer.member("service_id", string: serviceID)
+        writer.member("pid", integer: entry.pid)
+        if isTruncated { writer.member("truncated", bool: true) }
+        writer.endObject()
+        var bytes: [UInt8] = []
+        ServerSentEvent.appendEscapingLineSeparators(writer.finish(), to: &bytes)
+        return bytes
+    }
+
+    /// The line for a person: `TIMESTAMP STREAM LINE`.
+    static func text(_ entry: LogEntry) -> [UInt8] {
+        Array("\(entry.timestamp) \(entry.stream.rawValue) \(PlainText.printable(entry.line))\n".utf8)
+    }
+}

@@ -1,0 +1,35 @@
+/// Text for a terminal, which must not take a program's output for commands.
+enum PlainText {
+    /// The text on one line, without colours, and with control characters other than the tab as `\xHH`.
+    static func printable(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        var result = String.UnicodeScalarView()
+        var rest = text.unicodeScalars[...]
+        while let scalar = rest.first {
+            if let behind = endOfColour(rest) {
+                rest = rest[behind...]
+                continue
+            }
+            rest = rest.dropFirst()
+            guard isControl(scalar) else {
+                result.append(scalar)
+                continue
+            }
+            let digits = String(scalar.value, radix: 16)
+            result.append(contentsOf: (scalar.value < 0x10 ? "\\x0" : "\\x").unicodeScalars)
+            result.append(contentsOf: digits.unicodeScalars)
+        }
+        return String(result)
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 0x20 && scalar != "\t" || (0x7f...0x9f).contains(scalar.value)
+    }
+
+    /// Where a colour sequence ends that the text begins with: ESC, "[", digits and semicolons, "m" (ECMA-48, SGR).
+    private static func endOfColour(_ text: Substring.UnicodeScalarView) -> Substring.UnicodeScalarView.Index? {
+        guard text.first == "\u{1B}", text.dropFirst().first == "[" else { return nil }
+        let rest = text.dropFirst(2).drop { ("0"..."9").contains($0) || $0 == ";" }
+        return rest.first == "m" ? rest.index(after: rest.startIndex) : nil
+    }
+}

@@ -1,0 +1,76 @@
+internal import Services
+
+/// Services as text for a person at a terminal.
+enum ServicePages {
+    /// The table's columns are as wide as their longest entry; the command comes last and is cut.
+    private static let commandCharactersLimit = 60
+    /// What of the log goes with a service.
+    static let logLines = 10
+
+    /// One line a service, like systemctl(1)'s list-units.
+    static func table(_ services: [Service], _ removed: [RemovedService], _ vocabulary: Vocabulary) -> String {
+        var rows = [["NAME", "STATUS", "PID", "SINCE", "RESTARTS", "COMMAND"]]
+        for service in services {
+            rows.append([
+                service.name.description, vocabulary.word(for: service.status),
+                service.state.mainPID.map(String.init) ?? "-", since(service)?.description ?? "-",
+                String(service.record.run.restarts), command(service.record.spec),
+            ])
+        }
+        for service in removed {
+            rows.append([
+                service.record.spec.name.description, vocabulary.word(for: .removed), "-",
+                service.removedAt.description, String(service.record.run.restarts), command(service.record.spec),
+            ])
+        }
+        let widths = rows[0].indices.dropLast().map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+            return (cells + [row[widths.count]]).joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    /// A service like `systemctl status` shows a unit, without its log.
+    static func page(_ service: Service, _ vocabulary: Vocabulary) -> String {
+        let record = service.record
+        let spec = record.spec
+        let run = record.run
+        var lines: [(label: String, text: String?)] = [
+            ("Status", vocabulary.word(for: service.status)),
+            ("Message", service.message),
+            ("PID", service.state.mainPID.map(String.init)),
+            ("Started", run.startedAt?.description),
+            ("Ended", run.exitedAt.map { "\($0)\(ending(run).map { ", \($0)" } ?? "")" }),
+            ("Restarts", String(run.restarts)),
+            ("Command", PlainText.printable(spec.command)),
+            ("Directory", PlainText.printable(spec.workingDirectory)),
+            ("Account", spec.user),
+            ("Port", spec.port.map(String.init)),
+            ("Restart", spec.restart.rawValue),
+        ]
+        let state = service.state
+        lines.append(("Unit", "\(UnitName.unit(of: spec.name)): \(state.activeState.rawValue) (\(state.subState))"))
+        lines.append(("Id", record.id))
+        let width = lines.map(\.label.count).max() ?? 0
+        return "\(spec.name)\n"
+            + lines.map { label, text in
+                guard let text else { return "" }
+                return String(repeating: " ", count: width + 2 - label.count) + "\(label): \(text)\n"
+            }.joined()
+    }
+
+    /// When the present state began, as far as a run did.
+    private static func since(_ service: Service) -> Timestamp? {
+        service.status == .running || service.status == .starting
+            ? service.state.main.startedAt ?? service.record.run.startedAt : service.record.run.exitedAt
+    }
+
+    private static func ending(_ run: ServiceRun) -> String? {
+        run.ending.map { ending in ending.signalName ?? "exit code \(ending.exitCode)" }
+    }
+
+    private static func command(_ spec: ServiceSpec) -> String {
+        let text = PlainText.printable(spec.command)
+        return text.count <= commandCharactersLimit ? text : text.prefix(commandCharactersLimit - 1) + "…"
+    }
+}

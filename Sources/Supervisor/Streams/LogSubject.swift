@@ -1,0 +1,60 @@
+internal import Services
+internal import Systemd
+
+/// The service whose lines are looked for in the journal.
+///
+/// journald notes the unit of a process when it first hears of it. A process that has died before cannot be looked up
+/// any more, and its lines have no unit. They are known by the name under which systemd-cat writes and by the account,
+/// which the kernel vouches for.
+struct LogSubject {
+    let id: String
+    let unit: String
+    let identifier: String
+    private let accountID: UInt32?
+    private let createdAt: Timestamp
+    /// When the next service of that name was created.
+    private let succeededAt: Timestamp?
+    /// When the newest run that has ended did.
+    let endedAt: Timestamp?
+
+    /// Whose an entry is.
+    enum Owner {
+        case own
+        /// A service's that had the name before.
+        case earlier
+        case other
+    }
+
+    /// The log of a service, or of one that was removed and had another of its name come after it at `succeededAt`.
+    init(_ record: ServiceRecord, succeededAt: Timestamp? = nil) {
+        id = record.id
+        unit = UnitName.unit(of: record.spec.name)
+        identifier = UnitName.identifier(of: record.spec.name)
+        accountID = ProcessContext.accountID(of: record.spec.user)
+        createdAt = record.createdAt
+        self.succeededAt = succeededAt
+        endedAt = record.run.exitedAt
+    }
+
+    /// Has a reader pass over what is certainly not the service's.
+    func match(_ journal: borrowing JournalReader) throws(SystemError) {
+        try journal.match("_SYSTEMD_UNIT", unit)
+        guard let accountID else { return }
+        try journal.orMatch()
+        try journal.match("SYSLOG_IDENTIFIER", identifier)
+        try journal.match("_UID", String(accountID))
+    }
+
+    /// Whose the entry is that a reader stands at.
+    func owns(_ journal: borrowing JournalReader, writtenAt moment: Timestamp) -> Owner {
+        // What is sent to the journal in other ways has fields of the sender's choice, and no stream.
+        guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return .other }
+        guard journal.field("_SYSTEMD_UNIT", is: unit) ?? true else { return .other }
+        if let isOwn = journal.field(UnitFile.idField, is: id) {
+            return isOwn ? .own : moment < createdAt ? .earlier : .other
+        }
+        // journald looks the id up when it has the line, and does not find it for a unit that is gone already.
+        guard moment >= createdAt else { return .earlier }
+        return succeededAt.map { moment >= $0 } ?? false ? .other : .own
+    }
+}

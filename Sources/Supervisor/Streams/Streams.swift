@@ -1,0 +1,79 @@
+public import Services
+internal import Systemd
+
+/// What clients read for as long as they like.
+extension Supervisor {
+    public func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {
+        let subject = try logSubject(reference)
+        let stream = try openStreams.open(.log)
+        // Whoever follows gets what is still on its way when it comes.
+        if !query.isFollowing { await awaitLastLines(of: subject) }
+        let boot = try query.boot.map { (boot) throws(ControlError) in try journalID(of: boot) }
+        return try LogReader(subject, query, bootID: boot, news: journalNews, stream: stream)
+    }
+
+    public func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading {
+        try await requireSystemd()
+        return EventReader(self, try openStreams.open(.events), after: position)
+    }
+
+    /// The last lines of a service's newest run, without their ends.
+    func lastLines(of service: Service, _ count: Int) async throws(ControlError) -> [String] {
+        var query = LogQuery()
+        query.tail = count
+        let log = try await readLog(service.record.id, query)
+        var lines: [String] = []
+        while case .entries(let entries) = try await log.next() { lines += entries.map(\.line) }
+        return lines
+    }
+
+    /// How long after the end of a process its last lines can be on their way to the journal.
+    private static let journalDelay = Duration.seconds(30)
+    /// How long they are waited for.
+    private static let journalPatience = Duration.seconds(2)
+
+    /// Has journald write down the last lines of a process that has just ended.
+    private func awaitLastLines(of subject: LogSubject) async {
+        guard let endedAt = subject.endedAt else { return }
+        let age = Duration.microseconds(WallClock.now().microseconds - endedAt.microseconds)
+        if age < Self.journalDelay { await JournalSync.synchronize(within: Self.journalPatience) }
+    }
+
+    /// Before a name is used again: has journald write down the last lines of the service that had it, which it could
+    /// not tell from the next one's.
+    func awaitLastLines(ofFormer name: ServiceName) async {
+        let now = MonotonicClock.now()
+        removals = removals.filter { now.duration(since: $0.value) < Self.journalDelay }
+        if removals[name] != nil { await JournalSync.synchronize(within: Self.journalPatience) }
+    }
+
+    private func logSubject(_ reference: String) throws(ControlError) -> LogSubject {
+        do throws(ControlError) {
+            return LogSubject(try find(reference).record)
+        } catch .serviceNotFound {
+            let removed = try listRemoved().map(\.record)
+            guard let record = removed.first(where: { $0.id == reference }) else { throw .serviceNotFound }
+            let name = record.spec.name
+            let others = (removed + services.values.map(\.record)).filter { $0.spec.name == name }
+            return LogSubject(record, succeededAt: others.map(\.createdAt).filter { $0 > record.createdAt }.min())
+        }
+    }
+
+    /// The id of a boot as the journal has it.
+    private func journalID(of boot: LogQuery.Boot) throws(ControlError) -> String {
+        let current = bootID.filter { $0 != "-" }
+        switch boot {
+        case .id(let id): return id
+        case .back(0): return current
+        case .back(let count):
+            let id: String?
+            do throws(SystemError) {
+                id = try JournalReader.bootID(before: current, back: count)
+            } catch {
+                throw .journalUnavailable(error.description)
+            }
+            guard let id else { throw .bootNotFound }
+            return id
+        }
+    }
+}

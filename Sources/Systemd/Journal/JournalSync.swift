@@ -1,0 +1,34 @@
+internal import CSystemd
+internal import Glibc
+
+/// A barrier in the journal.
+@EventLoopActor
+public enum JournalSync {
+    /// journald's own varlink socket: systemd-journald.service(8), and what `journalctl --sync` uses.
+    private static let socketPath = "/run/systemd/journal/io.systemd.journal"
+    /// A varlink message is JSON with a NUL at its end.
+    private static let request = Array("{\"method\":\"io.systemd.Journal.Synchronize\"}".utf8) + [0]
+
+    /// Waits until journald has written down everything that was sent to it before now, or until the time is over.
+    /// Without it the last lines of a process that has just died may still be on their way. False when journald did
+    /// not answer.
+    @discardableResult
+    public static func synchronize(within patience: Duration) async -> Bool {
+        do throws(SystemError) {
+            let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+            let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(AF_UNIX, type, 0) })
+            try unsafe SocketAddress.unix(path: socketPath).withSockaddr { pointer, length throws(SystemError) in
+                try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
+            }
+            // The socket's buffer is empty, and has room for that.
+            guard try descriptor.send(request, from: 0) == request.count else { return false }
+            await IOWatch.wait(for: descriptor, .readable, atMost: patience)
+            var answer = [UInt8](repeating: 0, count: 256)
+            guard case .bytes(let count) = try descriptor.receive(into: &answer) else { return false }
+            // An error is an answer, too, with a member of that name.
+            return !String(decoding: answer[..<count], as: UTF8.self).contains("\"error\"")
+        } catch {
+            return false
+        }
+    }
+}

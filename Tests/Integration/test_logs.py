@@ -1,0 +1,436 @@
+"""A service's log, out of the journal of a booted machine."""
+
+import contextlib
+import json
+import re
+import statistics
+import threading
+import time
+import unittest
+
+from proof import Client, Inside, ProofCase
+from support import eventually
+
+SSE = "text/event-stream"
+NDJSON = "application/x-ndjson"
+# A line that can be read by whoever stops at 64 KiB.
+LINE_LIMIT = 60 * 1024
+STREAMS_LIMIT = 256
+TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (stdout|stderr) (.*)")
+FIELDS = ["timestamp", "stream", "line", "message", "service_id", "pid"]
+
+
+class LogsInside(Inside):
+    def sockets(self):
+        """How many connections the agent has."""
+        pid = self.agent()["pid"]
+        targets = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+        return sum(target.startswith("socket:") for target in targets)
+
+    def private_kib(self):
+        """What memory the agent has to itself. The journal's pages are the kernel's, which takes them back."""
+        with open(f"/proc/{self.agent()['pid']}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:"))
+
+
+class LogsCase(ProofCase):
+    program = LogsInside
+
+    def ended(self, name, command, **fields):
+        """A service that has run once and ended."""
+        service = self.machine.create(name, command, **{"restart": "no", "cwd": "/tmp", **fields})
+        eventually(lambda: self.machine.get(name)["status"] in ("stopped", "failed"), f"{name} ends")
+        return service
+
+    def lines(self, reference, query="", **headers):
+        """The lines of a log: pairs of stream and text."""
+        reply = self.machine.call("GET", f"/v1/services/{reference}/logs{query}", headers={"Accept": NDJSON, **headers})
+        self.assertEqual(reply.status, 200, reply)
+        objects = [json.loads(line) for line in reply.text.split("\n")[:-1]]
+        return [(entry["stream"], entry["line"]) for entry in objects]
+
+    def texts(self, reference, query=""):
+        return [text for _, text in self.lines(reference, query)]
+
+    def follow(self, reference, query="", accept=SSE, **headers):
+        stream = self.machine.stream(f"/v1/services/{reference}/logs{query}", accept, headers)
+        self.addCleanup(stream.close)
+        self.assertEqual(stream.status, 200)
+        return stream
+
+
+class Formats(LogsCase):
+    def setUp(self):
+        super().setUp()
+        self.service = self.ended("web", "echo one; echo two >&2")
+        # Between the two streams there is no order.
+        self.expected = {("stdout", "one"), ("stderr", "two")}
+
+    def reply(self, accept):
+        return self.machine.call("GET", "/v1/services/web/logs?follow=false", headers={"Accept": accept})
+
+    def assert_object(self, entry):
+        self.assertEqual(list(entry), FIELDS)
+        self.assertEqual(entry["line"], entry["message"])
+        self.assertEqual(entry["service_id"], self.service["id"])
+        self.assertIsInstance(entry["pid"], int)
+
+    def test_text_is_the_default_and_says_when_and_from_where(self):
+        for accept in (None, "*/*", "text/plain", "text/html"):
+            headers = {"Accept": accept} if accept else {}
+            reply = self.machine.call("GET", "/v1/services/web/logs", headers=headers)
+            self.assertEqual(reply.headers["Content-Type"], "text/plain; charset=utf-8")
+            lines = reply.text.splitlines()
+            self.assertEqual({TEXT_LINE.fullmatch(line).groups() for line in lines}, self.expected)
+
+    def test_a_line_of_json_for_each(self):
+        reply = self.reply(NDJSON)
+        self.assertEqual(reply.headers["Content-Type"], NDJSON)
+        entries = [json.loads(line) for line in reply.text.splitlines()]
+        self.assertEqual({(entry["stream"], entry["line"]) for entry in entries}, self.expected)
+        for entry in entries:
+            self.assert_object(entry)
+
+    def test_one_json_document(self):
+        reply = self.reply("application/json")
+        self.assertEqual((reply.headers["Content-Type"], list(reply.json)), ("application/json", ["data", "total"]))
+        self.assertEqual(reply.json["total"], 2)
+        self.assertEqual({(entry["stream"], entry["line"]) for entry in reply.data}, self.expected)
+        for entry in reply.data:
+            self.assert_object(entry)
+
+    def test_a_json_document_never_follows(self):
+        reply = self.machine.call(
+            "GET", "/v1/services/web/logs?follow=true", headers={"Accept": "application/json"}
+        )
+        self.assertEqual(reply.json["total"], 2)
+
+    def test_an_empty_document(self):
+        self.ended("quiet", "true")
+        reply = self.machine.call("GET", "/v1/services/quiet/logs", headers={"Accept": "application/json"})
+        self.assertEqual(reply.json, {"data": [], "total": 0})
+
+    def test_server_sent_events_with_the_cursor_as_id(self):
+        reply = self.reply(SSE)
+        self.assertEqual(reply.headers["Content-Type"], SSE)
+        self.assertNotIn("\r", reply.text)
+        for event in reply.text.removesuffix("\n\n").split("\n\n"):
+            head, data = event.split("\n")
+            self.assertRegex(head, r"^id: s=[0-9a-f]{32};i=")
+            self.assert_object(json.loads(data.removeprefix("data: ")))
+
+    def test_head_has_no_body_and_holds_nothing(self):
+        reply = self.machine.call("HEAD", "/v1/services/web/logs", headers={"Accept": SSE})
+        self.assertEqual((reply.status, reply.headers["Content-Type"], reply.text), (200, SSE, ""))
+
+    def test_bad_parameters_are_named(self):
+        for query, name in (
+            ("tail=-1", "tail"), ("tail=x", "tail"), ("tail=1000001", "tail"), ("lines=", "lines"), ("follow=yes", "follow"),
+            ("since=yesterday", "since"), ("until=2026-13-01T00:00:00Z", "until"), ("boot=1", "boot"),
+            ("boot=xyz", "boot"), ("boot=-1001", "boot"), ("tail=1&lines=2", "tail"), ("colour=red", "colour"),
+        ):
+            with self.subTest(query):
+                reply = self.machine.call("GET", f"/v1/services/web/logs?{query}")
+                self.assertEqual((reply.status, reply.json["code"]), (400, "BAD_REQUEST"))
+                self.assertIn(f"'{name}'", reply.json["error"])
+        self.assertEqual(len(self.lines("web", "?tail=1000000")), 2)
+
+    def test_an_unknown_service_and_a_bad_cursor(self):
+        self.assertEqual(self.machine.call("GET", "/v1/services/nobody/logs").json["code"], "SERVICE_NOT_FOUND")
+        reply = self.machine.call(
+            "GET", "/v1/services/web/logs", headers={"Accept": SSE, "Last-Event-ID": "no cursor"}
+        )
+        self.assertEqual((reply.status, reply.json["code"]), (400, "BAD_REQUEST"))
+
+
+class Choice(LogsCase):
+    def test_the_newest_lines_or_all(self):
+        self.ended("count", "seq 1 1500")
+        numbers = [str(number) for number in range(1, 1501)]
+        self.assertEqual(self.texts("count"), numbers[-1000:])
+        for query in ("tail=all", "lines=all", "tail=1500", "tail=9999"):
+            self.assertEqual(self.texts("count", f"?{query}"), numbers, query)
+        for query, count in (("tail=1", 1), ("lines=7", 7), ("tail=3&lines=3", 3), ("tail=1499", 1499)):
+            self.assertEqual(self.texts("count", f"?{query}"), numbers[-count:], query)
+        self.assertEqual(self.texts("count", "?tail=0"), [])
+
+    def test_a_period(self):
+        service = self.machine.create("clock", "for i in 1 2 3; do echo $i; sleep 0.4; done; exec sleep 60", cwd="/tmp")
+        eventually(lambda: len(self.texts("clock")) == 3, "three lines")
+        reply = self.machine.call("GET", "/v1/services/clock/logs", headers={"Accept": "application/json"})
+        times = [entry["timestamp"] for entry in reply.data]
+        self.assertEqual(self.texts("clock", f"?since={times[1]}"), ["2", "3"])
+        # Times are shown in milliseconds and compared in microseconds.
+        self.assertEqual(self.texts("clock", f"?until={times[1]}"), ["1"])
+        self.assertEqual(self.texts("clock", f"?since={times[0]}&until={times[2]}"), ["1", "2"])
+        self.assertEqual(self.texts("clock", f"?since={times[0]}&tail=1"), ["3"])
+        self.assertEqual(self.texts("clock", f"?until={times[2]}&tail=1"), ["2"])
+        self.assertEqual(self.texts("clock", "?since=1h&tail=all"), ["1", "2", "3"])
+        self.assertEqual(self.texts("clock", "?until=1h"), [])
+        self.assertEqual(self.texts("clock", f"?since={time.time() + 3600}"), [])
+        self.assertEqual(self.texts("clock", f"?boot={service['boot_id'] or self.boot()}"), ["1", "2", "3"])
+        self.assertEqual(self.texts("clock", "?boot=0"), ["1", "2", "3"])
+        self.assertEqual(self.texts("clock", "?boot=00000000000000000000000000000000"), [])
+
+    def boot(self):
+        return self.machine.call("GET", "/v1").data["boot_id"]
+
+    def test_boots_count_back(self):
+        self.machine.create("many", "echo $(cat /proc/sys/kernel/random/boot_id); exec sleep 1000", cwd="/tmp")
+        first = eventually(lambda: self.texts("many"), "the first boot's line")
+        self.machine.reboot()
+        both = eventually(lambda: len(lines := self.texts("many")) == 2 and lines, "the second boot's line")
+        self.assertEqual(both[0], first[0])
+        self.assertEqual(both[1], self.boot())
+        self.assertEqual(self.texts("many", "?boot=0"), both[1:])
+        self.assertEqual(self.texts("many", "?boot=-1"), both[:1])
+        self.assertEqual(self.texts("many", f"?boot={both[0]}"), both[:1])
+        reply = self.machine.call("GET", "/v1/services/many/logs?boot=-1000")
+        self.assertEqual((reply.status, reply.json["code"]), (400, "BAD_REQUEST"))
+        self.assertIn("'boot'", reply.json["error"])
+
+    def test_a_removed_service_by_its_id_and_no_other_of_that_name(self):
+        old = self.ended("twin", "echo old")
+        self.machine.delete("twin")
+        new = self.ended("twin", "echo new")
+        self.assertEqual(self.texts(old["id"]), ["old"])
+        self.assertEqual(self.texts(new["id"]), ["new"])
+        self.assertEqual(self.texts("twin"), ["new"])
+        self.assertEqual(self.texts("twin", "?tail=all"), ["new"])
+        self.assertEqual(self.texts(old["id"], "?tail=all"), ["old"])
+
+    def test_what_others_write_under_its_name_is_not_its_own(self):
+        self.ended("real", "echo mine; logger -t miosa-service-real through syslog")
+        self.machine.shell(
+            # The same account in another unit, and another account in none.
+            "systemd-run --quiet --wait --uid=user systemd-cat -t miosa-service-real sh -c 'echo forged; sleep 0.5'\n"
+            "su -s /bin/sh daemon -c 'echo forged | systemd-cat -t miosa-service-real'\n"
+            "su -s /bin/sh user -c 'logger -t miosa-service-real forged'\n"
+            "printf 'MESSAGE=forged\\n_SYSTEMD_UNIT=miosa-service-real.service\\nSYSLOG_IDENTIFIER=miosa-service-real\\n"
+            "MIOSA_SERVICE_ID=x\\n' | logger --journald\n"
+            "journalctl --sync"
+        )
+        self.assertEqual(self.texts("real", "?tail=all"), ["mine"])
+
+
+class Content(LogsCase):
+    def test_the_streams_are_told_apart(self):
+        self.ended("both", "for i in $(seq 50); do echo out $i; echo err $i >&2; done; sh -c 'echo child >&2'; echo end")
+        lines = self.lines("both")
+        self.assertEqual(
+            [text for stream, text in lines if stream == "stdout"], [f"out {i}" for i in range(1, 51)] + ["end"]
+        )
+        self.assertEqual(
+            [text for stream, text in lines if stream == "stderr"], [f"err {i}" for i in range(1, 51)] + ["child"]
+        )
+
+    def test_prefixes_that_look_like_priorities_are_text(self):
+        self.ended("level", "echo '<3>three'; echo '<7>seven' >&2")
+        self.assertEqual(set(self.lines("level")), {("stdout", "<3>three"), ("stderr", "<7>seven")})
+
+    def test_bytes_that_are_no_text_and_a_last_line_without_an_end(self):
+        self.ended("bytes", "printf 'a\\377\\376b\\n\\303\\251\\n\\033[31mred\\033[0m \\001\\t|\\n\\342\\200\\250|\\nlast'")
+        self.assertEqual(self.texts("bytes"), ["a\ufffd\ufffdb", "é", "\x1b[31mred\x1b[0m \x01\t|", "\u2028|", "last"])
+        text = self.machine.call("GET", "/v1/services/bytes/logs").text
+        self.assertIn(" stdout red \\x01\t|\n", text)
+        self.assertNotIn("\x1b", text)
+        events = self.machine.call("GET", "/v1/services/bytes/logs?follow=false", headers={"Accept": SSE}).text
+        # Python's own idea of lines, which the published library has, too.
+        self.assertEqual(len(events.splitlines()), 5 * 3)
+
+    def test_a_line_of_a_mebibyte(self):
+        self.ended("long", "head -c 1048576 /dev/zero | tr '\\000' x; echo; head -c 1000 /dev/zero | tr '\\000' '\\001'")
+        reply = self.machine.call("GET", "/v1/services/long/logs")
+        pieces = [TEXT_LINE.fullmatch(line)[2] for line in reply.text.splitlines()]
+        self.assertEqual(sum(map(len, pieces[:-1])), 1048576)
+        self.assertEqual(pieces[-1], "\\x01" * 1000)
+        for accept in (SSE, NDJSON):
+            text = self.machine.call("GET", "/v1/services/long/logs?follow=false", headers={"Accept": accept}).text
+            lines = text.split("\n")
+            self.assertLessEqual(max(map(len, lines)), LINE_LIMIT)
+            objects = [json.loads(line.removeprefix("data: ")) for line in lines if '"line"' in line]
+            self.assertEqual(len(objects), len(pieces))
+            for entry, piece in zip(objects[:-1], pieces[:-1]):
+                self.assertEqual(entry.get("truncated", False), len(entry["line"]) < len(piece))
+                self.assertTrue(piece.startswith(entry["line"]))
+            self.assertTrue(objects[0]["truncated"])
+            self.assertGreater(len(objects[0]["line"]), 29000)
+            self.assertEqual(objects[-1]["line"], "\x01" * 1000)
+
+    def test_the_last_lines_of_a_process_that_has_just_died_are_there(self):
+        for number in range(30):
+            self.ended(f"dies{number}", f"echo last {number}; echo words {number} >&2; exit 3")
+            # At once, with the first request that shows the end.
+            self.assertEqual(
+                set(self.lines(f"dies{number}")), {("stdout", f"last {number}"), ("stderr", f"words {number}")}
+            )
+
+    def test_lines_that_journald_comes_to_when_the_process_is_long_gone(self):
+        journald = self.machine.property("systemd-journald.service", "MainPID")
+        names = [f"gone{number}" for number in range(40)]
+        self.machine.exec("kill", "-STOP", journald)
+        try:
+            for name in names:
+                self.ended(name, f"echo {name}; echo error of {name} >&2; exit 3")
+        finally:
+            self.machine.exec("kill", "-CONT", journald)
+        for name in names:
+            self.assertEqual(set(self.lines(name)), {("stdout", name), ("stderr", f"error of {name}")})
+
+    def test_no_rate_limit_drops_lines(self):
+        self.ended("flood", "seq 1 60000")
+        texts = self.texts("flood", "?tail=all")
+        self.assertEqual(len(texts), 60000)
+        self.assertEqual(texts[-1], "60000")
+
+    def test_a_wait_that_is_too_long_shows_the_last_lines(self):
+        reply = self.machine.call(
+            "POST", "/v1/services?wait=ready&timeout=1",
+            {"name": "slow", "command": "echo starting; exec sleep 1000", "cwd": "/tmp", "port": 9},
+        )
+        self.assertEqual((reply.status, reply.json["details"]["log"]), (504, ["starting"]))
+
+
+class Following(LogsCase):
+    def test_lines_come_as_they_are_written_and_the_stream_goes_on_over_restarts(self):
+        self.machine.create("web", "echo started; exec sleep 1000", cwd="/tmp")
+        stream = self.follow("web")
+        self.assertEqual(stream.event()["data"]["line"], "started")
+        for _ in range(3):
+            self.machine.call("POST", "/v1/services/web/restart")
+            self.assertEqual(stream.event()["data"]["line"], "started")
+
+    def test_it_begins_before_there_is_anything(self):
+        self.machine.create("late", "sleep 0.5; echo late; exec sleep 1000", cwd="/tmp")
+        for query in ("", "?tail=0", "?tail=all", "?since=1h"):
+            stream = self.follow("late", query)
+            self.assertEqual(stream.event()["data"]["line"], "late")
+            self.machine.call("POST", "/v1/services/late/restart")
+
+    def test_resuming_after_an_event_misses_and_repeats_nothing(self):
+        self.machine.create("web", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.002; done", cwd="/tmp")
+        seen, last = [], {}
+        for _ in range(8):
+            stream = self.follow("web", "?tail=all", **last)
+            for event in stream.events(40):
+                seen.append(int(event["data"]["line"]))
+            last = {"Last-Event-ID": event["id"]}
+            stream.close()
+        self.assertEqual(seen, list(range(1, 321)))
+
+    def test_other_forms_follow_when_asked_to(self):
+        self.machine.create("web", "echo one; exec sleep 1000", cwd="/tmp")
+        for accept in (NDJSON, "text/plain"):
+            stream = self.follow("web", "?follow=true&tail=1", accept)
+            self.assertIn("one", stream.line())
+            self.machine.call("POST", "/v1/services/web/restart")
+            self.assertIn("one", stream.line())
+
+    def test_until_ends_it(self):
+        self.machine.create("web", "echo one; exec sleep 1000", cwd="/tmp")
+        eventually(lambda: self.texts("web"), "a line")
+        stream = self.follow("web", f"?until={time.time() + 1}")
+        self.assertEqual(stream.event()["data"]["line"], "one")
+        self.assertIsNone(stream.event())
+
+    def test_a_quiet_stream_shows_that_it_is_alive(self):
+        self.machine.create("web", "exec sleep 1000", cwd="/tmp")
+        stream = self.follow("web")
+        begin = time.monotonic()
+        self.assertTrue(stream.line().startswith(":"))
+        self.assertAlmostEqual(time.monotonic() - begin, 15, delta=3)
+
+    def test_rotation_and_vacuum_lose_no_line_and_end_no_stream(self):
+        self.machine.create("web", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done", cwd="/tmp")
+        stream = self.follow("web", "?tail=all")
+        done = threading.Event()
+
+        def rotate():
+            while not done.is_set():
+                self.probe.shell(script="journalctl --rotate; journalctl --vacuum-files=20 >/dev/null 2>&1")
+
+        rotation = threading.Thread(target=rotate)
+        rotation.start()
+        try:
+            seen = [int(event["data"]["line"]) for event in stream.events(3000)]
+            self.assertEqual(seen, list(range(1, 3001)))
+        finally:
+            done.set()
+            rotation.join()
+
+    def test_a_stop_of_the_agent_ends_the_stream_properly(self):
+        self.machine.create("web", "echo one; exec sleep 1000", cwd="/tmp")
+        stream = self.follow("web")
+        self.assertEqual(stream.event()["data"]["line"], "one")
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        self.assertIsNone(stream.event())
+        eventually(lambda: self.machine.get("web"), "the agent is back")
+
+    def test_a_reader_that_goes_away_is_noticed_at_once(self):
+        self.machine.create("web", "exec sleep 1000", cwd="/tmp")
+        before = self.probe.sockets()
+        streams = [self.follow("web", accept=accept, query="?follow=true") for accept in (SSE, NDJSON, "text/plain") * 5]
+        self.assertGreaterEqual(self.probe.sockets(), before + 15)
+        begin = time.monotonic()
+        for stream in streams:
+            stream.close()
+        eventually(lambda: self.probe.sockets() <= before, "the connections are closed")
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_so_many_streams_and_no_more(self):
+        self.machine.create("web", "exec sleep 1000", cwd="/tmp")
+        with contextlib.ExitStack() as stack:
+            for _ in range(STREAMS_LIMIT):
+                stream = stack.enter_context(self.machine.stream("/v1/services/web/logs", SSE))
+                self.assertEqual(stream.status, 200)
+            reply = self.machine.call("GET", "/v1/services/web/logs", headers={"Accept": SSE})
+            self.assertEqual((reply.status, reply.json["code"]), (429, "TOO_MANY_REQUESTS"))
+            self.assertIsNotNone(reply.headers["Retry-After"])
+            self.assertEqual(self.machine.call("GET", "/v1/events").status, 429)
+        eventually(
+            lambda: self.machine.call("GET", "/v1/services/web/logs").status == 200, "there is room again"
+        )
+
+
+class Load(LogsCase):
+    COUNT = 100
+
+    def test_a_hundred_followers_at_full_speed_hold_up_nobody(self):
+        self.machine.create("web", "seq 1 20000; exec sleep 1000", cwd="/tmp")
+        eventually(lambda: self.texts("web", "?tail=1") == ["20000"], "all is written")
+        counts = [0] * self.COUNT
+
+        def read(index):
+            with self.machine.stream("/v1/services/web/logs?tail=all&follow=true", NDJSON) as stream:
+                while counts[index] < 20000 and stream.line() is not None:
+                    counts[index] += 1
+
+        readers = [threading.Thread(target=read, args=(index,)) for index in range(self.COUNT)]
+        for reader in readers:
+            reader.start()
+        client = Client(self.machine)
+        self.addCleanup(client.close)
+        durations = []
+        while any(reader.is_alive() for reader in readers):
+            begin = time.monotonic()
+            self.assertEqual(client.call("GET", "/v1/services/web")[0], 200)
+            durations.append(time.monotonic() - begin)
+            time.sleep(0.01)
+        self.assertEqual(set(counts), {20000})
+        print(f"{len(durations)} status requests, median {statistics.median(durations) * 1000:.1f} ms", flush=True)
+        self.assertGreater(len(durations), 100)
+
+    def test_a_reader_that_does_not_read_costs_little_and_holds_up_nobody(self):
+        self.machine.create("web", "seq 1 200000; exec sleep 1000", cwd="/tmp")
+        before = self.probe.private_kib()
+        stalled = [self.follow("web", "?tail=all&follow=true", NDJSON) for _ in range(20)]
+        self.assertEqual(len(self.texts("web", "?tail=1")), 1)
+        quick = self.follow("web", "?tail=all&follow=true", NDJSON)
+        for _ in range(100000):
+            self.assertIsNotNone(quick.line())
+        self.assertLess(self.probe.private_kib(), before + 16 * 1024)
+        self.assertEqual(len(stalled), 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
