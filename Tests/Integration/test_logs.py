@@ -382,7 +382,7 @@ class Following(LogsCase):
         with contextlib.ExitStack() as stack:
             for _ in range(STREAMS_LIMIT):
                 stream = stack.enter_context(self.machine.stream("/v1/services/web/logs", SSE))
-                self.assertEqual(stream.status, 200)
+                self.assertEqual(stream.status, 200, stream.response.read() if stream.status != 200 else "")
             reply = self.machine.call("GET", "/v1/services/web/logs", headers={"Accept": SSE})
             self.assertEqual((reply.status, reply.json["code"]), (429, "TOO_MANY_REQUESTS"))
             self.assertIsNotNone(reply.headers["Retry-After"])

@@ -29,6 +29,9 @@ final class LogReader {
     private var fileGeneration: Int
     private var position: Position
     private var hasEnded = false
+    /// How many lines are still wanted; nil for whatever comes. journald stamps many lines with one time, so that the
+    /// end of the log as it was when the client asked cannot be told by time alone.
+    private var remaining: Int?
 
     /// A slice is over after so many entries, so many bytes, or so long: then others have their turn.
     private static let sliceEntries = 64
@@ -111,6 +114,11 @@ final class LogReader {
                 let entry = try entry(writtenAt: moment)
                 bytes += entry.line.utf8.count
                 entries.append(entry)
+                if let remaining {
+                    self.remaining = remaining - 1
+                    hasEnded = remaining == 1
+                    if hasEnded { return (entries, false) }
+                }
             }
             if examined == Self.sliceEntries || bytes >= Self.sliceBytes { return (entries, true) }
             if MonotonicClock.now().duration(since: begin) >= Self.sliceTime { return (entries, true) }
@@ -179,32 +187,45 @@ final class LogReader {
 
     /// Goes to where the lines begin that are wanted.
     private func findTail() async throws(SystemError) {
-        if query.tail == 0 {
+        guard let count = query.tail else { return try seek(query.since.map { .from($0) } ?? .head) }
+        guard count > 0 else {
+            hasEnded = !query.isFollowing
             return try seek(.from(Timestamp(microseconds: WallClock.now().microseconds)))
         }
-        guard let count = query.tail else { return try seek(query.since.map { .from($0) } ?? .head) }
         if let until {
             try journal.seek(to: WallClock(microseconds: until.microseconds + 1))
         } else {
             try journal.seekTail()
         }
+        let (found, isAtHead) = try await goBack(over: count)
+        if !query.isFollowing {
+            remaining = found
+            hasEnded = found == 0
+        }
+        if isAtHead { return try seek(.head) }
+        position = .behind(try journal.cursor())
+    }
+
+    /// Goes back before so many of the service's lines, or before as many as there are; says how many that were, and
+    /// whether nothing is before them.
+    private func goBack(over count: Int) async throws(SystemError) -> (found: Int, isAtHead: Bool) {
         var begin = MonotonicClock.now()
         var found = 0
-        while found < count {
-            guard try journal.previous() else { return try seek(.head) }
+        while try journal.previous() {
+            if found == count { return (found, false) }
             let moment = Timestamp(microseconds: try journal.moment().microseconds)
-            let owner = subject.owns(journal, writtenAt: moment)
+            if let since = query.since, moment < since { return (found, false) }
+            switch subject.owns(journal, writtenAt: moment) {
+            case .own: found += 1
             // What is older than another service of the same name is older than this one.
-            if owner == .earlier || query.since.map({ moment < $0 }) ?? false { break }
-            if owner == .own { found += 1 }
+            case .earlier: return (found, false)
+            case .other: break
+            }
             guard MonotonicClock.now().duration(since: begin) >= Self.sliceTime else { continue }
             await LoopTurn.wait()
-            guard !Task.isCancelled else { return }
             begin = MonotonicClock.now()
         }
-        // The reader stands at the first line that is wanted, and the next step would go past it.
-        if found == count, try !journal.previous() { return try seek(.head) }
-        position = .behind(try journal.cursor())
+        return (found, true)
     }
 
     private func seek(_ position: Position) throws(SystemError) {
