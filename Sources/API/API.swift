@@ -30,21 +30,25 @@ public struct API: Sendable {
     let control: any ServiceControl
     let answers: any AnswerStore
     let describeComputer: @Sendable () async -> Computer
+    let measureAgent: @Sendable () async -> AgentMeasurements
     private let makeRequestID: @Sendable () -> String
-    private let router: Router<Route>
+    let router: Router<Route>
 
-    /// `describeComputer` tells about the machine; `makeRequestID` makes an id for a request that brings none.
+    /// `describeComputer` tells about the machine, `measureAgent` about this process; `makeRequestID` makes an id for a
+    /// request that brings none.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
         answers: any AnswerStore,
         describeComputer: @escaping @Sendable () async -> Computer,
+        measureAgent: @escaping @Sendable () async -> AgentMeasurements,
         makeRequestID: @escaping @Sendable () -> String
     ) {
         self.configuration = configuration
         self.control = control
         self.answers = answers
         self.describeComputer = describeComputer
+        self.measureAgent = measureAgent
         self.makeRequestID = makeRequestID
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
     }

@@ -32,6 +32,7 @@ final class Daemon {
         self.supervisor = supervisor
         let answers = KeptAnswers(configuration.layout)
         self.answers = answers
+        let instruments = Instruments()
         let api = API(
             API.Configuration(
                 identity: configuration.identity,
@@ -41,9 +42,10 @@ final class Daemon {
             control: supervisor,
             answers: answers,
             describeComputer: { await Self.computer(supervisor, bootID: bootID) },
+            measureAgent: { await instruments.measure() },
             makeRequestID: { Self.randomID() }
         )
-        server = try Server(Self.handler(api, log))
+        server = try Server(Self.handler(api, log, instruments))
         sockets = try Self.sockets(configuration, log)
         daemon = self
     }
@@ -152,22 +154,26 @@ final class Daemon {
 
     // MARK: Requests
 
-    private static func handler(_ api: API, _ log: Log) -> RequestHandler {
+    private static func handler(_ api: API, _ log: Log, _ instruments: Instruments) -> RequestHandler {
         RequestHandler(
             refuse: { head, peer in
                 guard let reply = api.refusal(of: head, from: Caller(peer)) else { return nil }
                 log.write(reply, head, .zero)
+                instruments.count(reply, head, api, .zero)
                 return reply.response
             },
             respond: { request, peer in
                 let begin = MonotonicClock.now()
                 let reply = await api.respond(to: request, from: Caller(peer))
-                log.write(reply, request.head, MonotonicClock.now().duration(since: begin))
+                let duration = MonotonicClock.now().duration(since: begin)
+                log.write(reply, request.head, duration)
+                instruments.count(reply, request.head, api, duration)
                 return reply.response
             },
             respondToFailure: { failure, _ in
                 let reply = api.reply(to: failure)
                 log.write(reply, nil, .zero)
+                instruments.count(reply, nil, api, .zero)
                 return reply.response
             }
         )

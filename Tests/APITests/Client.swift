@@ -2,6 +2,7 @@ import API
 import HTTP
 import JSON
 import Services
+import Synchronization
 import Testing
 
 /// Sends requests to an API as a test writes them.
@@ -30,6 +31,7 @@ struct Client {
                     systemdVersion: "252"
                 )
             },
+            measureAgent: { control.state.withLock { $0.agent } },
             makeRequestID: { "made-1" }
         )
     }

@@ -1,3 +1,4 @@
+import API
 import Services
 import Synchronization
 
@@ -10,6 +11,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var outage: String?
         var unreadable: [String] = []
         var isNew = true
+        var measurements = Measurements(isReady: true, services: [], systemdCalls: [:], reloads: 0)
+        var agent = AgentMeasurements(version: "1.2.3")
         var calls: [String] = []
         var specs: [ServiceSpec] = []
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
@@ -39,6 +42,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     var readiness: Readiness {
         state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable) }
     }
+
+    func measurements() async -> Measurements { state.withLock { $0.measurements } }
 
     func list() async throws(ControlError) -> [Service] {
         _ = try? called("list")

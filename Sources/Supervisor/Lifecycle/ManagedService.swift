@@ -11,6 +11,8 @@ struct ManagedService {
     var runBeforeAbsence: ServiceRun?
     /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
     var generation = 0
+    /// How the runs ended whose end this agent has learned of, each with how often.
+    private(set) var exits: [RunEnding: Int] = [:]
 
     init(_ record: ServiceRecord) {
         self.record = record
@@ -21,6 +23,12 @@ struct ManagedService {
     var snapshot: Service { Service(record: record, state: state, intent: intent, refusal: refusal) }
 
     var unit: String { UnitName.unit(of: record.spec.name) }
+
+    /// Counts the end of a run that was not known of before, where it is known how it ended.
+    mutating func countExit(since run: ServiceRun) {
+        guard record.run.exitedAt != run.exitedAt, let ending = record.run.ending else { return }
+        exits[ending, default: 0] += 1
+    }
 
     /// Takes over a state, and what it says about intents that have come true.
     mutating func settle(_ newState: UnitState) {
