@@ -33,17 +33,19 @@ public struct API: Sendable {
     let answers: any AnswerStore
     let describeComputer: @Sendable () async -> Computer
     let now: @Sendable () -> Timestamp
+    let measureAgent: @Sendable () async -> AgentMeasurements
     private let makeRequestID: @Sendable () -> String
-    private let router: Router<Route>
+    let router: Router<Route>
 
-    /// `describeComputer` tells about the machine, `now` the time; `makeRequestID` makes an id for a request that
-    /// brings none.
+    /// `describeComputer` tells about the machine, `measureAgent` about this process, `now` the time; `makeRequestID`
+    /// makes an id for a request that brings none.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
         answers: any AnswerStore,
         describeComputer: @escaping @Sendable () async -> Computer,
         now: @escaping @Sendable () -> Timestamp,
+        measureAgent: @escaping @Sendable () async -> AgentMeasurements,
         makeRequestID: @escaping @Sendable () -> String
     ) {
         self.now = now
@@ -51,6 +53,7 @@ public struct API: Sendable {
         self.control = control
         self.answers = answers
         self.describeComputer = describeComputer
+        self.measureAgent = measureAgent
         self.makeRequestID = makeRequestID
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
     }

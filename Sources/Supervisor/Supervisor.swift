@@ -183,6 +183,7 @@ public final class Supervisor {
         service.generation += 1
         let run = service.record.run
         service.record.run.observe(state, bootID: bootID)
+        service.countExit(since: run)
         if service.record.run != run { unsaved.insert(name) }
         if service.mayRestartItself(from: state) {
             service.heldBack = state

@@ -32,6 +32,11 @@ final class Daemon {
         self.supervisor = supervisor
         let answers = KeptAnswers(configuration.layout)
         self.answers = answers
+        let instruments = Instruments()
+        instruments.streams = {
+            let (logs, events) = supervisor.streamCounts
+            return AgentMeasurements.Streams(logs: logs, events: events)
+        }
         let api = API(
             API.Configuration(
                 identity: configuration.identity,
@@ -42,9 +47,10 @@ final class Daemon {
             answers: answers,
             describeComputer: { await Self.computer(supervisor, bootID: bootID) },
             now: { Timestamp(microseconds: WallClock.now().microseconds) },
+            measureAgent: { await instruments.measure() },
             makeRequestID: { Self.randomID() }
         )
-        server = try Server(Self.handler(api, log))
+        server = try Server(Self.handler(api, log, instruments))
         sockets = try Self.sockets(configuration, log)
         daemon = self
     }
@@ -153,22 +159,26 @@ final class Daemon {
 
     // MARK: Requests
 
-    private static func handler(_ api: API, _ log: Log) -> RequestHandler {
+    private static func handler(_ api: API, _ log: Log, _ instruments: Instruments) -> RequestHandler {
         RequestHandler(
             refuse: { head, peer in
                 guard let reply = api.refusal(of: head, from: Caller(peer)) else { return nil }
                 log.write(reply, head, .zero)
+                instruments.count(reply, head, api, .zero)
                 return reply.response
             },
             respond: { request, peer in
                 let begin = MonotonicClock.now()
                 let reply = await api.respond(to: request, from: Caller(peer))
-                log.write(reply, request.head, MonotonicClock.now().duration(since: begin))
+                let duration = MonotonicClock.now().duration(since: begin)
+                log.write(reply, request.head, duration)
+                instruments.count(reply, request.head, api, duration)
                 return (reply.response, reply.stream)
             },
             respondToFailure: { failure, _ in
                 let reply = api.reply(to: failure)
                 log.write(reply, nil, .zero)
+                instruments.count(reply, nil, api, .zero)
                 return reply.response
             }
         )

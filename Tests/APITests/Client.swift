@@ -2,11 +2,14 @@ import API
 import HTTP
 import JSON
 import Services
+import Synchronization
 import Testing
 
 /// Sends requests to an API as a test writes them.
 struct Client {
     static let token = "0123456789abcdef"
+    /// What the API takes for the present: 2026-01-31T12:00:00Z.
+    static let now = Timestamp(microseconds: 1_769_860_800_000_000)
 
     let control: ScriptedControl
     let api: API
@@ -30,6 +33,8 @@ struct Client {
                     systemdVersion: "252"
                 )
             },
+            now: { Client.now },
+            measureAgent: { control.state.withLock { $0.agent } },
             makeRequestID: { "made-1" }
         )
     }
@@ -51,6 +56,27 @@ struct Client {
         )
         return Reply(await api.respond(to: Request(head: head, body: Array(body.utf8)), from: caller))
     }
+}
+
+/// Collects the body of a streamed response.
+final class Collector: BodyWriter {
+    private let pieces = Mutex<[[UInt8]]>([])
+    /// How many pieces are taken before the reader goes.
+    let limit: Int
+
+    init(limit: Int = .max) { self.limit = limit }
+
+    func write(_ bytes: [UInt8]) async throws(BodyStreamClosed) {
+        let isOpen = pieces.withLock { pieces in
+            guard pieces.count < limit else { return false }
+            pieces.append(bytes)
+            return true
+        }
+        if !isOpen { throw BodyStreamClosed() }
+    }
+
+    var count: Int { pieces.withLock { $0.count } }
+    var text: String { String(decoding: pieces.withLock { $0.flatMap { $0 } }, as: UTF8.self) }
 }
 
 /// What came back, in the form in which tests look at it.
@@ -80,6 +106,15 @@ struct Reply {
         get throws {
             guard case .object(let details) = try object["details"] else { return [] }
             return details.map(\.key)
+        }
+    }
+
+    /// The whole body of a streamed response.
+    var streamed: String {
+        get async throws {
+            let collector = Collector()
+            try await #require(reply.stream).produce(collector)
+            return collector.text
         }
     }
 

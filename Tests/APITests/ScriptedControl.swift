@@ -1,3 +1,4 @@
+import API
 import Services
 import Synchronization
 
@@ -10,8 +11,14 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var outage: String?
         var unreadable: [String] = []
         var isNew = true
+        var measurements = Measurements(isReady: true, services: [], systemdCalls: [:], reloads: 0)
+        var agent = AgentMeasurements(version: "1.2.3")
         var calls: [String] = []
         var specs: [ServiceSpec] = []
+        var logPieces: [LogPiece] = []
+        var eventPieces: [EventPiece] = []
+        var logQueries: [LogQuery] = []
+        var positions: [EventPosition?] = []
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
     }
 
@@ -39,6 +46,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     var readiness: Readiness {
         state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable) }
     }
+
+    func measurements() async -> Measurements { state.withLock { $0.measurements } }
 
     func list() async throws(ControlError) -> [Service] {
         _ = try? called("list")
@@ -80,6 +89,18 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         try called("wait \(reference) \(timeout)")
     }
 
+    func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {
+        _ = try called("log \(reference)")
+        state.withLock { $0.logQueries.append(query) }
+        return ScriptedLog(control: self)
+    }
+
+    func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading {
+        _ = try called("events")
+        state.withLock { $0.positions.append(position) }
+        return ScriptedEvents(control: self)
+    }
+
     func once(
         _ key: String,
         fingerprint: String,
@@ -92,5 +113,24 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         let answer = await operation()
         state.withLock { $0.kept[key] = (fingerprint, answer) }
         return answer
+    }
+}
+
+/// The pieces of a log that a test has written down, and then its end.
+private struct ScriptedLog: LogReading {
+    let control: ScriptedControl
+    let serviceID = "id-1"
+
+    func next() async throws(ControlError) -> LogPiece {
+        control.state.withLock { $0.logPieces.isEmpty ? .end : $0.logPieces.removeFirst() }
+    }
+}
+
+/// The events that a test has written down, and then their end.
+private struct ScriptedEvents: EventReading {
+    let control: ScriptedControl
+
+    func next() async -> EventPiece {
+        control.state.withLock { $0.eventPieces.isEmpty ? .end : $0.eventPieces.removeFirst() }
     }
 }

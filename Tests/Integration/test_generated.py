@@ -34,6 +34,7 @@ DIRECTIVES = {
         ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"),
         ("LoadCredential", "launch:" + STATE_DIRECTORY + "/environment/{name}.env"),
         ("Restart", "{restart}"), ("RestartSec", "1"), ("TimeoutStopSec", "10"), ("Slice", "miosa-services.slice"),
+        ("IOAccounting", "yes"),
         ("LogExtraFields", "MIOSA_SERVICE_ID={id}"), ("LogRateLimitIntervalSec", "1us"),
         ("LogRateLimitBurst", "1000000"),
     ],

@@ -125,8 +125,8 @@ class Formats(LogsCase):
 
     def test_bad_parameters_are_named(self):
         for query, name in (
-            ("tail=-1", "tail"), ("tail=x", "tail"), ("tail=1000001", "tail"), ("lines=", "lines"), ("follow=yes", "follow"),
-            ("since=yesterday", "since"), ("until=2026-13-01T00:00:00Z", "until"), ("boot=1", "boot"),
+            ("tail=-1", "tail"), ("tail=x", "tail"), ("tail=1000001", "tail"), ("lines=", "lines"),
+            ("follow=yes", "follow"), ("since=yesterday", "since"), ("until=2026-13-01T00:00:00Z", "until"), ("boot=1", "boot"),
             ("boot=xyz", "boot"), ("boot=-1001", "boot"), ("tail=1&lines=2", "tail"), ("colour=red", "colour"),
         ):
             with self.subTest(query):
@@ -206,8 +206,8 @@ class Choice(LogsCase):
             "systemd-run --quiet --wait --uid=user systemd-cat -t miosa-service-real sh -c 'echo forged; sleep 0.5'\n"
             "su -s /bin/sh daemon -c 'echo forged | systemd-cat -t miosa-service-real'\n"
             "su -s /bin/sh user -c 'logger -t miosa-service-real forged'\n"
-            "printf 'MESSAGE=forged\\n_SYSTEMD_UNIT=miosa-service-real.service\\nSYSLOG_IDENTIFIER=miosa-service-real\\n"
-            "MIOSA_SERVICE_ID=x\\n' | logger --journald\n"
+            "printf 'MESSAGE=forged\\n_SYSTEMD_UNIT=miosa-service-real.service\\n"
+            "SYSLOG_IDENTIFIER=miosa-service-real\\nMIOSA_SERVICE_ID=x\\n' | logger --journald\n"
             "journalctl --sync"
         )
         self.assertEqual(self.texts("real", "?tail=all"), ["mine"])
@@ -215,7 +215,9 @@ class Choice(LogsCase):
 
 class Content(LogsCase):
     def test_the_streams_are_told_apart(self):
-        self.ended("both", "for i in $(seq 50); do echo out $i; echo err $i >&2; done; sh -c 'echo child >&2'; echo end")
+        self.ended(
+            "both", "for i in $(seq 50); do echo out $i; echo err $i >&2; done; sh -c 'echo child >&2'; echo end"
+        )
         lines = self.lines("both")
         self.assertEqual(
             [text for stream, text in lines if stream == "stdout"], [f"out {i}" for i in range(1, 51)] + ["end"]
@@ -229,7 +231,9 @@ class Content(LogsCase):
         self.assertEqual(set(self.lines("level")), {("stdout", "<3>three"), ("stderr", "<7>seven")})
 
     def test_bytes_that_are_no_text_and_a_last_line_without_an_end(self):
-        self.ended("bytes", "printf 'a\\377\\376b\\n\\303\\251\\n\\033[31mred\\033[0m \\001\\t|\\n\\342\\200\\250|\\nlast'")
+        self.ended(
+            "bytes", "printf 'a\\377\\376b\\n\\303\\251\\n\\033[31mred\\033[0m \\001\\t|\\n\\342\\200\\250|\\nlast'"
+        )
         self.assertEqual(self.texts("bytes"), ["a\ufffd\ufffdb", "é", "\x1b[31mred\x1b[0m \x01\t|", "\u2028|", "last"])
         text = self.machine.call("GET", "/v1/services/bytes/logs").text
         self.assertIn(" stdout red \\x01\t|\n", text)
@@ -239,7 +243,9 @@ class Content(LogsCase):
         self.assertEqual(len(events.splitlines()), 5 * 3)
 
     def test_a_line_of_a_mebibyte(self):
-        self.ended("long", "head -c 1048576 /dev/zero | tr '\\000' x; echo; head -c 1000 /dev/zero | tr '\\000' '\\001'")
+        self.ended(
+            "long", "head -c 1048576 /dev/zero | tr '\\000' x; echo; head -c 1000 /dev/zero | tr '\\000' '\\001'"
+        )
         reply = self.machine.call("GET", "/v1/services/long/logs")
         pieces = [TEXT_LINE.fullmatch(line)[2] for line in reply.text.splitlines()]
         self.assertEqual(sum(map(len, pieces[:-1])), 1048576)
@@ -369,7 +375,7 @@ class Following(LogsCase):
     def test_a_reader_that_goes_away_is_noticed_at_once(self):
         self.machine.create("web", "exec sleep 1000", cwd="/tmp")
         before = self.probe.sockets()
-        streams = [self.follow("web", accept=accept, query="?follow=true") for accept in (SSE, NDJSON, "text/plain") * 5]
+        streams = [self.follow("web", "?follow=true", accept) for accept in (SSE, NDJSON, "text/plain") * 5]
         self.assertGreaterEqual(self.probe.sockets(), before + 15)
         begin = time.monotonic()
         for stream in streams:
@@ -382,7 +388,7 @@ class Following(LogsCase):
         with contextlib.ExitStack() as stack:
             for _ in range(STREAMS_LIMIT):
                 stream = stack.enter_context(self.machine.stream("/v1/services/web/logs", SSE))
-                self.assertEqual(stream.status, 200, stream.response.read() if stream.status != 200 else "")
+                self.assertEqual(stream.status, 200)
             reply = self.machine.call("GET", "/v1/services/web/logs", headers={"Accept": SSE})
             self.assertEqual((reply.status, reply.json["code"]), (429, "TOO_MANY_REQUESTS"))
             self.assertIsNotNone(reply.headers["Retry-After"])

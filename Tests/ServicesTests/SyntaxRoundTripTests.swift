@@ -112,7 +112,7 @@ private enum UnitReader {
 @Suite struct SyntaxRoundTripTests {
     private static let service = [
         "Type", "ExecStart", "User", "WorkingDirectory", "EnvironmentFile", "Restart", "RestartSec", "TimeoutStopSec",
-        "Slice", "LogExtraFields", "LogRateLimitIntervalSec", "LogRateLimitBurst",
+        "Slice", "IOAccounting", "LogExtraFields", "LogRateLimitIntervalSec", "LogRateLimitBurst",
     ]
 
     private static let streams = [

@@ -3,6 +3,9 @@ public protocol ServiceControl: Sendable {
     /// Whether it can do its work now.
     var readiness: Readiness { get async }
 
+    /// Figures about everything, for whoever watches many computers. Waits for nobody.
+    func measurements() async -> Measurements
+
     /// All services, by name.
     func list() async throws(ControlError) -> [Service]
 

@@ -51,7 +51,7 @@ public struct ActiveState: RawRepresentable, Hashable, Sendable {
 }
 
 /// How a process ended.
-public enum RunEnding: Equatable, Sendable {
+public enum RunEnding: Hashable, Sendable {
     case exited(Int)
     case killed(signal: Int)
 

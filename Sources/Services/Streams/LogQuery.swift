@@ -39,7 +39,7 @@ public struct LogEntry: Equatable, Sendable {
 
     public let timestamp: Timestamp
     public let stream: Stream
-    /// The line without its end. What is not UTF-8 has been repaired; journald splits lines that are longer than 48 KiB.
+    /// The line without its end. What is not UTF-8 has been repaired; lines of more than 48 KiB journald has split.
     public let line: String
     /// The process that opened the stream.
     public let pid: Int?

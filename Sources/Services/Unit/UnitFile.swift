@@ -22,8 +22,8 @@ public enum UnitFile {
     public static let standardOutputPriority = JournalPriority.info
     public static let standardErrorPriority = JournalPriority.error
 
-    /// The unit file as text. `id` is the service's; `privateFile` is the path of its ``PrivateFile``, which is read only
-    /// where the service has one.
+    /// The unit file as text. `id` is the service's; `privateFile` is the path of its ``PrivateFile``, which is read
+    /// only where the service has one.
     public static func render(_ spec: ServiceSpec, id: String, privateFile: String) -> String {
         let isScripted = LaunchScript.isNeeded(for: spec)
         let command = isScripted ? ["/bin/sh", "-c", LaunchScript.command] : commandLine(spec)
@@ -53,6 +53,8 @@ public enum UnitFile {
             "RestartSec=\(restartDelaySeconds)",
             "TimeoutStopSec=\(stopTimeoutSeconds)",
             "Slice=\(slice)",
+            // The others are on by default.
+            "IOAccounting=yes",
             "LogExtraFields=\(idField)=\(id)",
             // An interval of 0 does not switch journald's rate limit off; this does.
             "LogRateLimitIntervalSec=1us",

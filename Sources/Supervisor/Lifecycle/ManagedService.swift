@@ -15,6 +15,8 @@ struct ManagedService {
     var heldBack: UnitState?
     /// What the readers of events were told last; nil before they have heard of the service.
     var announced: Service?
+    /// How the runs ended whose end this agent has learned of, each with how often.
+    private(set) var exits: [RunEnding: Int] = [:]
 
     init(_ record: ServiceRecord) {
         self.record = record
@@ -25,6 +27,12 @@ struct ManagedService {
     var snapshot: Service { Service(record: record, state: state, intent: intent, refusal: refusal) }
 
     var unit: String { UnitName.unit(of: record.spec.name) }
+
+    /// Counts the end of a run that was not known of before, where it is known how it ended.
+    mutating func countExit(since run: ServiceRun) {
+        guard record.run.exitedAt != run.exitedAt, let ending = record.run.ending else { return }
+        exits[ending, default: 0] += 1
+    }
 
     /// Takes over a state, and what it says about intents that have come true.
     mutating func settle(_ newState: UnitState) {

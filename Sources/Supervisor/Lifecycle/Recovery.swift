@@ -62,6 +62,7 @@ extension Supervisor {
                 let history = try RunHistory(of: service.unit, since: startedAt)
                 guard let end = history.end else { continue }
                 services[name]?.record.run.observe(end, before: service.state)
+                services[name]?.countExit(since: service.record.run)
                 save(name)
             } catch {
                 notice(.warning, "cannot read in the journal how the last run ended: \(error)", name)

@@ -41,6 +41,10 @@ final class SystemdClient {
     private var states: [ServiceName: UnitState] = [:]
     private var jobs: [String: Job] = [:]
     private let reloads = ReloadQueue()
+    /// How long systemd took to answer, by method.
+    private(set) var callDurations: [String: DurationHistogram] = [:]
+    /// How often systemd was had to read its unit files anew, and did.
+    private(set) var reloadsCount = 0
 
     /// - Parameter socketPath: The manager's private socket, `/run/systemd/private`.
     init(socketPath: String) {
@@ -66,7 +70,7 @@ final class SystemdClient {
     /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
     func resetFailedUnit(_ unit: String) async throws(BusError) {
         try await ignoringUnloaded { () throws(BusError) in
-            try await self.connection().call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
+            try await self.call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
             }
         }
@@ -77,7 +81,7 @@ final class SystemdClient {
     func forgetStaleCopy(of unit: String) async throws(BusError) {
         var path: String?
         try await ignoringUnloaded { () throws(BusError) in
-            path = try await self.connection().call(Self.manager("GetUnit")) { writer throws(SystemError) in
+            path = try await self.call(Self.manager("GetUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
             } decode: { reply throws(SystemError) in
                 try reply.string()
@@ -85,7 +89,7 @@ final class SystemdClient {
         }
         guard let path else { return }
         let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
-        let isStale = try await connection().call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+        let isStale = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.unitInterface)
             try writer.string("NeedDaemonReload")
         } decode: { reply throws(SystemError) in
@@ -99,12 +103,12 @@ final class SystemdClient {
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
     func settle() async throws(BusError) {
         let ping = BusMethod(path: Self.objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
-        try await connection().call(ping, timeout: Self.callTimeout)
+        try await call(ping, timeout: Self.callTimeout)
     }
 
     /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`.
     func readStates() async throws(BusError) {
-        let list = try await connection().call(Self.manager("ListUnitsByPatterns")) { writer throws(SystemError) in
+        let list = try await call(Self.manager("ListUnitsByPatterns")) { writer throws(SystemError) in
             try writer.strings([])
             try writer.strings([UnitName.pattern])
         } decode: { reply throws(SystemError) in
@@ -133,7 +137,7 @@ final class SystemdClient {
     private func readState(of name: ServiceName, at path: String) async throws(BusError) {
         // The empty interface stands for all of them.
         let getAll = BusMethod(path: path, interface: Self.propertiesInterface, member: "GetAll")
-        try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
+        try await call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string("")
         } decode: { [weak self] reply throws(SystemError) in
             var state = UnitState()
@@ -145,7 +149,7 @@ final class SystemdClient {
     /// What systemd says about itself: its version, and when the kernel or, in a container, systemd was started.
     func describe() async throws(BusError) -> (version: String?, startedAt: Timestamp?) {
         let getAll = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "GetAll")
-        return try await connection().call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
+        return try await call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.managerInterface)
         } decode: { reply throws(SystemError) in
             var version: String?
@@ -168,12 +172,13 @@ final class SystemdClient {
     /// last of them has asked.
     private func reload() async throws(BusError) {
         try await reloads.run { () async throws(BusError) in
-            try await self.connection().call(Self.manager("Reload"), timeout: Self.reloadTimeout)
+            try await self.call(Self.manager("Reload"), timeout: Self.reloadTimeout)
+            self.reloadsCount += 1
         }
     }
 
     private func queueJob(_ member: String, _ unit: String) async throws(BusError) -> Job {
-        try await connection().call(Self.manager(member), timeout: Self.callTimeout) { writer throws(SystemError) in
+        try await call(Self.manager(member), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(unit)
             try writer.string("replace")
         } decode: { [weak self] reply throws(SystemError) in
@@ -192,9 +197,26 @@ final class SystemdClient {
         }
     }
 
-    private func connection() throws(BusError) -> Bus {
+    /// Calls a method, and counts how long that takes however it ends.
+    private func call<Reply: Sendable>(
+        _ method: BusMethod,
+        timeout: Duration = callTimeout,
+        arguments: (borrowing MessageWriter) throws(SystemError) -> Void = { _ throws(SystemError) in },
+        decode: @escaping @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Reply
+    ) async throws(BusError) -> Reply {
         guard let bus else { throw .local(.notConnected) }
-        return bus
+        let begin = MonotonicClock.now()
+        defer { callDurations[method.member, default: .init()].count(MonotonicClock.now().duration(since: begin)) }
+        return try await bus.call(method, timeout: timeout, arguments: arguments, decode: decode)
+    }
+
+    /// Calls a method whose reply carries nothing that matters.
+    private func call(
+        _ method: BusMethod,
+        timeout: Duration = callTimeout,
+        arguments: (borrowing MessageWriter) throws(SystemError) -> Void = { _ throws(SystemError) in }
+    ) async throws(BusError) {
+        try await call(method, timeout: timeout, arguments: arguments) { _ throws(SystemError) in }
     }
 
     private static func manager(_ member: String) -> BusMethod {

@@ -47,6 +47,9 @@ extension Supervisor {
         if removals[name] != nil { await JournalSync.synchronize(within: Self.journalPatience) }
     }
 
+    /// How many streams are open.
+    public var streamCounts: (logs: Int, events: Int) { (openStreams.count(of: .log), openStreams.count(of: .events)) }
+
     private func logSubject(_ reference: String) throws(ControlError) -> LogSubject {
         do throws(ControlError) {
             return LogSubject(try find(reference).record)

@@ -1,0 +1,27 @@
+public import Services
+internal import Systemd
+
+/// Figures about everything: what was counted, and what the kernel has counted meanwhile.
+extension Supervisor {
+    public func measurements() -> Measurements {
+        let groups = ControlGroups.current().slice(UnitFile.slice)
+        return Measurements(
+            isReady: isReady,
+            services: services.values.map { measurements(of: $0, groups) }.sorted { $0.name < $1.name },
+            systemdCalls: systemd.callDurations,
+            reloads: systemd.reloadsCount
+        )
+    }
+
+    private func measurements(of service: ManagedService, _ groups: SliceGroups) -> ServiceMeasurements {
+        // Of a unit that is dead the kernel has nothing to tell. While systemd's word is not known the kernel's is.
+        let isDead = isReady && service.state.activeState.isDead
+        return ServiceMeasurements(
+            name: service.record.spec.name,
+            status: isReady ? service.snapshot.status : nil,
+            restarts: service.record.run.restarts,
+            exits: service.exits,
+            usage: isDead ? ResourceUsage() : groups.usage(of: service.unit)
+        )
+    }
+}

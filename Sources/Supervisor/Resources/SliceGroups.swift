@@ -1,0 +1,118 @@
+internal import Services
+internal import Systemd
+
+/// What the kernel counts in the cgroups of a slice's units. What it does not count for a unit by itself is absent, and
+/// never the count of something larger.
+struct SliceGroups {
+    /// The slice's directory in the v2 hierarchy, where there is one.
+    let unified: KernelDirectory?
+    /// The controllers of v2 that count for each of its units. No file of another one is looked for.
+    let enabled: Set<String>
+    /// The slice's directories in the v1 hierarchies, by controller.
+    let cpuacct: KernelDirectory?
+    let memory: KernelDirectory?
+    let pids: KernelDirectory?
+    let blkio: KernelDirectory?
+
+    /// What the processes of a unit use.
+    func usage(of unit: String) -> ResourceUsage {
+        var usage = ResourceUsage()
+        if let time = Self.value(of: "usage_usec", in: unified?.text(unit + "/cpu.stat")) {
+            usage.cpu = .microseconds(time)
+        } else if let time = Self.number(cpuacct?.text(unit + "/cpuacct.usage")) {
+            usage.cpu = .nanoseconds(time)
+        }
+        usage.memoryBytes =
+            Self.number(unified("memory", unit, "memory.current"))
+            ?? Self.number(memory?.text(unit + "/memory.usage_in_bytes"))
+        usage.tasks =
+            Self.number(unified("pids", unit, "pids.current")) ?? Self.number(pids?.text(unit + "/pids.current"))
+        usage.io = unified("io", unit, "io.stat").flatMap(Self.io) ?? throttledIO(unit)
+        return usage
+    }
+
+    private func unified(_ controller: String, _ unit: String, _ file: String) -> String? {
+        enabled.contains(controller) ? unified?.text(unit + "/" + file) : nil
+    }
+
+    /// What v1 counts of I/O; older kernels do not have the recursive files.
+    private func throttledIO(_ unit: String) -> ResourceUsage.IO? {
+        for suffix in ["_recursive", ""] {
+            guard let bytes = blkio?.text(unit + "/blkio.throttle.io_service_bytes" + suffix),
+                let operations = blkio?.text(unit + "/blkio.throttle.io_serviced" + suffix)
+            else { continue }
+            return Self.io(bytes: bytes, operations: operations)
+        }
+        return nil
+    }
+
+    /// A count, with the line end that the kernel writes.
+    static func number(_ text: (some StringProtocol)?) -> Int? {
+        guard let text else { return nil }
+        let digits = text.hasSuffix("\n") ? text.dropLast() : text[...]
+        guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        return Int(digits)
+    }
+
+    /// The value of a key in lines of "key value".
+    static func value(of key: String, in text: String?) -> Int? {
+        for line in text?.split(separator: "\n") ?? [] {
+            let fields = line.split(separator: " ")
+            if fields.count == 2, fields[0] == key { return number(fields[1]) }
+        }
+        return nil
+    }
+
+    /// From `io.stat`: a line for each device, "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6".
+    static func io(_ text: String) -> ResourceUsage.IO? {
+        var io = ResourceUsage.IO()
+        for line in text.split(separator: "\n") {
+            for pair in line.split(separator: " ").dropFirst() {
+                let parts = pair.split(separator: "=")
+                guard parts.count == 2 else { return nil }
+                let counter: WritableKeyPath<ResourceUsage.IO, Int>
+                switch parts[0] {
+                case "rbytes": counter = \.readBytes
+                case "wbytes": counter = \.writtenBytes
+                case "rios": counter = \.reads
+                case "wios": counter = \.writes
+                default: continue
+                }
+                guard let sum = sum(io[keyPath: counter], number(parts[1])) else { return nil }
+                io[keyPath: counter] = sum
+            }
+        }
+        return io
+    }
+
+    /// From `blkio.throttle.io_service_bytes` and `…io_serviced`: "8:0 Read 1", "8:0 Write 2", …, "Total 3".
+    static func io(bytes: String, operations: String) -> ResourceUsage.IO? {
+        guard let readBytes = sum("Read", bytes), let writtenBytes = sum("Write", bytes),
+            let reads = sum("Read", operations), let writes = sum("Write", operations)
+        else { return nil }
+        var io = ResourceUsage.IO()
+        (io.readBytes, io.writtenBytes, io.reads, io.writes) = (readBytes, writtenBytes, reads, writes)
+        return io
+    }
+
+    private static func sum(_ kind: String, _ text: String) -> Int? {
+        // Without a device the total of zero says nothing: newer kernels count only where something is limited.
+        var total: Int?
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            // The last line is the total, without a device.
+            guard fields.count == 3 || (fields.count == 2 && fields[0] == "Total") else { return nil }
+            guard fields.count == 3, fields[1] == kind else { continue }
+            guard let sum = sum(total ?? 0, number(fields[2])) else { return nil }
+            total = sum
+        }
+        return total
+    }
+
+    /// Nil when there is nothing to add, or more than the kernel can have counted.
+    private static func sum(_ left: Int, _ right: Int?) -> Int? {
+        guard let right else { return nil }
+        let (sum, overflow) = left.addingReportingOverflow(right)
+        return overflow ? nil : sum
+    }
+}
