@@ -48,6 +48,7 @@ enum Routes {
     static let daemon: [Route] = [
         Route(.get, "/healthz", access: .anyone, HealthRoutes.health),
         Route(.get, "/readyz", access: .anyone, HealthRoutes.readiness),
+        Route(.get, "/openapi.json", OpenAPIRoutes.get),
     ]
 
     /// What is served below every prefix of `mounts`.
