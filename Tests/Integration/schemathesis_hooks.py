@@ -4,6 +4,7 @@ import collections
 import itertools
 import os
 import re
+import uuid
 
 import requests
 import schemathesis
@@ -27,10 +28,47 @@ def is_command(value):
     )
 
 
+def has_name(body):
+    name = body.get("name") if isinstance(body, dict) else None
+    return isinstance(name, str) and re.fullmatch("[a-z][a-z0-9-]{0,62}", name)
+
+
 def tame(body):
     """What runs is harmless, whatever the text was; what is refused stays what it is."""
     if is_command(body.get("command")):
         body["command"] = "sleep 1"
+
+
+def is_restart(value):
+    return isinstance(value, bool) or value in ("always", "on-failure", "no")
+
+
+def is_path(value):
+    return isinstance(value, str) and value.startswith("/")
+
+
+def reconcile(case):
+    """Takes away what a request would be refused for that no schema can say, lest it hides what the schemas say."""
+    body = case.body
+    # Two names for one thing have to agree.
+    for names, is_good in (
+        (("cwd", "working_dir"), is_path), (("restart", "restart_policy", "auto_restart"), is_restart),
+    ):
+        for name in [name for name in names if is_good(body.get(name))][1:]:
+            del body[name]
+    # So have the name in the path and the one in the body; a new service needs a new name.
+    if has_name(body) and "ref" in case.path_parameters:
+        body["name"] = case.path_parameters["ref"]
+    elif has_name(body) and next(count) % 8:
+        body["name"] = f"{body['name'][:26]}-{uuid.uuid4()}"
+    for name in ("cwd", "working_dir"):
+        if isinstance(body.get(name), str):
+            body[name] = NONCHARACTERS.sub("", body[name])
+    if isinstance(body.get("env"), dict):
+        body["env"] = {
+            name: NONCHARACTERS.sub("", value) if isinstance(value, str) else value
+            for name, value in body["env"].items()
+        }
 
 
 def make_acceptable(case):
@@ -41,25 +79,21 @@ def make_acceptable(case):
     phase = case.meta.phase.name.value
     if case.path_parameters.get("ref") and phase != "stateful" and locations and next(count) % 2:
         case.path_parameters["ref"] = locations[-1].rpartition("/")[2]
-    # A key belongs to one request, and the generator likes to use the shortest one again.
-    if "Idempotency-Key" in case.headers:
-        case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:200]}-{next(count)}"
     # A time-out means nothing without something to wait for.
     if "timeout" in case.query:
         case.query["wait"] = "ready"
-    if not isinstance(case.body, dict):
+
+
+def hasten(case):
+    """Most requests do not wait for readiness, and none waits for long."""
+    timeout = str(case.query.get("timeout", 30))
+    if case.query.get("wait") != "ready" or not timeout.isdecimal() or not 1 <= int(timeout) <= 300:
         return
-    # Two names for one thing have to agree, and so have the name in the path and the one in the body.
-    for names in (("cwd", "working_dir"), ("restart", "restart_policy", "auto_restart")):
-        for name in [name for name in names if case.body.get(name) is not None][1:]:
-            del case.body[name]
-    if "ref" in case.path_parameters and case.body.get("name") is not None:
-        case.body["name"] = case.path_parameters["ref"]
-    for name in ("cwd", "working_dir"):
-        if isinstance(case.body.get(name), str):
-            case.body[name] = NONCHARACTERS.sub("", case.body[name])
-    if isinstance(case.body.get("env"), dict):
-        case.body["env"] = {name: NONCHARACTERS.sub("", value) for name, value in case.body["env"].items()}
+    if next(count) % 8:
+        case.query.pop("wait")
+        case.query.pop("timeout", None)
+    else:
+        case.query["timeout"] = 1
 
 
 @schemathesis.hook
@@ -68,10 +102,12 @@ def before_call(context, case, kwargs):
         make_acceptable(case)
     if isinstance(case.body, dict):
         tame(case.body)
-    # Nobody waits for long.
-    timeout = str(case.query.get("timeout", 30))
-    if case.query.get("wait") == "ready" and timeout.isdecimal() and 1 <= int(timeout) <= 300:
-        case.query["timeout"] = 1
+        reconcile(case)
+    hasten(case)
+    # A key belongs to one request, and the generator likes to use the same again.
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and re.fullmatch("[!-~]{1,255}", key):
+        case.headers["Idempotency-Key"] = f"{key[:200]}-{uuid.uuid4()}"
     # A log that is followed never ends, and an event stream follows by default. test_openapi.py reads one.
     if case.operation.definition.raw["operationId"].startswith("getLogs"):
         if case.query.get("follow", True) in (True, "true"):

@@ -370,10 +370,11 @@ class Generated(OpenAPITestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         operations = len([name for name in self.description.operations if not name.startswith("getEvents")])
         self.assertIn(f"Tested: {operations}\n", done.stdout)
-        for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+        # Sequences come last, in what time is left.
+        for phase in ("Examples", "Coverage", "Fuzzing"):
             self.assertIn(f"✅ {phase}\n", done.stdout)
         generated = int(re.search(r"(\d+) generated", done.stdout)[1])
-        self.assertGreater(generated, 3 * seconds, done.stdout)
+        self.assertGreater(generated, 5 * seconds, done.stdout)
         print(f"{generated} requests", flush=True)
         self.assertEqual(self.machine.property("miosa-agent.service", "MainPID"), before)
 
