@@ -34,7 +34,10 @@ struct OpenAPIDocument {
     /// What stands at a place: "components/schemas/Error". In a key, "~1" is a slash (RFC 6901).
     func value(at place: String) throws -> JSONValue {
         try place.split(separator: "/").reduce(JSONValue.object(root)) { value, key in
-            try #require(value.object?[String(key).replacing("~1", with: "/")], "the document has no \(place)")
+            if let elements = value.array, let index = Int(key), elements.indices.contains(index) {
+                return elements[index]
+            }
+            return try #require(value.object?[String(key).replacing("~1", with: "/")], "the document has no \(place)")
         }
     }
 
@@ -78,6 +81,12 @@ struct OpenAPIDocument {
         let schema = response["content"]?.object?["application/json"]?.object?["schema"]?.object
         let code = schema?["allOf"]?.array?.last?.object?["properties"]?.object?["code"]?.object
         return code?["enum"]?.array?.compactMap(\.text) ?? code?["const"]?.text.map { [$0] } ?? []
+    }
+
+    /// Whether a pattern of a schema matches somewhere in a text.
+    static func isMatch(_ text: String, _ pattern: String) throws -> Bool {
+        let range = NSRange(text.startIndex..., in: text)
+        return try NSRegularExpression(pattern: pattern).firstMatch(in: text, range: range) != nil
     }
 
     /// Every value that a key of that name has, by the place of the object that it is in.

@@ -285,6 +285,32 @@ struct OpenAPIBodyTests {
         }
     }
 
+    /// The last one is of noncharacters, which no literal may have.
+    static let texts =
+        ["", " \t\n", "a", "/a", "/", "/a\nb", "/a\rb", "a\0", "/a\0", "/\u{7f}\u{85}", "é"]
+        + ["/" + String(decoding: [0xffff, 0xfdd0, 0xd83f, 0xdffe] as [UInt16], as: UTF16.self)]
+
+    @Test(arguments: texts)
+    func `text is taken exactly where the pattern matches`(text: String) async throws {
+        let schemas = "components/schemas"
+        let patterns = [
+            "command": ["Command/allOf/0", "Command/allOf/1"], "cwd": ["WorkingDirectory"], "user": ["Account"],
+        ]
+        for (field, places) in patterns {
+            var isMatched = true
+            for place in places {
+                let pattern = try #require(try document.value(at: "\(schemas)/\(place)/pattern").text)
+                isMatched = try isMatched && OpenAPIDocument.isMatch(text, pattern)
+            }
+            var body = JSONObject()
+            body.append(field, .string(text))
+            if field != "command" { body.append("command", "x") }
+            let bytes = String(decoding: JSONValue.object(body).encoded(), as: UTF8.self)
+            let reply = try await Client().send(.put, "/v1/services/web", bytes)
+            #expect((reply.status == 201) == isMatched, "\(field)")
+        }
+    }
+
     @Test func `the example of a body is taken`() async throws {
         let client = Client()
         let new = try #require(try document.value(at: "components/schemas/NewService/examples").array?.first)
