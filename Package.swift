@@ -47,7 +47,12 @@ let package = Package(
         // Makes services real: records and unit files on disk, jobs in systemd, the up-to-date picture of both.
         .target(name: "Supervisor", dependencies: ["JSON", "Services", "Systemd"], swiftSettings: shipped),
         // The routes, what they take and what they answer.
-        .target(name: "API", dependencies: ["HTTP", "JSON", "Services"], swiftSettings: shipped),
+        .target(
+            name: "API",
+            dependencies: ["HTTP", "JSON", "Services"],
+            resources: [.embedInCode("openapi.json")],
+            swiftSettings: shipped
+        ),
 
         // The daemon: configuration and wiring, nothing else.
         .executableTarget(

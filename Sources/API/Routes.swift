@@ -51,6 +51,7 @@ enum Routes {
         Route(.get, "/healthz", access: .anyone, HealthRoutes.health),
         Route(.get, "/readyz", access: .anyone, HealthRoutes.readiness),
         Route(.get, "/metrics", MetricsRoutes.get),
+        Route(.get, "/openapi.json", OpenAPIRoutes.get),
     ]
 
     /// What is served below every prefix of `mounts`.

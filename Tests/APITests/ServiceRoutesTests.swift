@@ -160,6 +160,14 @@ struct ServiceRoutesTests {
         #expect(try other.details == ["Idempotency-Key"])
     }
 
+    @Test(arguments: [(ControlError.systemdUnavailable("x"), 503), (.tooManyServices(limit: 5), 429)])
+    func `a failure under an idempotency key says when to try again`(error: ControlError, status: Int) async throws {
+        client.control.fail(with: error)
+        let reply = try await client.send(.post, "/v1/services/web/start", fields: ["Idempotency-Key": "k"])
+        #expect(reply.status == status)
+        #expect(reply["Retry-After"] == "1")
+    }
+
     @Test(arguments: [(255, 201), (256, 400)])
     func `an idempotency key has a longest length`(length: Int, status: Int) async throws {
         let fields: Fields = ["Idempotency-Key": String(repeating: "k", count: length)]

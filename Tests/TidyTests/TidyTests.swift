@@ -66,9 +66,9 @@ struct TidyTests {
     }
 
     @Test func `no line is longer than a reader's window`() throws {
-        // Tests may quote what they are about in one piece.
+        // Tests may quote what they are about in one piece; JSON cannot break a string.
         for folder in ["Sources", "scripts", "systemd"] {
-            for file in try SourceTree.files(below: folder, suffix: "") {
+            for file in try SourceTree.files(below: folder, suffix: "") where !file.path.hasSuffix(".json") {
                 for line in file.lines { #expect(line.count <= 120, "\(file.path): \(line)") }
             }
         }

@@ -18,8 +18,10 @@ struct Failure: Error {
         self.sentence = sentence
     }
 
-    /// Clients may try again after this many seconds.
-    private static let retryAfterSeconds = "1"
+    /// After how many seconds clients may try again, for a status that invites them to.
+    static func retryAfterSeconds(_ status: StatusCode) -> String? {
+        status == .tooManyRequests || status == .serviceUnavailable ? "1" : nil
+    }
 
     static let unauthorized = {
         var failure = Failure(.unauthorized, "UNAUTHORIZED", "a valid bearer token is required")
@@ -68,7 +70,7 @@ struct Failure: Error {
     /// What could not be parsed as a request at all.
     init(_ failure: ParseFailure) {
         self.init(failure.status, Self.code(of: failure.status), failure.reason)
-        if failure.status == .tooManyRequests { fields.append("Retry-After", Self.retryAfterSeconds) }
+        if let seconds = Self.retryAfterSeconds(status) { fields.append("Retry-After", seconds) }
     }
 
     init(_ error: ControlError) {
@@ -101,9 +103,7 @@ struct Failure: Error {
         case .storageFailed(let reason):
             self.init(.internalServerError, "STORAGE_FAILED", "cannot write to disk: \(reason)")
         }
-        if status == .tooManyRequests || status == .serviceUnavailable {
-            fields.append("Retry-After", Self.retryAfterSeconds)
-        }
+        if let seconds = Self.retryAfterSeconds(status) { fields.append("Retry-After", seconds) }
     }
 
     /// The error as a response, in the form that the client likes better: JSON, or one line of text.

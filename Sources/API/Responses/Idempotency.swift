@@ -44,6 +44,7 @@ extension Answer {
             body: kept.body
         )
         if let location = kept.location { response.fields.append("Location", location) }
+        if let seconds = Failure.retryAfterSeconds(response.status) { response.fields.append("Retry-After", seconds) }
         service = kept.service
     }
 }
