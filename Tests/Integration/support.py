@@ -15,6 +15,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 VM = str(REPOSITORY / "scripts" / "vm")
 # The longest that anything here may take before it counts as never.
 PATIENCE_SECONDS = 30
+# What becomes a service's command is one of these for a moment.
+BECOMING = ("/usr/bin/systemd-cat\0", "/usr/bin/env\0--chdir", "/bin/sh\0-c\0exec ", '/bin/sh\0-c\0. "$CRED')
 
 
 class Reply:
@@ -183,6 +185,20 @@ class Machine:
             if time.monotonic() > deadline:
                 raise AssertionError(f"never {wanted}: {service}")
             time.sleep(0.01)
+
+    def command_line(self, pid):
+        """What a service's process was started with, once it is that."""
+        def found():
+            line = self.exec("cat", f"/proc/{pid}/cmdline")
+            return not line.startswith(BECOMING) and line.rstrip("\0").split("\0")
+
+        return eventually(found, f"process {pid} has become the command")
+
+    def wait_for_line(self, reference, text):
+        """Waits until a service has written a line."""
+        with self.stream(f"/v1/services/{reference}/logs?tail=all", "text/event-stream") as stream:
+            while stream.event()["data"]["line"] != text:
+                pass
 
     def property(self, unit, name):
         return self.exec("systemctl", "show", "-p", name, "--value", unit).strip()

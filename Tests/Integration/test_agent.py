@@ -122,7 +122,7 @@ class Continuity(MachineTestCase):
         self.assertEqual(self.machine.property("miosa-service-web.service", "LoadState"), "not-found")
         self.machine.create("web", "sleep 2222")
         pid = self.machine.wait("web", status="running")["pid"]
-        self.assertEqual(self.machine.exec("cat", f"/proc/{pid}/cmdline"), "sleep\x002222\x00")
+        self.assertEqual(self.machine.command_line(pid), ["sleep", "2222"])
 
     def test_the_power_is_cut_and_everything_acknowledged_is_there(self):
         names = [f"s{number}" for number in range(10)]
@@ -160,7 +160,8 @@ class SystemdAway(MachineTestCase):
         self.assertEqual((reply.status, reply.data["status"]), (200, "running"), reply)
 
     def test_a_reload_by_somebody_in_the_middle_of_a_stop_does_no_harm(self):
-        self.machine.create("slow", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done")
+        self.machine.create("slow", "trap 'sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.1; done")
+        self.machine.wait_for_line("slow", "ready")
         self.machine.wait("slow", status="running")
         self.machine.shell("(sleep 0.3; systemctl daemon-reload) >/dev/null 2>&1 &")
         reply = self.machine.call("POST", "/v1/services/slow/stop")

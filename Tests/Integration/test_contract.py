@@ -14,7 +14,7 @@ class Replacing(MachineTestCase):
 
     def command_line(self, name):
         pid = self.machine.wait(name, status="running")["pid"]
-        return self.machine.exec("cat", f"/proc/{pid}/cmdline").rstrip("\0").split("\0")
+        return self.machine.command_line(pid)
 
     def test_it_creates_what_is_not_there(self):
         reply = self.put("web", {"command": "sleep 1000"})
@@ -320,7 +320,8 @@ class TheComputer(MachineTestCase):
         self.machine.shell("rm /var/lib/miosa-agent/services/odd.json.unreadable")
 
     def test_calls_for_one_service_wait_and_those_for_others_do_not(self):
-        self.machine.create("deaf", "trap '' TERM; while :; do sleep 0.1; done")
+        self.machine.create("deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+        self.machine.wait_for_line("deaf", "ready")
         self.machine.create("quick", "sleep 1000")
         self.machine.wait("deaf", status="running")
         self.machine.wait("quick", status="running")

@@ -50,7 +50,7 @@ SHOWN = (
 SHELL_SHOWN = SHOWN + "/bin/sh -c {command}"
 CHANGER_SHOWN = SHOWN + "/usr/bin/env --chdir={cwd} -- /bin/sh -c {command}"
 SCRIPT_SHOWN = SHOWN + '/bin/sh -c . "$CREDENTIALS_DIRECTORY/launch"'
-# What becomes the command is one of these for a moment.
+# What becomes the command is one of these for a moment. (The machine does not know what else there is here.)
 BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0. \"$CRED")
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(

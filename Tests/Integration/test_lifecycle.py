@@ -127,7 +127,7 @@ class WebServer(MachineTestCase):
         again = self.machine.create("web", "sleep 4711")
         self.assertNotEqual(again["id"], self.created["id"])
         pid = self.machine.wait("web", status="running")["pid"]
-        self.assertEqual(self.machine.exec("cat", f"/proc/{pid}/cmdline"), "sleep\x004711\x00")
+        self.assertEqual(self.machine.command_line(pid), ["sleep", "4711"])
 
     def test_a_second_one_of_the_name_is_refused(self):
         reply = self.machine.call("POST", "/v1/services", {"name": "web", "command": "true"})
@@ -208,8 +208,8 @@ class Endings(MachineTestCase):
         self.assertEqual(service["message"], "account 'nobody-here' does not exist (systemd 217/USER)")
 
     def test_one_that_fails_when_it_is_stopped_is_stopped_and_leaves_no_failed_unit(self):
-        self.machine.create("stubborn", "trap 'exit 5' TERM; while :; do sleep 0.1; done")
-        self.machine.wait("stubborn", status="running")
+        self.machine.create("stubborn", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done")
+        self.machine.wait_for_line("stubborn", "ready")
         reply = self.machine.call("POST", "/v1/services/stubborn/stop")
         self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"), reply)
         self.assertEqual(reply.data["exit_code"], 5)
@@ -217,8 +217,8 @@ class Endings(MachineTestCase):
         self.assertEqual(self.machine.exec("systemctl", "--failed", "--quiet", "--plain"), "")
 
     def test_one_that_ignores_sigterm_is_killed_after_the_time_out(self):
-        self.machine.create("deaf", "trap '' TERM; while :; do sleep 0.1; done")
-        self.machine.wait("deaf", status="running")
+        self.machine.create("deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+        self.machine.wait_for_line("deaf", "ready")
         began = datetime.datetime.now()
         reply = self.machine.call("POST", "/v1/services/deaf/stop")
         self.assertGreater(datetime.datetime.now() - began, datetime.timedelta(seconds=9))
