@@ -50,8 +50,6 @@ SHOWN = (
 SHELL_SHOWN = SHOWN + "/bin/sh -c {command}"
 CHANGER_SHOWN = SHOWN + "/usr/bin/env --chdir={cwd} -- /bin/sh -c {command}"
 SCRIPT_SHOWN = SHOWN + '/bin/sh -c . "$CREDENTIALS_DIRECTORY/launch"'
-# What becomes the command is one of these for a moment. (The machine does not know what else there is here.)
-BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0. \"$CRED")
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(
     "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
@@ -249,6 +247,9 @@ def shortened(value):
 
 
 class GeneratedInside(Inside):
+    # What becomes the command is one of these for a moment.
+    BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0. \"$CRED")
+
     def make_directories(self, paths):
         for path in paths:
             os.makedirs(bytes.fromhex(path), exist_ok=True)
@@ -266,7 +267,7 @@ class GeneratedInside(Inside):
         argv = b"".join(bytes.fromhex(word) + b"\0" for word in expected["argv"])
         deadline = time.monotonic() + 10
         while (process := self.process(pid)) and (found := bytes.fromhex(process["cmdline"])) != argv:
-            if time.monotonic() > deadline or not found.startswith(BECOMING):
+            if time.monotonic() > deadline or not found.startswith(self.BECOMING):
                 return f"argv is {found[:2000]}"
             time.sleep(0.002)
         if process is None:

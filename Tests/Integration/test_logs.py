@@ -204,7 +204,9 @@ class Choice(LogsCase):
         self.machine.shell(
             # The same account in another unit, and another account in none.
             "systemd-run --quiet --wait --uid=user systemd-cat -t miosa-service-real sh -c 'echo forged; sleep 0.5'\n"
-            "su -s /bin/sh daemon -c 'echo forged | systemd-cat -t miosa-service-real'\n"
+            # Of no unit, or gone before journald could look; the same account as the service, and another.
+            "for i in 1 2 3 4 5; do for user in user daemon; do\n"
+            "  su -s /bin/sh $user -c 'echo forged | systemd-cat -t miosa-service-real'; done; done\n"
             "su -s /bin/sh user -c 'logger -t miosa-service-real forged'\n"
             "printf 'MESSAGE=forged\\n_SYSTEMD_UNIT=miosa-service-real.service\\n"
             "SYSLOG_IDENTIFIER=miosa-service-real\\nMIOSA_SERVICE_ID=x\\n' | logger --journald\n"

@@ -59,6 +59,20 @@ import Testing
         #expect(run == ServiceRun())
     }
 
+    @Test func `the main processes of the newest runs are remembered, and no more`() throws {
+        var run = ServiceRun()
+        var state = UnitState()
+        for pid in 1...ServiceRun.processesLimit + 1 {
+            state.main.pid = pid
+            state.main.startedAt = Timestamp(microseconds: Int64(pid))
+            // Once for the start, once for the end.
+            run.observe(state, bootID: "boot")
+            run.observe(state, bootID: "boot")
+            #expect(run.processes.count == min(pid, ServiceRun.processesLimit))
+        }
+        #expect(run.processes.map(\.pid) == Array(2...ServiceRun.processesLimit + 1))
+    }
+
     @Test func `the figures of an ended run stay while the next one runs`() {
         var run = ServiceRun()
         run.observe(state(started: 10, invocation: "one"), bootID: "boot")

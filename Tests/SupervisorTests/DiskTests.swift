@@ -43,6 +43,10 @@ private struct RandomRecords {
             run.restarts = .random(in: 0...1000, using: &generator)
             run.invocationID = text(10)
             run.bootID = text(10)
+            for _ in 0..<Int.random(in: 0...3, using: &generator) {
+                let pid = Int.random(in: 1...4_000_000, using: &generator)
+                run.remember(ServiceRun.Process(pid: pid, startedAt: timestamp()))
+            }
         }
         let phases: [ServiceRecord.Phase] = [.starting, .stopping, .deleting, .established]
         let uids: [UInt32?] = [nil, 0, .max]

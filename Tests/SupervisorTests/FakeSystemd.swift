@@ -8,7 +8,10 @@ final class FakeSystemd {
     struct Unit {
         var active = "inactive"
         var sub = "dead"
-        var pid: UInt32 = 0
+        var pid: UInt32 = 0 {
+            didSet { if oldValue != 0 { lastPID = oldValue } }
+        }
+        var lastPID: UInt32 = 0
         /// 0 while the process runs, else a `CLD_…` code.
         var code: Int32 = 0
         var status: Int32 = 0
@@ -249,6 +252,7 @@ final class FakeSystemd {
         message.entry("NRestarts", "u") { message.uint32(unit.restarts) }
         message.entry("ExecMainStartTimestamp", "t") { message.uint64(unit.startedAt) }
         message.entry("ExecMainExitTimestamp", "t") { message.uint64(unit.exitedAt) }
+        message.entry("ExecMainPID", "u") { message.uint32(unit.pid == 0 ? unit.lastPID : unit.pid) }
         message.entry("ExecMainCode", "i") { message.int32(unit.code) }
         message.entry("ExecMainStatus", "i") { message.int32(unit.status) }
     }

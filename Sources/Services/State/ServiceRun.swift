@@ -11,8 +11,32 @@ public struct ServiceRun: Equatable, Sendable {
     /// Which run and which boot the figures speak of.
     public var invocationID: String?
     public var bootID: String?
+    /// The main processes of the newest runs, the newest last: by them lines in the journal are known that have lost
+    /// their unit.
+    public private(set) var processes: [Process] = []
 
     public init() {}
+
+    /// The main process of a run.
+    public struct Process: Equatable, Sendable {
+        public var pid: Int
+        public var startedAt: Timestamp
+
+        public init(pid: Int, startedAt: Timestamp) {
+            self.pid = pid
+            self.startedAt = startedAt
+        }
+    }
+
+    /// So many main processes are remembered.
+    public static let processesLimit = 32
+
+    /// Remembers a main process, and forgets the oldest where there are too many.
+    public mutating func remember(_ process: Process) {
+        guard processes.last != process else { return }
+        processes.append(process)
+        if processes.count > Self.processesLimit { processes.removeFirst() }
+    }
 
     /// How a run ended, where that was learned afterwards.
     public struct End: Equatable, Sendable {
@@ -50,6 +74,7 @@ public struct ServiceRun: Equatable, Sendable {
         self.bootID = bootID
         restarts = state.restarts
         if let invocationID = state.invocationID { self.invocationID = invocationID }
+        if let pid = state.main.pid { remember(Process(pid: pid, startedAt: startedAt)) }
         if let ending = state.main.ending, let exitedAt = state.main.exitedAt {
             // "success" later on for the same end only says that the failure was reset.
             if exitedAt != self.exitedAt || state.result != "success" { result = state.result }

@@ -20,6 +20,7 @@ public struct UnitState: Equatable, Sendable {
         public var code = 0
         /// The exit status, or the number of the signal.
         public var status = 0
+        public var pid: Int?
         public var startedAt: Timestamp?
         public var exitedAt: Timestamp?
 

@@ -34,6 +34,18 @@ struct Members {
 
     func object(_ key: String) throws(RecordProblem) -> Members { try Members(object[key], "'\(key)'") }
 
+    /// The objects of an array; none where there is no such member.
+    func objects(_ key: String) throws(RecordProblem) -> [Members] {
+        switch object[key] {
+        case .array(let elements):
+            var objects: [Members] = []
+            for element in elements { objects.append(try Members(element, "an element of '\(key)'")) }
+            return objects
+        case nil: return []
+        default: throw RecordProblem(description: "'\(key)' is no array")
+        }
+    }
+
     func string(_ key: String) throws(RecordProblem) -> String {
         guard let text = try optionalString(key) else { throw RecordProblem(description: "'\(key)' is missing") }
         return text

@@ -68,6 +68,15 @@ enum RecordCoding {
         writer.member("restarts", integer: run.restarts)
         writer.member("invocation_id", string: run.invocationID)
         writer.member("boot_id", string: run.bootID)
+        writer.key("processes")
+        writer.beginArray()
+        for process in run.processes {
+            writer.beginObject()
+            writer.member("pid", integer: process.pid)
+            writer.member("started_at", integer: Int(process.startedAt.microseconds))
+            writer.endObject()
+        }
+        writer.endArray()
         writer.endObject()
     }
 
@@ -124,6 +133,10 @@ enum RecordCoding {
         run.restarts = try members.integer("restarts")
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
+        for process in try members.objects("processes") {
+            let startedAt = Timestamp(microseconds: Int64(try process.integer("started_at")))
+            run.remember(ServiceRun.Process(pid: try process.integer("pid"), startedAt: startedAt))
+        }
         return run
     }
 }

@@ -19,6 +19,9 @@ enum UnitProperties {
                 let pid = Int(try reader.uint32())
                 changed.mainPID = pid == 0 ? nil : pid
             case "NRestarts": changed.restarts = Int(try reader.uint32())
+            case "ExecMainPID":
+                let pid = Int(try reader.uint32())
+                changed.main.pid = pid == 0 ? nil : pid
             case "ExecMainCode": changed.main.code = Int(try reader.int32())
             case "ExecMainStatus": changed.main.status = Int(try reader.int32())
             case "ExecMainStartTimestamp": changed.main.startedAt = Timestamp(systemd: try reader.uint64())

@@ -4,8 +4,9 @@ internal import Systemd
 /// The service whose lines are looked for in the journal.
 ///
 /// journald notes the unit of a process when it first hears of it. A process that has died before cannot be looked up
-/// any more, and its lines have no unit. They are known by the name under which systemd-cat writes and by the account,
-/// which the kernel vouches for.
+/// any more, and its lines have no unit. They are known by the process, which the kernel vouches for: whatever the name
+/// under which a line was written, only what was the service's main process at the time can have written it.
+@EventLoopActor
 struct LogSubject {
     let id: String
     let unit: String
@@ -16,6 +17,8 @@ struct LogSubject {
     private let succeededAt: Timestamp?
     /// When the newest run that has ended did.
     let endedAt: Timestamp?
+    /// The figures of the service's runs as they are now: new ones come while the log is followed.
+    private let run: @EventLoopActor () -> ServiceRun
 
     /// Whose an entry is.
     enum Owner {
@@ -25,8 +28,17 @@ struct LogSubject {
         case other
     }
 
+    /// How far the clocks' readings of systemd and journald can be apart for one thing.
+    private static let clockDifferenceMicroseconds: Int64 = 1_000_000
+    /// How long after the end of a process its lines can come to the journal.
+    private static let delayMicroseconds: Int64 = 60_000_000
+
     /// The log of a service, or of one that was removed and had another of its name come after it at `succeededAt`.
-    init(_ record: ServiceRecord, succeededAt: Timestamp? = nil) {
+    init(
+        _ record: ServiceRecord,
+        succeededAt: Timestamp? = nil,
+        run: @escaping @EventLoopActor () -> ServiceRun
+    ) {
         id = record.id
         unit = UnitName.unit(of: record.spec.name)
         identifier = UnitName.identifier(of: record.spec.name)
@@ -34,6 +46,7 @@ struct LogSubject {
         createdAt = record.createdAt
         self.succeededAt = succeededAt
         endedAt = record.run.exitedAt
+        self.run = run
     }
 
     /// Has a reader pass over what is certainly not the service's.
@@ -49,12 +62,30 @@ struct LogSubject {
     func owns(_ journal: borrowing JournalReader, writtenAt moment: Timestamp) -> Owner {
         // What is sent to the journal in other ways has fields of the sender's choice, and no stream.
         guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return .other }
-        guard journal.field("_SYSTEMD_UNIT", is: unit) ?? true else { return .other }
+        switch journal.field("_SYSTEMD_UNIT", is: unit) {
+        case true: break
+        case nil where isOfMainProcess(journal, moment): break
+        default: return .other
+        }
         if let isOwn = journal.field(UnitFile.idField, is: id) {
             return isOwn ? .own : moment < createdAt ? .earlier : .other
         }
         // journald looks the id up when it has the line, and does not find it for a unit that is gone already.
         guard moment >= createdAt else { return .earlier }
         return succeededAt.map { moment >= $0 } ?? false ? .other : .own
+    }
+
+    /// Whether what wrote the entry was the service's main process at that moment, or had been shortly before.
+    private func isOfMainProcess(_ journal: borrowing JournalReader, _ moment: Timestamp) -> Bool {
+        let run = run()
+        var end = run.hasEnded ? run.exitedAt : nil
+        for process in run.processes.reversed() {
+            let first = process.startedAt.microseconds - Self.clockDifferenceMicroseconds
+            let last = end.map { $0.microseconds + Self.delayMicroseconds } ?? .max
+            let isItsTime = first <= moment.microseconds && moment.microseconds <= last
+            if isItsTime, journal.field("_PID", is: String(process.pid)) ?? false { return true }
+            end = process.startedAt
+        }
+        return false
     }
 }

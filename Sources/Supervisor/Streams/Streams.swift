@@ -52,13 +52,21 @@ extension Supervisor {
 
     private func logSubject(_ reference: String) throws(ControlError) -> LogSubject {
         do throws(ControlError) {
-            return LogSubject(try find(reference).record)
+            let service = try find(reference)
+            let name = service.record.spec.name
+            let last = service.record.run
+            return LogSubject(service.record) { [weak self] in
+                // By id: another service may have got the name.
+                let current = self?.services[name]?.record
+                return current?.id == service.record.id ? current?.run ?? last : last
+            }
         } catch .serviceNotFound {
             let removed = try listRemoved().map(\.record)
             guard let record = removed.first(where: { $0.id == reference }) else { throw .serviceNotFound }
             let name = record.spec.name
             let others = (removed + services.values.map(\.record)).filter { $0.spec.name == name }
-            return LogSubject(record, succeededAt: others.map(\.createdAt).filter { $0 > record.createdAt }.min())
+            let next = others.map(\.createdAt).filter { $0 > record.createdAt }.min()
+            return LogSubject(record, succeededAt: next) { record.run }
         }
     }
 
