@@ -45,7 +45,7 @@ DIRECTIVES = {
 # takes for none and that is read from a file.
 SHOWN = (
     "ExecStart={{ path=/usr/bin/systemd-cat ; argv[]=/usr/bin/systemd-cat -t miosa-service-{name} -p info "
-    "--stderr-priority=err --level-prefix=no "
+    "--stderr-priority=err --level-prefix=no /bin/sh -c echo \u2060; echo \u2060 >&2; exec \"$@\" sh "
 )
 SHELL_SHOWN = SHOWN + "/bin/sh -c {command}"
 CHANGER_SHOWN = SHOWN + "/usr/bin/env --chdir={cwd} -- /bin/sh -c {command}"
@@ -248,7 +248,7 @@ def shortened(value):
 
 class GeneratedInside(Inside):
     # What becomes the command is one of these for a moment.
-    BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0. \"$CRED")
+    BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0echo \xe2\x81\xa0", b"/bin/sh\0-c\0. \"$CRED")
 
     def make_directories(self, paths):
         for path in paths:
@@ -442,7 +442,7 @@ class Generated(ProofCase):
                 return f"before any section: {shortened(line)}"
             elif section and line:
                 found[section].append(tuple(line.split("=", 1)))
-        case.is_changed_by_env = b" --level-prefix=no /usr/bin/env " in content
+        case.is_changed_by_env = b'; exec \\"$@\\"" sh /usr/bin/env ' in content
         absent = {"LoadCredential"} if not case.is_scripted else {"EnvironmentFile"}
         if not case.env:
             absent.add("EnvironmentFile")

@@ -117,6 +117,7 @@ private enum UnitReader {
 
     private static let streams = [
         "/usr/bin/systemd-cat", "-t", "miosa-service-web", "-p", "info", "--stderr-priority=err", "--level-prefix=no",
+        "/bin/sh", "-c", "echo \u{2060}; echo \u{2060} >&2; exec \"$@\"", "sh",
     ]
 
     /// Whether systemd changes into the directory itself: not where it has a component "." or "..".

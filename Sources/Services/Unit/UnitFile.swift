@@ -76,12 +76,20 @@ public enum UnitFile {
 
     /// The words in front of the command that connect it to the journal with a stream each for its output and its
     /// errors: systemd-cat(1), which then becomes the command. systemd itself gives both the same one.
+    ///
+    /// journald learns the unit of a stream's lines from the process that wrote them, and of one that has died by then
+    /// not at all. So the main process, whose PID systemd tells, makes a mark in each stream before anybody else can
+    /// write: with the mark all that comes through the stream is the service's, and nothing else is.
     private static func journalStreams(_ name: ServiceName) -> [String] {
         [
             "/usr/bin/systemd-cat", "-t", UnitName.identifier(of: name), "-p", standardOutputPriority.name,
             "--stderr-priority=\(standardErrorPriority.name)", "--level-prefix=no",
+            "/bin/sh", "-c", "echo \(streamMark); echo \(streamMark) >&2; exec \"$@\"", "sh",
         ]
     }
+
+    /// The first line of each stream, which is not shown: a WORD JOINER, since journald drops blank lines.
+    public static let streamMark = "\u{2060}"
 
     /// Whether systemd can change into the service's directory. Unlike the kernel it takes no path like "/srv/../x".
     private static func isDirectorySystemds(_ spec: ServiceSpec) -> Bool {

@@ -110,7 +110,7 @@ final class LogReader {
                 hasEnded = true
                 return (entries, false)
             }
-            if subject.owns(journal, writtenAt: moment) == .own {
+            if subject.owns(journal, writtenAt: moment) == .own, !subject.isMark(journal) {
                 let entry = try entry(writtenAt: moment)
                 bytes += entry.line.utf8.count
                 entries.append(entry)
@@ -216,7 +216,7 @@ final class LogReader {
             let moment = Timestamp(microseconds: try journal.moment().microseconds)
             if let since = query.since, moment < since { return (found, false) }
             switch subject.owns(journal, writtenAt: moment) {
-            case .own: found += 1
+            case .own: found += subject.isMark(journal) ? 0 : 1
             // What is older than another service of the same name is older than this one.
             case .earlier: return (found, false)
             case .other: break

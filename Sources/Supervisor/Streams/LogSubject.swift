@@ -4,14 +4,14 @@ internal import Systemd
 /// The service whose lines are looked for in the journal.
 ///
 /// journald notes the unit of a process when it first hears of it. A process that has died before cannot be looked up
-/// any more, and its lines have no unit. They are known by the process, which the kernel vouches for: whatever the name
-/// under which a line was written, only what was the service's main process at the time can have written it.
+/// any more, and its lines have no unit. They are known by the stream through which they came, which journald vouches
+/// for, and the stream by its first line: the unit's main process has written it (`UnitFile.streamMark`). Whatever name
+/// somebody else gives to a stream of their own, its lines are not the service's.
 @EventLoopActor
 struct LogSubject {
     let id: String
     let unit: String
     let identifier: String
-    private let accountID: UInt32?
     private let createdAt: Timestamp
     /// When the next service of that name was created.
     private let succeededAt: Timestamp?
@@ -19,6 +19,7 @@ struct LogSubject {
     let endedAt: Timestamp?
     /// The figures of the service's runs as they are now: new ones come while the log is followed.
     private let run: @EventLoopActor () -> ServiceRun
+    private let streams = Streams()
 
     /// Whose an entry is.
     enum Owner {
@@ -42,7 +43,6 @@ struct LogSubject {
         id = record.id
         unit = UnitName.unit(of: record.spec.name)
         identifier = UnitName.identifier(of: record.spec.name)
-        accountID = ProcessContext.accountID(of: record.spec.user)
         createdAt = record.createdAt
         self.succeededAt = succeededAt
         endedAt = record.run.exitedAt
@@ -52,10 +52,8 @@ struct LogSubject {
     /// Has a reader pass over what is certainly not the service's.
     func match(_ journal: borrowing JournalReader) throws(SystemError) {
         try journal.match("_SYSTEMD_UNIT", unit)
-        guard let accountID else { return }
         try journal.orMatch()
         try journal.match("SYSLOG_IDENTIFIER", identifier)
-        try journal.match("_UID", String(accountID))
     }
 
     /// Whose the entry is that a reader stands at.
@@ -64,7 +62,7 @@ struct LogSubject {
         guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return .other }
         switch journal.field("_SYSTEMD_UNIT", is: unit) {
         case true: break
-        case nil where isOfMainProcess(journal, moment): break
+        case nil where isOfOwnStream(journal, moment): break
         default: return .other
         }
         if let isOwn = journal.field(UnitFile.idField, is: id) {
@@ -73,6 +71,54 @@ struct LogSubject {
         // journald looks the id up when it has the line, and does not find it for a unit that is gone already.
         guard moment >= createdAt else { return .earlier }
         return succeededAt.map { moment >= $0 } ?? false ? .other : .own
+    }
+
+    /// Whether the entry is the first of its stream, which nobody has asked for.
+    func isMark(_ journal: borrowing JournalReader) -> Bool {
+        journal.field("MESSAGE", is: UnitFile.streamMark) ?? false
+    }
+
+    // MARK: Entries without a unit
+
+    private func isOfOwnStream(_ journal: borrowing JournalReader, _ moment: Timestamp) -> Bool {
+        if isOfMainProcess(journal, moment) { return true }
+        guard let stream = journal.field("_STREAM_ID") else { return false }
+        if streams.own.contains(stream) { return true }
+        // A journal that cannot be read has nothing to vouch with.
+        guard (try? isOwn(stream)) ?? false else { return false }
+        streams.remember(stream)
+        return true
+    }
+
+    /// Looks for a line in the stream that has a unit, or that the main process has written: the mark, as a rule.
+    private func isOwn(_ stream: String) throws(SystemError) -> Bool {
+        let journal = try JournalReader(fieldBytesLimit: 512)
+        try journal.match("_STREAM_ID", stream)
+        try journal.seekHead()
+        var examined = 0
+        while examined < Self.examinedLimit, try journal.next() {
+            examined += 1
+            guard journal.field("_TRANSPORT", is: "stdout") ?? false else { continue }
+            if let isOwn = journal.field("_SYSTEMD_UNIT", is: unit) { return isOwn }
+            if isOfMainProcess(journal, Timestamp(microseconds: try journal.moment().microseconds)) { return true }
+        }
+        return false
+    }
+
+    /// So many lines of a stream are looked at; the mark is the first unless it is not on disk any more.
+    private static let examinedLimit = 64
+
+    /// The streams that are known to be the service's.
+    private final class Streams {
+        private(set) var own: Set<String> = []
+
+        /// So many are remembered; the others are looked up again.
+        private static let limit = 256
+
+        func remember(_ stream: String) {
+            if own.count == Self.limit { own = [] }
+            own.insert(stream)
+        }
     }
 
     /// Whether what wrote the entry was the service's main process at that moment, or had been shortly before.
