@@ -141,7 +141,7 @@ private func entry(
 
     @Test(arguments: [
         (ControlError.serviceNotFound, 404, "SERVICE_NOT_FOUND"), (.badCursor, 400, "BAD_REQUEST"),
-        (.bootNotFound, 400, "BAD_REQUEST"), (.tooManyStreams(limit: 1), 429, "TOO_MANY_REQUESTS"),
+        (.bootNotFound, 404, "NOT_FOUND"), (.tooManyStreams(limit: 1), 429, "TOO_MANY_REQUESTS"),
         (.journalUnavailable("x"), 503, "SYSTEMD_UNAVAILABLE"),
     ])
     func `what keeps a log from being read`(error: ControlError, status: Int, code: String) async throws {

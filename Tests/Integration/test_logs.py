@@ -186,7 +186,7 @@ class Choice(LogsCase):
         self.assertEqual(self.texts("many", "?boot=-1"), both[:1])
         self.assertEqual(self.texts("many", f"?boot={both[0]}"), both[:1])
         reply = self.machine.call("GET", "/v1/services/many/logs?boot=-1000")
-        self.assertEqual((reply.status, reply.json["code"]), (400, "BAD_REQUEST"))
+        self.assertEqual((reply.status, reply.json["code"]), (404, "NOT_FOUND"))
         self.assertIn("'boot'", reply.json["error"])
 
     def test_a_removed_service_by_its_id_and_no_other_of_that_name(self):

@@ -91,7 +91,7 @@ struct Failure: Error {
         case .badCursor:
             self = .badRequest("\(LogRoutes.lastEventID) is no place in a log")
         case .bootNotFound:
-            self = .badRequest("the journal does not reach back to the boot that the query parameter 'boot' asks for")
+            self.init(.notFound, "NOT_FOUND", "the journal has nothing of the boot that 'boot' asks for")
         case .tooManyStreams(let limit):
             self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) streams, the most that are served")
         case .journalUnavailable(let reason):
