@@ -28,7 +28,7 @@ public struct API: Sendable {
         public let service: String?
     }
 
-    let configuration: Configuration
+    public var configuration: Configuration
     let control: any ServiceControl
     let answers: any AnswerStore
     let describeComputer: @Sendable () async -> Computer
@@ -97,7 +97,8 @@ public struct API: Sendable {
             parameters: admitted.parameters,
             body: request.body,
             vocabulary: Vocabulary(request.head.fields),
-            requester: Requester(uid: caller.uid, requestID: requestID)
+            requester: Requester(uid: caller.uid, requestID: requestID),
+            isStranger: !isIdentified(request.head, caller)
         )
         do throws(Failure) {
             return try await admitted.route.action(self, context)
@@ -143,12 +144,15 @@ public struct API: Sendable {
         _ caller: Caller
     ) throws(Failure) -> (route: Route, parameters: RouteParameters) {
         let match = router.route(head.method, head.target.segments)
+        if case .tcp = caller {
+            // A page that a browser shows can send requests here: with its origin, or by a name of its own that it
+            // has made to mean this machine. No client of the API does either.
+            guard !head.fields.contains("Origin"), LocalHost.isLocal(head.host) else { throw .forbidden }
+        }
         if case .found(let route, _) = match, route.access == .anyone {
-            // No token needed.
-        } else if case .tcp = caller {
-            guard let token = configuration.token, token.matches(head.fields["Authorization"]) else {
-                throw .unauthorized
-            }
+            // Who asks does not matter.
+        } else {
+            try identify(head, caller)
         }
         switch match {
         case .notFound: throw .notFound
@@ -169,6 +173,20 @@ public struct API: Sendable {
             return (route, parameters)
         }
     }
+
+    private func identify(_ head: RequestHead, _ caller: Caller) throws(Failure) {
+        switch caller {
+        case .unix(_, _, _, isAdmitted: true): return
+        case .unix: throw .forbidden
+        case .tcp:
+            guard let token = configuration.token, token.matches(head.fields["Authorization"]) else {
+                throw .unauthorized
+            }
+        }
+    }
+
+    /// Whether a caller may do more than ask whether the agent lives.
+    private func isIdentified(_ head: RequestHead, _ caller: Caller) -> Bool { (try? identify(head, caller)) != nil }
 
     private func reply(_ failure: Failure, _ requestID: String, _ accept: Accept?) -> Reply {
         Reply(failure.response(requestID: requestID, accept), nil, requestID, service: nil)

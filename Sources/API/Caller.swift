@@ -1,13 +1,14 @@
 /// Who is at the other end, as far as the API has to know.
 public enum Caller: Equatable, Sendable {
-    /// A process that reached the Unix socket, whose file mode decides who can.
-    case unix(uid: UInt32, pid: Int32)
-    /// Anybody who can reach a TCP port: has to show the token.
-    case tcp
+    /// A process on this machine, as the kernel saw it connect to the Unix socket. `isAdmitted` says whether it is
+    /// root's or a member's of the configured group; the file mode of the socket says the same a first time.
+    case unix(uid: UInt32, gid: UInt32, pid: Int32, isAdmitted: Bool)
+    /// Anybody who can reach a TCP port: has to show the token. `address` is where from, for the log.
+    case tcp(address: String)
 
     /// The account of a process on this machine.
     var uid: UInt32? {
-        guard case .unix(let uid, _) = self else { return nil }
+        guard case .unix(let uid, _, _, _) = self else { return nil }
         return uid
     }
 }

@@ -14,16 +14,19 @@ enum HealthRoutes {
     }
 
     /// The process can do its work: systemd is reachable and its picture of the services is complete.
-    static func readiness(_ api: API, _: Context) async throws(Failure) -> Answer {
+    static func readiness(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let readiness = await api.control.readiness
         if let outage = readiness.outage { throw Failure(.systemdUnavailable(outage)) }
         var writer = JSONWriter()
         writer.beginObject()
         writer.member("status", string: "ok")
-        writer.key("unreadable_records")
-        writer.beginArray()
-        for file in readiness.unreadableRecords { writer.string(file) }
-        writer.endArray()
+        if !context.isStranger {
+            // They have the names of services.
+            writer.key("unreadable_records")
+            writer.beginArray()
+            for file in readiness.unreadableRecords { writer.string(file) }
+            writer.endArray()
+        }
         writer.endObject()
         return Answer(response: Response(json: writer))
     }

@@ -144,11 +144,22 @@ final class Connection {
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
         if let response = server.handler.refuse(head, peer) {
-            send(response, to: head.method, version: head.version, keepsConnection: false)
-            return
+            return refuse(head, with: response)
         }
         timer?.arm(after: server.limits.bodyTimeout)
         if head.expectsContinue { write(ResponseEncoder.continueResponse) }
+    }
+
+    /// Answers without the body, which is not read.
+    private func refuse(_ head: RequestHead, with response: Response) {
+        state = .answering
+        timer?.cancel()
+        EventLoop.start { [self] in
+            await server.handler.delay(response)
+            guard case .answering = state else { return }
+            state = .receiving
+            send(response, to: head.method, version: head.version, keepsConnection: false)
+        }
     }
 
     private func answer(_ request: Request) {

@@ -4,6 +4,6 @@ public import Systemd
 public enum Peer: Sendable {
     /// A process on this machine, as the kernel saw it connect.
     case unix(PeerCredentials)
-    /// A TCP client.
-    case tcp
+    /// A TCP client, and where it is; nil when it had gone before that could be asked.
+    case tcp(SocketAddress?)
 }

@@ -34,6 +34,11 @@ public final class Server {
         listeners.append(Listener(socket: socket, watch: watch))
     }
 
+    /// Stops serving the sockets that `isMeant` picks; the connections that were made stay.
+    public func stopListening(where isMeant: (ListeningSocket) -> Bool) {
+        listeners.removeAll { isMeant($0.socket) }
+    }
+
     /// Serves one connection, which it takes over.
     public func serve(_ descriptor: consuming FileDescriptor, _ peer: Peer) throws(SystemError) {
         let connection = try Connection(descriptor, peer: peer, server: self)
@@ -74,7 +79,8 @@ public final class Server {
         do throws(SystemError) {
             // One at a time: the loop comes back while more wait, and open connections get their turn between.
             guard let descriptor = try socket.accept() else { return }
-            let peer: Peer = socket.kind == .unix ? .unix(try descriptor.peerCredentials()) : .tcp
+            let peer: Peer =
+                socket.kind == .unix ? .unix(try descriptor.peerCredentials()) : .tcp(descriptor.peerAddress())
             try serve(descriptor, peer)
         } catch {
             // No descriptor or memory is left. The connection waits in the kernel until one of ours ends.

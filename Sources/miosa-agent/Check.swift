@@ -15,7 +15,8 @@ struct Check {
             ("computer id", computerID), ("tenant id", configuration.tenantID), ("token", token),
             ("socket", configuration.socket), ("listen", configuration.listen),
             ("unit directory", configuration.unitDirectory), ("state directory", configuration.stateDirectory),
-            ("service user", configuration.serviceUser), ("log level", configuration.logLevel),
+            ("service user", configuration.serviceUser), ("group", configuration.group),
+            ("log level", configuration.logLevel),
         ]
         for (name, setting) in settings {
             let value = setting.map { $0.value.isEmpty ? "(none)" : $0.value } ?? "(none)"

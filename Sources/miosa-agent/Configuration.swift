@@ -8,6 +8,7 @@ struct Configuration: Equatable {
     var unitDirectory: Setting
     var stateDirectory: Setting
     var serviceUser: Setting
+    var group: Setting
     var logLevel: Setting
     var computerID: Setting?
     var tenantID: Setting?
@@ -68,6 +69,13 @@ struct Configuration: Equatable {
         fallback: "user",
         help: "account that services run as unless their spec names one"
     )
+    static let groupOption = Option(
+        flag: "--group",
+        variable: "MIOSA_AGENT_GROUP",
+        placeholder: "GROUP",
+        fallback: "miosa-agent",
+        help: "whose members, besides root, may use the Unix socket; SocketGroup= of the socket unit has to allow it"
+    )
     static let logLevelOption = Option(
         flag: "--log-level",
         variable: "MIOSA_AGENT_LOG_LEVEL",
@@ -98,7 +106,8 @@ struct Configuration: Equatable {
     )
 
     static let options = [
-        listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, logLevelOption,
+        listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, groupOption,
+        logLevelOption,
         computerIDOption, tenantIDOption, tokenOption,
     ]
 
@@ -126,6 +135,7 @@ struct Configuration: Equatable {
             stateDirectory = Setting(value: directory, source: "STATE_DIRECTORY")
         }
         serviceUser = setting(Self.serviceUserOption)!
+        group = setting(Self.groupOption)!
         logLevel = setting(Self.logLevelOption)!
         computerID = identity(Self.computerIDOption, "computer-id")
         tenantID = identity(Self.tenantIDOption, "tenant-id")

@@ -11,7 +11,10 @@ final class Daemon {
     private let log: Log
     private let supervisor: Supervisor
     private let answers: KeptAnswers
+    private let front: FrontDoor
     private let server: Server
+    /// Reads the configuration again.
+    private let reconfigure: () throws(StartFailure) -> ValidConfiguration
     private var signals: [SignalWatch] = []
     /// What is listened on already and not served yet: who connects waits in the kernel.
     private var sockets: [ListeningSocket]
@@ -21,8 +24,14 @@ final class Daemon {
     /// How long clients wait for the picture of the services to be complete before they are told that it is not.
     private static let startPatience = Duration.seconds(2)
 
-    private init(_ configuration: ValidConfiguration, bootID: Identifier, _ log: Log) throws(SystemError) {
+    private init(
+        _ configuration: ValidConfiguration,
+        bootID: Identifier,
+        _ log: Log,
+        reconfigure: @escaping () throws(StartFailure) -> ValidConfiguration
+    ) throws(SystemError) {
         self.log = log
+        self.reconfigure = reconfigure
         weak var daemon: Daemon?
         let supervisor = try Supervisor(
             Supervisor.Configuration(layout: configuration.layout, bootID: bootID),
@@ -50,21 +59,27 @@ final class Daemon {
             measureAgent: { await instruments.measure() },
             makeRequestID: { Self.randomID() }
         )
-        server = try Server(Self.handler(api, log, instruments))
+        let groupID = ProcessContext.groupID(of: configuration.group)
+        if groupID == nil {
+            log.write(.notice, "there is no group '\(configuration.group)': root alone may use the Unix socket")
+        }
+        front = FrontDoor(api, log, instruments, groupID: groupID)
+        server = try Server(front.handler)
         sockets = try Self.sockets(configuration, log)
         daemon = self
     }
 
     /// Runs the daemon on the loop until a signal ends it; gives back the exit status. `bootID` is the id of this boot
-    /// as the service manager has it; nil to ask the kernel.
+    /// as the service manager has it; nil to ask the kernel. `reconfigure` reads the configuration again.
     static func run(
         _ configuration: ValidConfiguration,
         bootID: Identifier?,
-        _ log: Log
+        _ log: Log,
+        reconfigure: @escaping () throws(StartFailure) -> ValidConfiguration
     ) throws(StartFailure) -> Int32 {
         do throws(SystemError) {
             let bootID = if let bootID { bootID } else { try Identifier.boot() }
-            let daemon = try Daemon(configuration, bootID: bootID, log)
+            let daemon = try Daemon(configuration, bootID: bootID, log, reconfigure: reconfigure)
             try daemon.start()
             return try withExtendedLifetime(daemon) { () throws(SystemError) in try EventLoop.shared.run() }
         } catch {
@@ -76,6 +91,7 @@ final class Daemon {
         for signal in [Signal.terminate, .interrupt] {
             signals.append(try SignalWatch(signal) { [weak self] in self?.stop() })
         }
+        signals.append(try SignalWatch(.hangUp) { [weak self] in self?.reload() })
         patience = try Timer { [weak self] in self?.serve() }
         patience?.arm(after: Self.startPatience)
         try supervisor.start()
@@ -103,6 +119,33 @@ final class Daemon {
         server.drain { [supervisor] in
             supervisor.finish()
             EventLoop.shared.exit(code: 0)
+        }
+    }
+
+    /// Takes over the token as it is now: `systemctl reload`. Anything else takes a restart, which nobody notices.
+    private func reload() {
+        let configuration: ValidConfiguration
+        do throws(StartFailure) {
+            configuration = try reconfigure()
+        } catch {
+            for reason in error.reasons { log.write(.error, "cannot reload: \(reason); nothing has changed") }
+            return
+        }
+        let hadToken = front.token != nil
+        front.token = configuration.token
+        switch (hadToken, configuration.token != nil) {
+        case (true, false): server.stopListening { $0.kind == .tcp }
+        case (false, true): openTCP(configuration)
+        default: break
+        }
+        log.write(.notice, configuration.token == nil ? "reloaded: there is no token" : "reloaded: the token was read")
+    }
+
+    private func openTCP(_ configuration: ValidConfiguration) {
+        do throws(SystemError) {
+            for socket in try Self.tcpSockets(configuration, log) { try server.listen(on: socket) }
+        } catch {
+            log.write(.error, "cannot listen: \(error)")
         }
     }
 
@@ -157,32 +200,7 @@ final class Daemon {
         return sockets
     }
 
-    // MARK: Requests
-
-    private static func handler(_ api: API, _ log: Log, _ instruments: Instruments) -> RequestHandler {
-        RequestHandler(
-            refuse: { head, peer in
-                guard let reply = api.refusal(of: head, from: Caller(peer)) else { return nil }
-                log.write(reply, head, .zero)
-                instruments.count(reply, head, api, .zero)
-                return reply.response
-            },
-            respond: { request, peer in
-                let begin = MonotonicClock.now()
-                let reply = await api.respond(to: request, from: Caller(peer))
-                let duration = MonotonicClock.now().duration(since: begin)
-                log.write(reply, request.head, duration)
-                instruments.count(reply, request.head, api, duration)
-                return (reply.response, reply.stream)
-            },
-            respondToFailure: { failure, _ in
-                let reply = api.reply(to: failure)
-                log.write(reply, nil, .zero)
-                instruments.count(reply, nil, api, .zero)
-                return reply.response
-            }
-        )
-    }
+    // MARK: What the API asks for
 
     private static func computer(_ supervisor: Supervisor, bootID: Identifier) async -> Computer {
         let systemd = await supervisor.describeSystemd()
@@ -201,18 +219,9 @@ final class Daemon {
     }
 }
 
-extension Caller {
-    init(_ peer: Peer) {
-        switch peer {
-        case .unix(let credentials): self = .unix(uid: credentials.uid, pid: credentials.pid)
-        case .tcp: self = .tcp
-        }
-    }
-}
-
 extension Log {
     /// A request and its answer. Neither body nor query nor header is in it: they can hold secrets.
-    func write(_ reply: API.Reply, _ head: RequestHead?, _ duration: Duration) {
+    func write(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
         let status = reply.response.status.code
         // Reads that went well are many, and tell nothing: they are logged only when somebody wants to debug.
         let isRead = head.map { $0.method == .get || $0.method == .head } ?? false
@@ -227,8 +236,17 @@ extension Log {
                 ("MIOSA_PATH", path),
                 ("MIOSA_STATUS", String(status)),
                 ("MIOSA_DURATION_USEC", String(Int(duration / .microseconds(1)))),
-            ] + (reply.service.map { [("MIOSA_SERVICE", $0)] } ?? [])
+            ] + fields(of: caller) + (reply.service.map { [("MIOSA_SERVICE", $0)] } ?? [])
         )
+    }
+
+    /// Who asked.
+    private func fields(of caller: Caller) -> [Field] {
+        switch caller {
+        case .unix(let uid, let gid, let pid, _):
+            [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
+        case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
+        }
     }
 
     func write(_ notice: Notice) {

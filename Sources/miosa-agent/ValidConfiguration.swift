@@ -9,6 +9,7 @@ struct ValidConfiguration {
     let socket: SocketAddress
     let layout: StateLayout
     let serviceUser: String
+    let group: String
     let logLevel: JournalWriter.Priority
     let identity: Identity
     let token: BearerToken?
@@ -46,6 +47,9 @@ struct ValidConfiguration {
         if let reason = AccountName.problem(in: configuration.serviceUser.value) {
             problem(configuration.serviceUser, "the account name \(reason)")
         }
+        if let reason = AccountName.problem(in: configuration.group.value) {
+            problem(configuration.group, "the group's name \(reason)")
+        }
         let logLevel = JournalWriter.Priority(name: configuration.logLevel.value)
         if logLevel == nil { problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level") }
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
@@ -70,6 +74,7 @@ struct ValidConfiguration {
             unitDirectory: Self.withoutFinalSlash(configuration.unitDirectory.value)
         )
         serviceUser = configuration.serviceUser.value
+        group = configuration.group.value
         self.logLevel = logLevel
         identity = Identity(computerID: computerID, tenantID: configuration.tenantID?.value)
         self.token = token

@@ -84,7 +84,9 @@ func serve(_ flags: [String: String]) -> Int32 {
             log.level = configuration.logLevel
             // The unit passes the id as its manager has it: in a container the kernel's is the host's.
             let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
-            return try Daemon.run(configuration, bootID: bootID, log)
+            return try Daemon.run(configuration, bootID: bootID, log) { () throws(StartFailure) in
+                try validConfiguration(flags, environment)
+            }
         } catch {
             for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
             return 1

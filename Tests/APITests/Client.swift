@@ -43,11 +43,12 @@ struct Client {
         _ method: HTTP.Method,
         _ target: String,
         _ body: String = "",
-        from caller: Caller = .unix(uid: 1000, pid: 1),
+        from caller: Caller = .unix(uid: 1000, gid: 1000, pid: 1, isAdmitted: true),
+        host: String = "localhost",
         fields: Fields = Fields()
     ) async throws -> Reply {
         var fields = fields
-        fields.append("Host", "localhost")
+        fields.append("Host", host)
         if !body.isEmpty { fields.append("Content-Length", String(body.utf8.count)) }
         let head = try RequestHead(
             method: method,

@@ -21,6 +21,44 @@ struct RoutesTests {
         #expect(try await client.send(.put, "\(mount)/services/web", #"{"command":"x"}"#).status == 201)
     }
 
+    @Test func `a process that is neither root's nor the group's learns nothing but whether the agent lives`()
+        async throws
+    {
+        let stranger = Caller.unix(uid: 1001, gid: 1001, pid: 2, isAdmitted: false)
+        client.control.state.withLock { $0.unreadable = ["secret.json"] }
+        for path in ["/v1/services", "/v1", "/metrics", "/openapi.json", "/v1/events", "/nothing"] {
+            let reply = try await client.send(.get, path, from: stranger)
+            #expect(reply.status == 403)
+            #expect(try reply.code == "FORBIDDEN")
+        }
+        #expect(try await client.send(.get, "/healthz", from: stranger).status == 200)
+        #expect(try await client.send(.get, "/readyz", from: stranger).text == #"{"status":"ok"}"#)
+        #expect(client.control.calls.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("localhost", 200), ("LOCALHOST:2088", 200), ("127.0.0.1:2088", 200), ("10.0.0.7", 200), ("[::1]:2088", 200),
+        ("[fe80::1]", 200), ("example.com", 403), ("localhost.example.com", 403), ("127.0.0.1.example.com", 403),
+        ("127.0.0", 403), ("127.0.0.256", 403), ("1.2.3.4.5", 403), ("127.0.0.1a", 403), ("localhost.", 403),
+    ])
+    func `over TCP a name that others could have chosen is refused`(host: String, status: Int) async throws {
+        for path in ["/v1/services", "/healthz"] {
+            let fields: Fields = ["Authorization": "Bearer \(Client.token)"]
+            let reply = try await client.send(.get, path, from: .tcp(address: "x"), host: host, fields: fields)
+            #expect(reply.status == status)
+        }
+        // A process on the machine has shown who it is.
+        #expect(try await client.send(.get, "/v1/services", host: host).status == 200)
+    }
+
+    @Test func `a request of a page in a browser is refused`() async throws {
+        for origin in ["https://example.com", "null", "http://127.0.0.1:2088"] {
+            let fields: Fields = ["Authorization": "Bearer \(Client.token)", "Origin": origin]
+            let reply = try await client.send(.get, "/v1/services", from: .tcp(address: "x"), fields: fields)
+            #expect(reply.status == 403)
+        }
+    }
+
     @Test func `another computer is not found`() async throws {
         let reply = try await client.send(.get, "/api/v1/computers/other/services")
         #expect(reply.status == 404)
@@ -74,7 +112,7 @@ struct AccessTests {
     private func status(_ target: String, _ authorization: String?) async throws -> Int {
         var fields = Fields()
         if let authorization { fields.append("Authorization", authorization) }
-        return try await client.send(.get, target, from: .tcp, fields: fields).status
+        return try await client.send(.get, target, from: .tcp(address: "127.0.0.1:1"), fields: fields).status
     }
 
     @Test(arguments: [
@@ -96,11 +134,14 @@ struct AccessTests {
     @Test func `without a token in the configuration TCP is never served`() async throws {
         let client = Client(token: nil)
         let fields: Fields = ["Authorization": "Bearer "]
-        #expect(try await client.send(.get, "/v1/services", from: .tcp, fields: fields).status == 401)
+        #expect(
+            try await client.send(.get, "/v1/services", from: .tcp(address: "127.0.0.1:1"), fields: fields).status
+                == 401
+        )
     }
 
     @Test func `the answer to a stranger says how to authenticate`() async throws {
-        let reply = try await client.send(.get, "/v1/services", from: .tcp)
+        let reply = try await client.send(.get, "/v1/services", from: .tcp(address: "127.0.0.1:1"))
         #expect(reply["WWW-Authenticate"] == "Bearer")
         #expect(try reply.code == "UNAUTHORIZED")
     }
@@ -116,10 +157,10 @@ struct AccessTests {
 
     @Test func `a request with a body is refused before the body is read`() throws {
         let target = try RequestTarget(parsing: "/v1/services", method: .post)
-        let fields: Fields = ["Host": "x", "Content-Length": "5"]
+        let fields: Fields = ["Host": "localhost", "Content-Length": "5"]
         let head = try RequestHead(method: .post, target: target, fields: fields)
-        #expect(client.api.refusal(of: head, from: .tcp)?.response.status == .unauthorized)
-        #expect(client.api.refusal(of: head, from: .unix(uid: 0, pid: 1)).map(\.requestID) == nil)
+        #expect(client.api.refusal(of: head, from: .tcp(address: "127.0.0.1:1"))?.response.status == .unauthorized)
+        #expect(client.api.refusal(of: head, from: .unix(uid: 0, gid: 0, pid: 1, isAdmitted: true)).map(\.requestID) == nil)
     }
 }
 

@@ -49,7 +49,7 @@ final class Harness {
     func connect(reads: Bool = true, chunkBytes: Int = 64 * 1024) throws -> Client {
         var client: Client?
         try FileDescriptor.streamPair { near, far throws(SystemError) in
-            try server.serve(near, .tcp)
+            try server.serve(near, .tcp(nil))
             do {
                 client = try Client(far, reads: reads, chunkBytes: chunkBytes)
             } catch {

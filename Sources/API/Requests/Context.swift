@@ -11,6 +11,8 @@ struct Context: Sendable {
     let body: [UInt8]
     let vocabulary: Vocabulary
     let requester: Requester
+    /// Nobody who could do anything here: on routes that are open to everybody.
+    let isStranger: Bool
 
     /// Whether the client is a person who wants to read the answer.
     var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }

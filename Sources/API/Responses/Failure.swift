@@ -28,6 +28,7 @@ struct Failure: Error {
         failure.fields.append("WWW-Authenticate", "Bearer")
         return failure
     }()
+    static let forbidden = Failure(.forbidden, "FORBIDDEN", "you may not call this")
     static let notFound = Failure(.notFound, "NOT_FOUND", "no such path")
     static let computerNotFound = Failure(.notFound, "COMPUTER_NOT_FOUND", "this is not that computer")
 

@@ -85,7 +85,7 @@ public final class IOWatch: EventSource {
     }
 
     @EventLoopActor
-    private final class Wait {
+    fileprivate final class Wait {
         var continuation: CheckedContinuation<Void, Never>?
 
         func end() {
@@ -141,6 +141,16 @@ public final class Timer: EventSource {
         // Both fail only for an unregistered source.
         _ = unsafe sd_event_source_set_time_relative(source, duration.microseconds)
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_ONESHOT))
+    }
+
+    /// Waits for so long.
+    public static func wait(_ duration: Duration) async {
+        let wait = IOWatch.Wait()
+        // Without memory for an event source there is no waiting.
+        guard duration > .zero, let timer = try? Timer(handler: { wait.end() }) else { return }
+        timer.arm(after: duration)
+        await withCheckedContinuation { wait.continuation = $0 }
+        withExtendedLifetime(timer) {}
     }
 
     /// Makes sure that the handler is not called.
@@ -233,6 +243,7 @@ public struct Signal: RawRepresentable, Hashable, Sendable {
     public let rawValue: CInt
     public init(rawValue: CInt) { self.rawValue = rawValue }
 
+    public static let hangUp = Signal(rawValue: SIGHUP)
     public static let interrupt = Signal(rawValue: SIGINT)
     public static let terminate = Signal(rawValue: SIGTERM)
 

@@ -47,6 +47,11 @@ public struct MonotonicClock: Sendable {
         return MonotonicClock(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     }
 
+    /// The moment that is so much later.
+    public func advanced(by duration: Duration) -> MonotonicClock {
+        MonotonicClock(nanoseconds: nanoseconds + Int64(duration / .nanoseconds(1)))
+    }
+
     /// The time from that moment to this one.
     public func duration(since earlier: MonotonicClock) -> Duration {
         .nanoseconds(nanoseconds - earlier.nanoseconds)

@@ -26,6 +26,22 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// An internet address as the kernel gives it; nil for one of another family.
+    init?(_ address: UnsafePointer<sockaddr>) {
+        let raw = unsafe UnsafeRawPointer(address)
+        switch unsafe CInt(address.pointee.sa_family) {
+        case AF_INET:
+            let inet = unsafe raw.loadUnaligned(as: sockaddr_in.self)
+            let bytes = (0..<4).map { UInt8(truncatingIfNeeded: inet.sin_addr.s_addr >> (8 * UInt32($0))) }
+            self = .ip4(bytes, port: UInt16(bigEndian: inet.sin_port))
+        case AF_INET6:
+            let inet = unsafe raw.loadUnaligned(as: sockaddr_in6.self)
+            let bytes = unsafe withUnsafeBytes(of: inet.sin6_addr) { unsafe Array($0) }
+            self = .ip6(bytes, port: UInt16(bigEndian: inet.sin6_port))
+        default: return nil
+        }
+    }
+
     /// Whether any interface of the machine would be listened on.
     public var isWildcard: Bool {
         switch self {

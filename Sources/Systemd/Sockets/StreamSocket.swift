@@ -48,7 +48,39 @@ extension FileDescriptor {
         var credentials: [UInt32] = [0, 0, 0]
         var length = socklen_t(3 * MemoryLayout<UInt32>.size)
         try checkErrno("getsockopt") { unsafe getsockopt(raw, SOL_SOCKET, SO_PEERCRED, &credentials, &length) }
-        return PeerCredentials(pid: Int32(bitPattern: credentials[0]), uid: credentials[1], gid: credentials[2])
+        return PeerCredentials(
+            pid: Int32(bitPattern: credentials[0]),
+            uid: credentials[1],
+            gid: credentials[2],
+            groups: try peerGroups()
+        )
+    }
+
+    /// The supplementary groups that the process at the other end of a Unix socket had when it connected: unix(7),
+    /// SO_PEERGROUPS.
+    private func peerGroups() throws(SystemError) -> [UInt32] {
+        var groups = [UInt32](repeating: 0, count: 64)
+        while true {
+            var length = socklen_t(groups.count * MemoryLayout<UInt32>.size)
+            do throws(SystemError) {
+                try checkErrno("getsockopt") { unsafe getsockopt(raw, SOL_SOCKET, SO_PEERGROUPS, &groups, &length) }
+                return Array(groups.prefix(Int(length) / MemoryLayout<UInt32>.size))
+            } catch let error where error.code == ERANGE {
+                // Now it is known how many there are.
+                groups = [UInt32](repeating: 0, count: Int(length) / MemoryLayout<UInt32>.size)
+            }
+        }
+    }
+
+    /// The address at the other end of a TCP connection: getpeername(2). Nil when the connection is gone.
+    public func peerAddress() -> SocketAddress? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            let address = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
+            guard unsafe getpeername(raw, address, &length) == 0 else { return nil }
+            return unsafe SocketAddress(address)
+        }
     }
 
     /// Two connected, non-blocking stream sockets: socketpair(2).
@@ -81,10 +113,18 @@ public struct PeerCredentials: Hashable, Sendable {
     public let pid: Int32
     public let uid: UInt32
     public let gid: UInt32
+    /// The supplementary groups.
+    public let groups: [UInt32]
 
-    public init(pid: Int32, uid: UInt32, gid: UInt32) {
+    public init(pid: Int32, uid: UInt32, gid: UInt32, groups: [UInt32]) {
         self.pid = pid
         self.uid = uid
         self.gid = gid
+        self.groups = groups
+    }
+
+    /// Whether the process is root's or a member's of a group.
+    public func isRoot(orIn group: UInt32?) -> Bool {
+        uid == 0 || group.map { gid == $0 || groups.contains($0) } ?? false
     }
 }

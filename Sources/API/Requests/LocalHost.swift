@@ -1,0 +1,16 @@
+/// The names under which this machine is called without asking a name server, which somebody else may have answered.
+enum LocalHost {
+    /// Whether a Host field, whose syntax is known to be right, has "localhost" or an address. HTTP/1.0 needs none.
+    static func isLocal(_ host: String?) -> Bool {
+        guard let host else { return true }
+        if host.hasPrefix("[") { return true }
+        let name = host.prefix { $0 != ":" }
+        return name.lowercased() == "localhost" || isAddress(name)
+    }
+
+    /// Four numbers, as in "127.0.0.1".
+    private static func isAddress(_ name: Substring) -> Bool {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts.allSatisfy { part in part.allSatisfy(\.isNumber) && UInt8(part) != nil }
+    }
+}

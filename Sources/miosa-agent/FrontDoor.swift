@@ -1,0 +1,77 @@
+internal import API
+internal import HTTP
+internal import HTTPServer
+internal import Systemd
+
+/// Where requests come in: has them answered by the API, written to the log and counted.
+@EventLoopActor
+final class FrontDoor {
+    private var api: API
+    private let log: Log
+    private let instruments: Instruments
+    private let guesses = Guesses()
+    /// The group whose members may use the Unix socket; nil where it does not exist.
+    private let groupID: UInt32?
+
+    init(_ api: API, _ log: Log, _ instruments: Instruments, groupID: UInt32?) {
+        self.api = api
+        self.log = log
+        self.instruments = instruments
+        self.groupID = groupID
+    }
+
+    /// What a TCP client has to show from now on.
+    var token: BearerToken? {
+        get { api.configuration.token }
+        set { api.configuration.token = newValue }
+    }
+
+    var handler: RequestHandler {
+        RequestHandler(
+            refuse: { [self] head, peer in
+                let caller = caller(peer)
+                guard let reply = api.refusal(of: head, from: caller) else { return nil }
+                note(reply, head, caller, .zero)
+                return reply.response
+            },
+            delay: { [self] in await delay($0) },
+            respond: { [self] request, peer in
+                let begin = MonotonicClock.now()
+                let caller = caller(peer)
+                let reply = await api.respond(to: request, from: caller)
+                note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
+                await delay(reply.response)
+                return (reply.response, reply.stream)
+            },
+            respondToFailure: { [self] failure, peer in
+                let reply = api.reply(to: failure)
+                note(reply, nil, caller(peer), .zero)
+                return reply.response
+            }
+        )
+    }
+
+    private func note(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
+        log.write(reply, head, caller, duration)
+        instruments.count(reply, head, api, duration)
+    }
+
+    /// Lets whoever has sent a wrong token wait for the answer.
+    private func delay(_ response: Response) async {
+        guard response.status == .unauthorized else { return }
+        await Timer.wait(guesses.delay())
+    }
+
+    private func caller(_ peer: Peer) -> Caller {
+        switch peer {
+        case .unix(let credentials):
+            .unix(
+                uid: credentials.uid,
+                gid: credentials.gid,
+                pid: credentials.pid,
+                isAdmitted: credentials.isRoot(orIn: groupID)
+            )
+        case .tcp(let address): .tcp(address: address?.description ?? "unknown")
+        }
+    }
+}

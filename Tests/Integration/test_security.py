@@ -1,0 +1,125 @@
+"""Who may call the agent, and what it could do if it went wrong."""
+
+import http.client
+import re
+import time
+import unittest
+
+from support import MachineTestCase, eventually
+
+UNIT = "miosa-agent.service"
+# What `systemd-analyze security` may say at most.
+EXPOSURE_LIMIT = 2.5
+
+
+class Security(MachineTestCase):
+    def curl(self, account, path, group=None):
+        """The status that an account inside gets on the Unix socket; 000 when it cannot connect."""
+        as_group = f"--gid={group} " if group else ""
+        return self.machine.shell(
+            f"systemd-run --quiet --pipe --wait --uid={account} {as_group}"
+            f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket /run/miosa-agent/api.sock http://x{path}",
+            check=False,
+        ).strip()
+
+    def test_the_unit_is_shut_out_of_what_it_does_not_need(self):
+        text = self.machine.exec("systemd-analyze", "security", "--no-pager", UNIT)
+        score = float(re.search(r"Overall exposure level for miosa-agent.service: ([0-9.]+)", text)[1])
+        self.assertLessEqual(score, EXPOSURE_LIMIT, text)
+        pid = self.machine.property(UNIT, "MainPID")
+        self.assertIn("CapEff:\t0000000000000000", self.machine.exec("cat", f"/proc/{pid}/status"))
+
+    def test_root_and_members_of_the_group_get_in_on_the_unix_socket_and_nobody_else(self):
+        self.assertEqual(self.curl("root", "/v1/services"), "200")
+        self.assertEqual(self.curl("daemon", "/v1/services", "miosa-agent"), "200")
+        self.machine.shell("useradd --groups miosa-agent helper")
+        self.assertEqual(self.curl("helper", "/v1/services"), "200")
+        self.assertEqual(self.curl("user", "/v1/services"), "000")
+
+    def test_the_agent_asks_the_kernel_who_it_is_even_where_the_socket_lets_everybody_in(self):
+        self.machine.shell("chmod 666 /run/miosa-agent/api.sock")
+        self.addCleanup(self.machine.shell, "chmod 660 /run/miosa-agent/api.sock")
+        self.assertEqual(self.curl("user", "/v1/services"), "403")
+        self.assertEqual(self.curl("user", "/nothing"), "403")
+        self.assertEqual(self.curl("user", "/healthz"), "200")
+        self.assertEqual(self.curl("daemon", "/v1/services", "miosa-agent"), "200")
+
+    def test_over_tcp_pages_in_browsers_are_refused(self):
+        for headers in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
+            reply = self.machine.call("GET", "/v1/services", tcp=True, headers=headers)
+            self.assertEqual((reply.status, reply.json["code"]), (403, "FORBIDDEN"), headers)
+        self.assertEqual(self.machine.call("GET", "/v1/services", tcp=True).status, 200)
+
+    def test_wrong_tokens_are_answered_ever_more_slowly_and_the_right_one_at_once(self):
+        def guess():
+            begin = time.monotonic()
+            headers = {"Authorization": "Bearer wrong-token-000"}
+            reply = self.machine.call("GET", "/v1/services", tcp=True, headers=headers)
+            self.assertEqual(reply.status, 401)
+            return time.monotonic() - begin
+
+        for _ in range(12):
+            last = guess()
+        self.assertGreater(last, 0.5)
+        begin = time.monotonic()
+        self.assertEqual(self.machine.call("GET", "/v1/services", tcp=True).status, 200)
+        self.assertLess(time.monotonic() - begin, last)
+
+    def test_a_body_of_somebody_without_a_token_is_not_read(self):
+        connection = self.machine.connection(tcp=True)
+        self.addCleanup(connection.close)
+        connection.putrequest("POST", "/v1/services")
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders()
+        self.assertEqual(connection.getresponse().status, 401)
+
+    def test_a_reload_takes_over_another_token(self):
+        credential = f"/run/credentials/{UNIT}/token"
+        old = self.machine.token
+        self.machine.shell(f"mount -o remount,rw /run/credentials/{UNIT} 2>/dev/null || :; chmod u+w {credential}")
+
+        def rotate(token):
+            self.machine.shell(f"printf %s '{token}' > {credential}; systemctl reload {UNIT}")
+
+        def status(token):
+            headers = {"Authorization": f"Bearer {token}"}
+            try:
+                return self.machine.call("GET", "/v1/services", tcp=True, headers=headers).status
+            except (ConnectionError, http.client.HTTPException):
+                return None
+
+        pid = self.machine.property(UNIT, "MainPID")
+        rotate("another-token-0123456789")
+        eventually(lambda: status("another-token-0123456789") == 200, "the new token is good")
+        self.assertEqual(status(old), 401)
+        # One that is none changes nothing.
+        rotate("short")
+        self.assertEqual(status("another-token-0123456789"), 200)
+        # Without one there is no listener, and with one there is again.
+        rotate("")
+        eventually(lambda: status(old) is None, "nobody listens")
+        rotate(old)
+        eventually(lambda: status(old) == 200, "the old token is good again")
+        self.assertEqual(self.machine.property(UNIT, "MainPID"), pid)
+
+    def test_changes_are_in_the_journal_with_who_asked(self):
+        body = {"name": "a", "command": "true"}
+        self.machine.call("POST", "/v1/services", body, headers={"X-Request-Id": "by-socket"})
+        self.machine.call("DELETE", "/v1/services/a", tcp=True, headers={"X-Request-Id": "by-tcp"})
+
+        def entry(request):
+            return self.machine.exec(
+                "journalctl", "-o", "verbose", "--no-pager", f"MIOSA_REQUEST_ID={request}", check=False
+            )
+
+        for request, fields in (
+            ("by-socket", ["MIOSA_PEER_UID=0", "MIOSA_PEER_GID=0", "MIOSA_PEER_PID=", "MIOSA_STATUS=201"]),
+            ("by-tcp", ["MIOSA_PEER_ADDRESS=127.0.0.1:", "MIOSA_STATUS=200"]),
+        ):
+            text = eventually(lambda: "MIOSA_STATUS" in (text := entry(request)) and text, "the entry is there")
+            for field in fields:
+                self.assertIn(field, text)
+
+
+if __name__ == "__main__":
+    unittest.main()
