@@ -47,6 +47,11 @@ final class Connection {
         timer?.arm(after: server.limits.idleTimeout)
     }
 
+    isolated deinit {
+        // Before the descriptor goes.
+        watch = nil
+    }
+
     /// Answers without reading: there are too many connections.
     func refuseForLackOfRoom(lingers: Bool) {
         self.lingers = lingers

@@ -46,6 +46,8 @@ final class Client {
         if reads { try startReading() }
     }
 
+    isolated deinit { close() }
+
     func startReading() throws {
         guard let socket else { return }
         watch = try IOWatch(socket.descriptor, .readable) { [weak self] _ in self?.read() }

@@ -228,6 +228,60 @@ struct EventSourceTests {
         }
     }
 
+    /// A watch and the socket that it watches, under a number that nothing else in the process gets.
+    @EventLoopActor
+    private final class Numbered {
+        static let number: CInt = 500
+
+        private let pair: Pair
+        private var socket: Socket?
+        private var watch: IOWatch?
+
+        private final class Socket {
+            let descriptor: FileDescriptor
+
+            init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+        }
+
+        init(_ handler: @escaping @EventLoopActor (Numbered) -> Void) throws {
+            let pair = try Pair()
+            self.pair = pair
+            let raw = try checkErrno("fcntl") { fcntl(pair.near.raw, F_DUPFD_CLOEXEC, Self.number) }
+            try #require(raw == Self.number)
+            let socket = Socket(FileDescriptor(adopting: raw))
+            self.socket = socket
+            watch = try IOWatch(socket.descriptor, .readable) { [weak self] _ in
+                if let self { handler(self) }
+            }
+        }
+
+        func send() throws { try pair.sendFromFar() }
+
+        func close() {
+            watch = nil
+            socket = nil
+        }
+    }
+
+    @Test @EventLoopActor
+    func `a watch that its own handler drops does not take the next one of that number with it`() async throws {
+        let made = Arrivals<Numbered>()
+        let calls = Arrivals<String>()
+        let first = try Numbered { first in
+            first.close()
+            do {
+                made.add(try Numbered { _ in calls.add("second") })
+            } catch {
+                Issue.record(error)
+            }
+        }
+        try first.send()
+        let second = try await made.next()
+        try second.send()
+        #expect(try await calls.next() == "second")
+        second.close()
+    }
+
     // MARK: SignalWatch
 
     @Test @EventLoopActor func `a signal to the process becomes a call on the loop`() async throws {
