@@ -202,10 +202,13 @@ final class Connection {
         let task = EventLoop.start { [self] in
             do throws(BodyStreamClosed) {
                 try await stream.produce(StreamWriter(connection: self, isChunked: isChunked))
+                endStream(with: isChunked ? ResponseEncoder.lastChunk : [])
             } catch {
-                // The reader has gone, and the connection is closed.
+                // The reader has gone, or there is no more of the body to be had: by the missing last chunk it is known
+                // to be incomplete (RFC 9112 §8).
+                closesAfterResponse = true
+                endStream(with: [])
             }
-            endStream(isChunked: isChunked)
         }
         // Before the task has begun: it is queued.
         state = .streaming(task)
@@ -221,16 +224,11 @@ final class Connection {
         guard case .streaming = state else { throw BodyStreamClosed() }
     }
 
-    private func endStream(isChunked: Bool) {
+    private func endStream(with bytes: [UInt8]) {
         guard case .streaming = state else { return }
         state = .receiving
         if server.isDraining { closesAfterResponse = true }
-        if isChunked {
-            write(ResponseEncoder.lastChunk)
-        } else if output.isEmpty {
-            outputDrained()
-        }
-        process()
+        write(bytes)
     }
 
     private var isAnswering: Bool {
