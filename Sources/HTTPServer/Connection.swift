@@ -17,7 +17,15 @@ final class Connection {
         case closed
     }
 
-    private let descriptor: FileDescriptor
+    /// A descriptor that can be let go of.
+    private final class Socket {
+        let descriptor: FileDescriptor
+
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    }
+
+    /// Nil when the connection is closed, however long somebody may still be at work on a response to it.
+    private var socket: Socket?
     private let peer: Peer
     private unowned let server: Server
     private var watch: IOWatch?
@@ -38,11 +46,12 @@ final class Connection {
     private var lingers = true
 
     init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
-        self.descriptor = descriptor
+        let socket = Socket(descriptor)
+        self.socket = socket
         self.peer = peer
         self.server = server
         parser = RequestParser(limits: server.limits.request)
-        watch = try IOWatch(self.descriptor, .readable) { [weak self] in self?.ready($0) }
+        watch = try IOWatch(socket.descriptor, .readable) { [weak self] in self?.ready($0) }
         timer = try Timer { [weak self] in self?.timedOut() }
         timer?.arm(after: server.limits.idleTimeout)
     }
@@ -78,9 +87,9 @@ final class Connection {
     }
 
     private func receive() {
-        if case .closed = state { return }
+        guard let socket else { return }
         do throws(SystemError) {
-            switch try descriptor.receive(into: &server.receiveBuffer) {
+            switch try socket.descriptor.receive(into: &server.receiveBuffer) {
             case .wouldBlock: return
             case .endOfStream: return endOfInput()
             case .bytes(let count):
@@ -268,10 +277,10 @@ final class Connection {
     }
 
     private func flush() {
-        if case .closed = state { return }
+        guard let socket else { return }
         do throws(SystemError) {
             while sent < output.count {
-                let count = try descriptor.send(output, from: sent)
+                let count = try socket.descriptor.send(output, from: sent)
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
                     updateEvents()
@@ -312,7 +321,7 @@ final class Connection {
     private func linger() {
         guard !inputEnded, lingers else { return close() }
         state = .lingering
-        descriptor.shutdownSending()
+        socket?.descriptor.shutdownSending()
         timer?.arm(after: server.limits.lingerTimeout)
         updateEvents()
     }
@@ -322,6 +331,7 @@ final class Connection {
         if case .streaming(let task) = state { task.cancel() }
         state = .closed
         watch = nil
+        socket = nil
         timer = nil
         waitingForRoom?.resume()
         waitingForRoom = nil

@@ -277,6 +277,32 @@ struct StreamTests {
         withExtendedLifetime(client) {}
     }
 
+    @Test @EventLoopActor
+    func `the connection of a reader who is given up ends, whatever the maker does`() async throws {
+        let refused = Arrivals<CheckedContinuation<Void, Never>>()
+        let harness = try Harness(
+            limits: limits { $0.writeTimeout = .milliseconds(40) },
+            stream: { _ in
+                BodyStream { writer throws(BodyStreamClosed) in
+                    do throws(BodyStreamClosed) {
+                        try await writer.write(Self.large)
+                    } catch {
+                        // Has something to finish, and takes its time.
+                        await withCheckedContinuation { continuation in
+                            EventLoopActor.assumeIsolated { refused.add(continuation) }
+                        }
+                    }
+                }
+            }
+        )
+        let client = try harness.connect(reads: false)
+        try client.send(Self.request("/stream"))
+        let maker = try await refused.next()
+        try client.startReading()
+        #expect(try await client.end().utf8.count < Self.large.count)
+        maker.resume()
+    }
+
     @Test @EventLoopActor func `a stream may be quiet for as long as it likes`() async throws {
         let producer = Producer()
         let time = Duration.milliseconds(250)
