@@ -1,7 +1,8 @@
 /// The body of a response that is made while it is sent, for as long as the reader stays.
 public struct BodyStream: Sendable {
     /// Writes the body piece by piece and returns at its end. Its task is cancelled when nobody wants more of it: the
-    /// reader has gone or the server stops. What it waits for has to take notice.
+    /// reader has gone or the server stops. What it waits for has to take notice. Throwing ends the body before it is
+    /// complete, and tells the reader so.
     public let produce: @Sendable (any BodyWriter) async throws(BodyStreamClosed) -> Void
 
     public init(_ produce: @escaping @Sendable (any BodyWriter) async throws(BodyStreamClosed) -> Void) {

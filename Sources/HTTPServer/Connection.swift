@@ -17,7 +17,15 @@ final class Connection {
         case closed
     }
 
-    private let descriptor: FileDescriptor
+    /// A descriptor that can be let go of.
+    private final class Socket {
+        let descriptor: FileDescriptor
+
+        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+    }
+
+    /// Nil when the connection is closed, however long somebody may still be at work on a response to it.
+    private var socket: Socket?
     private let peer: Peer
     private unowned let server: Server
     private var watch: IOWatch?
@@ -38,13 +46,19 @@ final class Connection {
     private var lingers = true
 
     init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
-        self.descriptor = descriptor
+        let socket = Socket(descriptor)
+        self.socket = socket
         self.peer = peer
         self.server = server
         parser = RequestParser(limits: server.limits.request)
-        watch = try IOWatch(self.descriptor, .readable) { [weak self] in self?.ready($0) }
+        watch = try IOWatch(socket.descriptor, .readable) { [weak self] in self?.ready($0) }
         timer = try Timer { [weak self] in self?.timedOut() }
         timer?.arm(after: server.limits.idleTimeout)
+    }
+
+    isolated deinit {
+        // Before the descriptor goes.
+        watch = nil
     }
 
     /// Answers without reading: there are too many connections.
@@ -73,9 +87,9 @@ final class Connection {
     }
 
     private func receive() {
-        if case .closed = state { return }
+        guard let socket else { return }
         do throws(SystemError) {
-            switch try descriptor.receive(into: &server.receiveBuffer) {
+            switch try socket.descriptor.receive(into: &server.receiveBuffer) {
             case .wouldBlock: return
             case .endOfStream: return endOfInput()
             case .bytes(let count):
@@ -208,10 +222,13 @@ final class Connection {
         let task = EventLoop.start { [self] in
             do throws(BodyStreamClosed) {
                 try await stream.produce(StreamWriter(connection: self, isChunked: isChunked))
+                endStream(with: isChunked ? ResponseEncoder.lastChunk : [])
             } catch {
-                // The reader has gone, and the connection is closed.
+                // The reader has gone, or there is no more of the body to be had: by the missing last chunk it is known
+                // to be incomplete (RFC 9112 §8).
+                closesAfterResponse = true
+                endStream(with: [])
             }
-            endStream(isChunked: isChunked)
         }
         // Before the task has begun: it is queued.
         state = .streaming(task)
@@ -227,16 +244,11 @@ final class Connection {
         guard case .streaming = state else { throw BodyStreamClosed() }
     }
 
-    private func endStream(isChunked: Bool) {
+    private func endStream(with bytes: [UInt8]) {
         guard case .streaming = state else { return }
         state = .receiving
         if server.isDraining { closesAfterResponse = true }
-        if isChunked {
-            write(ResponseEncoder.lastChunk)
-        } else if output.isEmpty {
-            outputDrained()
-        }
-        process()
+        write(bytes)
     }
 
     private var isAnswering: Bool {
@@ -276,10 +288,10 @@ final class Connection {
     }
 
     private func flush() {
-        if case .closed = state { return }
+        guard let socket else { return }
         do throws(SystemError) {
             while sent < output.count {
-                let count = try descriptor.send(output, from: sent)
+                let count = try socket.descriptor.send(output, from: sent)
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
                     updateEvents()
@@ -320,7 +332,7 @@ final class Connection {
     private func linger() {
         guard !inputEnded, lingers else { return close() }
         state = .lingering
-        descriptor.shutdownSending()
+        socket?.descriptor.shutdownSending()
         timer?.arm(after: server.limits.lingerTimeout)
         updateEvents()
     }
@@ -330,6 +342,7 @@ final class Connection {
         if case .streaming(let task) = state { task.cancel() }
         state = .closed
         watch = nil
+        socket = nil
         timer = nil
         waitingForRoom?.resume()
         waitingForRoom = nil

@@ -46,6 +46,8 @@ final class Client {
         if reads { try startReading() }
     }
 
+    isolated deinit { close() }
+
     func startReading() throws {
         guard let socket else { return }
         watch = try IOWatch(socket.descriptor, .readable) { [weak self] _ in self?.read() }
@@ -99,6 +101,24 @@ final class Client {
 
     /// The connection has ended in place of a response.
     struct Ended: Error { let received: String }
+
+    /// The next bytes, so many of them, as text.
+    func bytes(_ count: Int) async throws -> String {
+        while received.count < count {
+            guard !hasEnded else { throw Ended(received: String(decoding: received, as: UTF8.self)) }
+            try await changes.next()
+        }
+        defer { received.removeFirst(count) }
+        return String(decoding: received[..<count], as: UTF8.self)
+    }
+
+    /// Reads what the kernel holds at this moment, and says how much that was.
+    func readOnce() throws -> Int {
+        var buffer = [UInt8](repeating: 0, count: 64 * 1024)
+        let before = received.count
+        while case .bytes(let count) = try socket?.descriptor.receive(into: &buffer) { received += buffer[..<count] }
+        return received.count - before
+    }
 
     /// Waits for the end and gives back what came before it.
     func end() async throws -> String {

@@ -10,6 +10,8 @@ final class Harness {
     /// What the application was asked, in order.
     let asked = Arrivals<String>()
     private let gates: Gates
+    /// A server lives as long as the process, here as in the daemon: a stream may go on after the test that began it.
+    private static var servers: [Server] = []
 
     /// Requests that wait for the test to let them go.
     @EventLoopActor
@@ -21,7 +23,7 @@ final class Harness {
         limits: ServerLimits = ServerLimits(),
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
         respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil,
-        stream: BodyStream? = nil
+        stream: @escaping @EventLoopActor (Request) -> BodyStream? = { _ in nil }
     ) throws {
         let gates = Gates()
         self.gates = gates
@@ -30,9 +32,11 @@ final class Harness {
             respond: { [asked] request, peer in
                 asked.add("\(request.head.method) \(request.head.target.path)")
                 if let respond { return (await respond(request, peer), nil) }
-                if let stream { return (Response(status: .ok, fields: ["Content-Type": "text/plain"]), stream) }
                 if request.head.target.path.hasPrefix("/slow") {
                     await withCheckedContinuation { gates.waiting[request.head.target.path] = $0 }
+                }
+                if let stream = stream(request) {
+                    return (Response(status: .ok, fields: ["Content-Type": "text/plain"]), stream)
                 }
                 let body = String(decoding: request.body, as: UTF8.self)
                 let text = "\(request.head.method) \(request.head.target.path) \(body)"
@@ -41,6 +45,7 @@ final class Harness {
             respondToFailure: { failure, _ in Response(status: failure.status, text: failure.reason) }
         )
         server = try Server(handler, limits: limits)
+        Self.servers.append(server)
     }
 
     /// Lets a request go that waits.
@@ -58,6 +63,18 @@ final class Harness {
         }
         return client!
     }
+}
+
+/// Limits of which one is short; nothing but that one can end a connection within a test.
+func limits(_ change: (inout ServerLimits) -> Void) -> ServerLimits {
+    var limits = ServerLimits()
+    limits.headerTimeout = .seconds(600)
+    limits.bodyTimeout = .seconds(600)
+    limits.idleTimeout = .seconds(600)
+    limits.writeTimeout = .seconds(600)
+    limits.lingerTimeout = .seconds(600)
+    change(&limits)
+    return limits
 }
 
 /// Waits until something is so, looking again after each turn of the loop and then after each timer.

@@ -357,18 +357,6 @@ struct ServerTests {
         withExtendedLifetime(clients) {}
     }
 
-    /// Limits of which one is short; nothing but that one can end a connection within a test.
-    private func limits(_ change: (inout ServerLimits) -> Void) -> ServerLimits {
-        var limits = ServerLimits()
-        limits.headerTimeout = .seconds(600)
-        limits.bodyTimeout = .seconds(600)
-        limits.idleTimeout = .seconds(600)
-        limits.writeTimeout = .seconds(600)
-        limits.lingerTimeout = .seconds(600)
-        change(&limits)
-        return limits
-    }
-
     @Test @EventLoopActor func `a header section that does not end in time is answered 408`() async throws {
         let harness = try Harness(limits: limits { $0.headerTimeout = .milliseconds(40) })
         let client = try harness.connect()

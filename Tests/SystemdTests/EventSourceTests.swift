@@ -228,6 +228,124 @@ struct EventSourceTests {
         }
     }
 
+    /// A watch and the socket that it watches, under a number that nothing else in the process gets.
+    @EventLoopActor
+    private final class Numbered {
+        static let number: CInt = 500
+
+        private let pair: Pair
+        private var socket: Socket?
+        private var watch: IOWatch?
+
+        private final class Socket {
+            let descriptor: FileDescriptor
+
+            init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+        }
+
+        init(_ handler: @escaping @EventLoopActor (Numbered) -> Void) throws {
+            let pair = try Pair()
+            self.pair = pair
+            let raw = try checkErrno("fcntl") { fcntl(pair.near.raw, F_DUPFD_CLOEXEC, Self.number) }
+            try #require(raw == Self.number)
+            let socket = Socket(FileDescriptor(adopting: raw))
+            self.socket = socket
+            watch = try IOWatch(socket.descriptor, .readable) { [weak self] _ in
+                if let self { handler(self) }
+            }
+        }
+
+        func send() throws { try pair.sendFromFar() }
+
+        func close() {
+            watch = nil
+            socket = nil
+        }
+    }
+
+    @Test @EventLoopActor
+    func `a watch that its own handler drops does not take the next one of that number with it`() async throws {
+        let made = Arrivals<Numbered>()
+        let calls = Arrivals<String>()
+        let first = try Numbered { first in
+            first.close()
+            do {
+                made.add(try Numbered { _ in calls.add("second") })
+            } catch {
+                Issue.record(error)
+            }
+        }
+        try first.send()
+        let second = try await made.next()
+        try second.send()
+        #expect(try await calls.next() == "second")
+        second.close()
+    }
+
+    // MARK: Waiting once
+
+    @Test @EventLoopActor func `a wait ends when the descriptor is ready, and does not read`() async throws {
+        let pair = try Pair()
+        let ends = Arrivals<Void>()
+        EventLoop.start {
+            await IOWatch.wait(for: pair.near, .readable, atMost: .seconds(600))
+            ends.add(())
+        }
+        try await turnLoop()
+        #expect(ends.all.isEmpty)
+        try pair.sendFromFar()
+        try await ends.next()
+        var buffer = [UInt8](repeating: 0, count: 8)
+        #expect(try pair.near.receive(into: &buffer) == .bytes(1))
+    }
+
+    @Test @EventLoopActor func `a wait for what is there already ends at once`() async throws {
+        let pair = try Pair()
+        await IOWatch.wait(for: pair.near, .writable, atMost: .seconds(600))
+        try pair.sendFromFar()
+        for _ in 0..<2 { await IOWatch.wait(for: pair.near, .readable, atMost: .seconds(600)) }
+    }
+
+    @Test @EventLoopActor func `a wait ends when the peer goes`() async throws {
+        let pair = try Pair()
+        let ends = Arrivals<Void>()
+        EventLoop.start {
+            await IOWatch.wait(for: pair.near, .readable, atMost: .seconds(600))
+            ends.add(())
+        }
+        try await turnLoop()
+        #expect(ends.all.isEmpty)
+        pair.closeFar()
+        try await ends.next()
+    }
+
+    @Test @EventLoopActor func `a wait ends with its time`() async throws {
+        let pair = try Pair()
+        try await turnLoop()
+        let begin = MonotonicClock.now()
+        await IOWatch.wait(for: pair.near, .readable, atMost: .milliseconds(60))
+        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(50))
+        await IOWatch.wait(for: pair.near, .readable, atMost: .zero)
+    }
+
+    @Test @EventLoopActor func `one who waits is not woken by what another one waits for`() async throws {
+        let pairs = try (0..<2).map { _ in try Pair() }
+        let ends = Arrivals<Int>()
+        for (index, pair) in pairs.enumerated() {
+            EventLoop.start {
+                await IOWatch.wait(for: pair.near, .readable, atMost: .seconds(600))
+                ends.add(index)
+            }
+        }
+        try await turnLoop()
+        try pairs[1].sendFromFar()
+        #expect(try await ends.next() == 1)
+        try await turnLoop()
+        #expect(ends.all == [1])
+        try pairs[0].sendFromFar()
+        #expect(try await ends.next() == 0)
+    }
+
     // MARK: SignalWatch
 
     @Test @EventLoopActor func `a signal to the process becomes a call on the loop`() async throws {

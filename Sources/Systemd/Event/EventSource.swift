@@ -57,15 +57,18 @@ public final class IOWatch: EventSource {
             descriptor.raw,
             events.rawValue,
             { _, _, ready, context in
-                EventLoopActor.assumeIsolated {
-                    let watch = unsafe Unmanaged<IOWatch>.fromOpaque(context!).takeUnretainedValue()
-                    watch.handler(Events(rawValue: ready))
-                }
+                EventLoopActor.assumeIsolated { unsafe IOWatch.handler(context)(Events(rawValue: ready)) }
                 return 0
             },
             context
         )
         try check("sd_event_add_io", result)
+    }
+
+    /// The handler of a watch without the watch: a handler that drops its watch and closes the descriptor has it taken
+    /// out of epoll before its number is another one's.
+    private static func handler(_ context: UnsafeMutableRawPointer?) -> @EventLoopActor (Events) -> Void {
+        unsafe Unmanaged<IOWatch>.fromOpaque(context!).takeUnretainedValue().handler
     }
 
     /// Waits once until a descriptor is ready, or until the time is over.

@@ -14,6 +14,10 @@ public enum JournalSync {
     /// not answer.
     @discardableResult
     public static func synchronize(within patience: Duration) async -> Bool {
+        await synchronize(within: patience, socketPath: socketPath)
+    }
+
+    package static func synchronize(within patience: Duration, socketPath: String) async -> Bool {
         do throws(SystemError) {
             let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
             let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(AF_UNIX, type, 0) })

@@ -44,6 +44,11 @@ public final class JournalWriter {
 
     package init(socketPath: String) { path = socketPath }
 
+    isolated deinit {
+        // Before the descriptor goes.
+        watch = nil
+    }
+
     /// Sends one entry. Names are upper-case journal fields; values may hold any text.
     public func send(_ priority: Priority, _ message: String, _ fields: [(name: String, value: String)]) {
         let entry = Self.encode([("MESSAGE", message), ("PRIORITY", String(priority.rawValue))] + fields)
@@ -88,8 +93,8 @@ public final class JournalWriter {
                 guard let socket else { return .refused }
                 return try socket.descriptor.send(entry, from: 0) == entry.count ? .sent : .wouldBlock
             } catch {
-                socket = nil
                 watch = nil
+                socket = nil
             }
         }
         return .refused

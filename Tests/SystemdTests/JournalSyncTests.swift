@@ -1,0 +1,103 @@
+import TestSupport
+import Testing
+
+@testable import Systemd
+
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct JournalSyncTests {
+    private let directory: TemporaryDirectory
+    private var path: String { directory.path + "/io.systemd.journal" }
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    /// A varlink service with one answer.
+    @EventLoopActor
+    private final class Service {
+        enum Answer {
+            case text(String)
+            case hangUp
+            case silence
+        }
+
+        let requests = Arrivals<String>()
+        private let socket: ListeningSocket
+        private let answer: Answer
+        private var watch: IOWatch?
+        private var connections: [Connection] = []
+
+        private final class Connection {
+            let descriptor: FileDescriptor
+
+            init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+        }
+
+        init(_ path: String, _ answer: Answer) throws {
+            socket = try .open(.unix(path: path))
+            self.answer = answer
+            watch = try socket.watch { [weak self] _ in
+                do {
+                    try self?.serve()
+                } catch {
+                    Issue.record(error)
+                }
+            }
+        }
+
+        private func serve() throws {
+            guard let descriptor = try socket.accept() else { return }
+            var buffer = [UInt8](repeating: 0, count: 1024)
+            // The request is in the socket before its connection is accepted.
+            guard case .bytes(let count) = try descriptor.receive(into: &buffer) else { return }
+            requests.add(String(decoding: buffer[..<count], as: UTF8.self))
+            switch answer {
+            case .text(let text): _ = try descriptor.send(Array(text.utf8), from: 0)
+            case .hangUp: return
+            case .silence: break
+            }
+            connections.append(Connection(descriptor))
+        }
+    }
+
+    @Test @EventLoopActor func `journald is asked to synchronize, and answers`() async throws {
+        let service = try Service(path, .text("{\"parameters\":{}}\0"))
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path))
+        #expect(service.requests.all == ["{\"method\":\"io.systemd.Journal.Synchronize\"}\0"])
+    }
+
+    @Test @EventLoopActor func `an error is no success`() async throws {
+        let service = try Service(path, .text("{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{}}\0"))
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(service.requests.all.count == 1)
+    }
+
+    @Test @EventLoopActor func `a journald that hangs up has not answered`() async throws {
+        let service = try Service(path, .hangUp)
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(service.requests.all.count == 1)
+    }
+
+    @Test @EventLoopActor func `a journald that is silent is not waited for any longer than said`() async throws {
+        let service = try Service(path, .silence)
+        let begin = MonotonicClock.now()
+        #expect(await JournalSync.synchronize(within: .milliseconds(30), socketPath: path) == false)
+        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(20))
+        #expect(service.requests.all.count == 1)
+    }
+
+    @Test @EventLoopActor func `without a journald there is no answer`() async throws {
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        _ = try DatagramReceiver(path)
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+    }
+
+    @Test @EventLoopActor func `the loop goes on while journald is waited for`() async throws {
+        var service: Service? = try Service(path, .silence)
+        let answers = Arrivals<Bool>()
+        EventLoop.start { answers.add(await JournalSync.synchronize(within: .seconds(600), socketPath: self.path)) }
+        _ = try await service?.requests.next()
+        try await turnLoop()
+        #expect(answers.all.isEmpty)
+        service = nil
+        #expect(try await answers.next() == false)
+    }
+}

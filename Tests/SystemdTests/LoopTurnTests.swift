@@ -1,0 +1,157 @@
+import TestSupport
+import Testing
+
+@testable import Systemd
+
+/// Keeps the loop from coming to rest: there is always something ready.
+@EventLoopActor
+private final class BusyLoop {
+    private var timer: Timer?
+    private var watch: IOWatch?
+    private let socket: Socket
+    private let steps: Arrivals<String>?
+
+    private final class Socket {
+        let near: FileDescriptor
+        let far: FileDescriptor
+
+        init(_ near: consuming FileDescriptor, _ far: consuming FileDescriptor) {
+            self.near = near
+            self.far = far
+        }
+    }
+
+    enum Means: CaseIterable {
+        case timers
+        case descriptors
+    }
+
+    init(_ means: Means, _ steps: Arrivals<String>? = nil) throws {
+        self.steps = steps
+        var made: Socket?
+        try FileDescriptor.streamPair { near, far in made = Socket(near, far) }
+        socket = made!
+        switch means {
+        case .timers:
+            timer = try Timer { [weak self] in
+                self?.steps?.add("busy")
+                self?.timer?.arm(after: .zero)
+            }
+            timer?.arm(after: .zero)
+        case .descriptors:
+            // There is always room for more.
+            watch = try IOWatch(socket.near, .writable) { [weak self] _ in self?.steps?.add("busy") }
+        }
+    }
+
+    isolated deinit { watch = nil }
+}
+
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct LoopTurnTests {
+    @Test @EventLoopActor func `turns come in the order in which they were asked for`() async throws {
+        let steps = Arrivals<String>()
+        for name in ["a", "b", "c"] {
+            EventLoop.start {
+                for round in 0..<3 {
+                    await LoopTurn.wait()
+                    steps.add("\(name)\(round)")
+                }
+            }
+        }
+        for _ in 0..<9 { _ = try await steps.next() }
+        #expect(steps.all == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"])
+    }
+
+    @Test @EventLoopActor func `what is ready comes before the turn, and between two turns`() async throws {
+        let steps = Arrivals<String>()
+        for name in ["first turn", "second turn"] {
+            EventLoop.start {
+                let timer = try? Timer { steps.add("before the \(name)") }
+                timer?.arm(after: .zero)
+                await LoopTurn.wait()
+                steps.add(name)
+                withExtendedLifetime(timer) {}
+                guard name == "first turn" else { return }
+                let between = try? Timer { steps.add("between") }
+                between?.arm(after: .zero)
+                await LoopTurn.wait()
+                withExtendedLifetime(between) {}
+                steps.add("third turn")
+            }
+        }
+        for _ in 0..<6 { _ = try await steps.next() }
+        #expect(Set(steps.all.prefix(2)) == ["before the first turn", "before the second turn"])
+        #expect(steps.all.dropFirst(2) == ["first turn", "between", "second turn", "third turn"])
+    }
+
+    @Test(arguments: BusyLoop.Means.allCases) @EventLoopActor
+    private func `a loop that does not come to rest still gives turns`(means: BusyLoop.Means) async throws {
+        let steps = Arrivals<String>()
+        let busy = try BusyLoop(means, steps)
+        let begin = MonotonicClock.now()
+        for turn in 0..<5 {
+            await LoopTurn.wait()
+            steps.add("turn \(turn)")
+        }
+        // A turn may have to wait for some milliseconds, and the loop does other things meanwhile.
+        #expect(MonotonicClock.now().duration(since: begin) < .seconds(5))
+        #expect(steps.all.filter { $0 != "busy" } == (0..<5).map { "turn \($0)" })
+        for turn in 1..<5 {
+            let last = try #require(steps.all.firstIndex(of: "turn \(turn - 1)"))
+            #expect(steps.all[last + 1] == "busy")
+        }
+        withExtendedLifetime(busy) {}
+    }
+
+    @Test(arguments: BusyLoop.Means.allCases) @EventLoopActor
+    private func `a deferral waits for rest, and no longer than its patience`(means: BusyLoop.Means) async throws {
+        let calls = Arrivals<MonotonicClock>()
+        let busy = try BusyLoop(means)
+        let deferral = try Deferral(patience: .milliseconds(60)) { calls.add(.now()) }
+        // The time is counted from the loop's last look at the clock.
+        try await dispatchWhileBusy()
+        let begin = MonotonicClock.now()
+        for _ in 0..<3 { deferral.request() }
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(50))
+        try await dispatchWhileBusy()
+        #expect(calls.all.count == 1)
+        deferral.request()
+        _ = try await calls.next()
+        #expect(calls.all.count == 2)
+        withExtendedLifetime(busy) {}
+    }
+
+    @Test @EventLoopActor func `a deferral that was called at rest is not called again at its deadline`() async throws {
+        let calls = Arrivals<Void>()
+        let deferral = try Deferral(patience: .milliseconds(5)) { calls.add(()) }
+        deferral.request()
+        try await calls.next()
+        let begin = MonotonicClock.now()
+        while MonotonicClock.now().duration(since: begin) < .milliseconds(20) { try await dispatchTimers() }
+        #expect(calls.all.count == 1)
+    }
+
+    @Test @EventLoopActor func `a deferral may be asked for by its own handler`() async throws {
+        let calls = Arrivals<Void>()
+        var deferral: Deferral?
+        deferral = try Deferral {
+            calls.add(())
+            if calls.all.count < 3 { deferral?.request() }
+        }
+        deferral?.request()
+        for _ in 0..<3 { try await calls.next() }
+        try await dispatchTimers()
+        #expect(calls.all.count == 3)
+        deferral = nil
+    }
+
+    /// A moment of a loop that does not come to rest.
+    @EventLoopActor
+    private func dispatchWhileBusy() async throws {
+        let elapsed = Arrivals<Void>()
+        let timer = try Timer { elapsed.add(()) }
+        timer.arm(after: .milliseconds(1))
+        try await elapsed.next()
+    }
+}
