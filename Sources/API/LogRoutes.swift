@@ -18,10 +18,13 @@ enum LogRoutes {
         }
         let body: BodyStream
         switch type {
-        case MediaType.eventStream: body = eventStream(log)
-        case MediaType.lines: body = lines(log) { LogLine.json($0, serviceID: log.serviceID) + [UInt8(ascii: "\n")] }
+        case MediaType.eventStream: body = eventStream(log, isFollowing: wanted.isFollowing)
+        case MediaType.lines:
+            body = lines(log, isFollowing: wanted.isFollowing) {
+                LogLine.json($0, serviceID: log.serviceID) + [UInt8(ascii: "\n")]
+            }
         case MediaType.json: body = document(log)
-        default: body = lines(log) { LogLine.text($0) }
+        default: body = lines(log, isFollowing: wanted.isFollowing) { LogLine.text($0) }
         }
         let contentType = type == MediaType.text ? "text/plain; charset=utf-8" : type
         var response = Response(status: .ok, fields: ["Content-Type": contentType])
@@ -29,7 +32,7 @@ enum LogRoutes {
         return Answer(response: response, stream: body, service: context.reference)
     }
 
-    private static func eventStream(_ log: any LogReading) -> BodyStream {
+    private static func eventStream(_ log: any LogReading, isFollowing: Bool) -> BodyStream {
         BodyStream { writer throws(BodyStreamClosed) in
             while true {
                 switch try await piece(of: log) {
@@ -41,20 +44,23 @@ enum LogRoutes {
                     }
                     try await writer.write(bytes)
                 case .quiet: try await writer.write(ServerSentEvent.comment)
-                case .end: return
+                case .end: return try end(isFollowing: isFollowing)
                 }
             }
         }
     }
 
-    private static func lines(_ log: any LogReading, _ encode: @escaping @Sendable (LogEntry) -> [UInt8]) -> BodyStream
-    {
+    private static func lines(
+        _ log: any LogReading,
+        isFollowing: Bool,
+        _ encode: @escaping @Sendable (LogEntry) -> [UInt8]
+    ) -> BodyStream {
         BodyStream { writer throws(BodyStreamClosed) in
             while true {
                 switch try await piece(of: log) {
                 case .entries(let entries): try await writer.write(entries.flatMap(encode))
                 case .quiet: continue
-                case .end: return
+                case .end: return try end(isFollowing: isFollowing)
                 }
             }
         }
@@ -74,6 +80,7 @@ enum LogRoutes {
                 try await writer.write(bytes)
                 bytes = []
             }
+            try end(isFollowing: false)
             try await writer.write(bytes + Array("],\"total\":\(total)}".utf8))
         }
     }
@@ -86,6 +93,11 @@ enum LogRoutes {
         } catch {
             throw BodyStreamClosed()
         }
+    }
+
+    /// What follows goes on until somebody ends it. What does not is incomplete when it was ended before its end.
+    private static func end(isFollowing: Bool) throws(BodyStreamClosed) {
+        if !isFollowing, Task.isCancelled { throw BodyStreamClosed() }
     }
 
     /// The last lines of a service's log, as text.

@@ -160,7 +160,9 @@ struct AccessTests {
         let fields: Fields = ["Host": "localhost", "Content-Length": "5"]
         let head = try RequestHead(method: .post, target: target, fields: fields)
         #expect(client.api.refusal(of: head, from: .tcp(address: "127.0.0.1:1"))?.response.status == .unauthorized)
-        #expect(client.api.refusal(of: head, from: .unix(uid: 0, gid: 0, pid: 1, isAdmitted: true)).map(\.requestID) == nil)
+        #expect(
+            client.api.refusal(of: head, from: .unix(uid: 0, gid: 0, pid: 1, isAdmitted: true)).map(\.requestID) == nil
+        )
     }
 }
 
