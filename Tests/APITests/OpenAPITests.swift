@@ -199,6 +199,49 @@ struct OpenAPIAnswerTests {
         #expect(try document.value(at: "components/schemas/RemovedService/unevaluatedProperties") == false)
     }
 
+    @Test func `a line of a log has the described fields in their order`() async throws {
+        let entry = LogEntry(timestamp: Client.now, stream: .stderr, line: "x", pid: nil, cursor: "c")
+        let long = LogEntry(
+            timestamp: Client.now,
+            stream: .stdout,
+            line: String(repeating: "x", count: 60_000),
+            pid: 1,
+            cursor: "c"
+        )
+        client.control.state.withLock { $0.logPieces = [.entries([entry, long])] }
+        let reply = try await client.send(.get, "/v1/services/web/logs", fields: ["Accept": "application/json"])
+        let text = try await reply.streamed
+        let lines = try JSONParser.parse(Array(text.utf8)).object?["data"]?.array?.map { $0.object?.map(\.key) }
+        let fields = try required("LogLine")
+        let all = try document.object(at: "components/schemas/LogLine/properties").map(\.key)
+        #expect(lines == [fields, all])
+        #expect(all == fields + ["truncated"])
+    }
+
+    @Test func `an event has the described fields and kinds`() async throws {
+        var draft = SpecDraft()
+        draft.name = "web"
+        draft.command = "#" + String(repeating: "\u{1}", count: 60_000)
+        let long = Samples.service(draft, UnitState())
+        let events = ServiceEvent.Kind.allCases.map {
+            ServiceEvent(sequence: 1, at: Client.now, kind: $0, previousStatus: nil, service: long)
+        }
+        let pieces: [EventPiece] = [.snapshot([Samples.running], sequence: 0, at: Client.now), .events(events)]
+        client.control.state.withLock { $0.eventPieces = pieces }
+        let text = try await client.send(.get, "/v1/events").streamed
+        let data = try text.split(separator: "\n").filter { $0.hasPrefix("data: ") && $0.contains("previous_status") }
+            .compactMap { try JSONParser.parse(Array($0.dropFirst(6).utf8)).object }
+        #expect(data.count == 1 + events.count)
+        let fields = try required("ServiceEvent")
+        let all = try document.object(at: "components/schemas/ServiceEvent/properties").map(\.key)
+        #expect(Set(data.flatMap { $0.map(\.key) }) == Set(all))
+        #expect(data.allSatisfy { Set(fields).isSubset(of: $0.map(\.key)) })
+        let kinds = try document.texts(at: "components/schemas/ServiceEvent/properties/type/enum")
+        #expect(Set(data.compactMap { if case .string(let kind) = $0["type"] { kind } else { nil } }) == Set(kinds))
+        let service = try required("ServiceFields").filter { $0 != "env" }
+        #expect(data.allSatisfy { $0["service"]?.object?.map(\.key) == service })
+    }
+
     @Test func `the computer has the described fields in their order`() async throws {
         let computer = try await client.send(.get, "/v1").object["data"]?.object
         let schema = "components/schemas/ComputerDocument/properties/data"
