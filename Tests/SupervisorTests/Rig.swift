@@ -25,7 +25,7 @@ final class Rig {
         supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries)
     }
 
-    static let bootID = "01010101-0101-0101-0101-010101010101"
+    nonisolated static let bootID = "01010101-0101-0101-0101-010101010101"
 
     private static func makeSupervisor(
         _ layout: StateLayout,

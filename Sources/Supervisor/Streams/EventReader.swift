@@ -17,6 +17,9 @@ final class EventReader {
     private let supervisor: Supervisor
     private let stream: OpenStreams.Stream
     private var state: State
+    /// The event that came next when the reader did. What was before is kept for those who come back, and is not what
+    /// they are behind.
+    private let firstSequence: Int
 
     /// So many events at a time.
     private static let eventsAtATime = 64
@@ -24,6 +27,7 @@ final class EventReader {
     init(_ supervisor: Supervisor, _ stream: OpenStreams.Stream, after position: EventPosition?) {
         self.supervisor = supervisor
         self.stream = stream
+        firstSequence = supervisor.events.nextSequence
         guard let position else {
             state = .new
             return
@@ -49,7 +53,7 @@ final class EventReader {
                 return .snapshot(services, sequence: next - 1, at: now)
             case .following(let sequence):
                 guard let events = supervisor.events.events(from: sequence, atMost: Self.eventsAtATime),
-                    supervisor.events.byteCount(from: sequence) <= StreamLimits.readerLagBytesLimit
+                    supervisor.events.byteCount(from: max(sequence, firstSequence)) <= StreamLimits.readerLagBytesLimit
                 else {
                     state = .ended
                     return .tooSlow
