@@ -146,6 +146,8 @@ public final class Supervisor {
     private func readEverything() async {
         do throws(BusError) {
             try await systemd.readStates()
+            // A dead state is taken over once systemd has had its say.
+            try await systemd.settle()
         } catch {
             notice(.warning, "cannot read the states of the units: \(error); connecting again")
             systemd.reconnect()
