@@ -3,6 +3,7 @@
 import unittest
 
 import test_agent
+import test_events
 import test_lifecycle
 import test_spec
 
@@ -20,6 +21,10 @@ class TrixieContinuity(test_agent.Continuity):
 
 
 class TrixieReloads(test_agent.Reloads):
+    release = "trixie"
+
+
+class TrixieTransitions(test_events.Transitions):
     release = "trixie"
 
 
