@@ -29,19 +29,22 @@ private struct EventWriter {
     let context: Context
     let bootID: String
 
-    /// So many services of a snapshot at a time.
-    private static let servicesAtATime = 64
+    /// So many bytes of a snapshot at a time, and what goes over that of the last service.
+    private static let bytesAtATime = 64 * 1024
 
     /// Writes a piece; false when it was the last.
     func write(_ piece: EventPiece, to output: any BodyWriter) async throws(BodyStreamClosed) -> Bool {
         switch piece {
         case .gap: try await output.write(gap("the events since then are not known any more; a snapshot follows"))
         case .snapshot(let services, let sequence, let at):
-            for start in stride(from: 0, to: services.count, by: Self.servicesAtATime) {
-                let part = services[start..<min(start + Self.servicesAtATime, services.count)]
-                try await output.write(part.flatMap { snapshot(of: $0, sequence, at) })
+            var bytes: [UInt8] = []
+            for service in services {
+                bytes += snapshot(of: service, sequence, at)
+                guard bytes.count >= Self.bytesAtATime else { continue }
+                try await output.write(bytes)
+                bytes = []
             }
-            try await output.write(ready(sequence))
+            try await output.write(bytes + ready(sequence))
         case .events(let events): try await output.write(events.flatMap(event))
         case .quiet: try await output.write(ServerSentEvent.comment)
         case .tooSlow:

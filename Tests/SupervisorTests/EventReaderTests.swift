@@ -44,9 +44,9 @@ struct EventReaderTests {
         try Self.append(StreamLimits.eventsLimit + past, to: events, bytes: 1100)
         #expect(events.firstSequence == first + past)
         #expect(events.nextSequence == first + StreamLimits.eventsLimit + past)
-        let kept = try #require(events.events(from: first + past, atMost: .max))
+        let kept = try #require(events.events(from: first + past, bytes: StreamLimits.eventsBytesLimit))
         #expect(kept.map(\.sequence) == Array(first + past..<events.nextSequence))
-        #expect(events.events(from: first + past - 1, atMost: .max) == nil)
+        #expect(events.events(from: first + past - 1, bytes: StreamLimits.eventsBytesLimit) == nil)
     }
 
     @Test(arguments: [0, 1]) @EventLoopActor
@@ -74,7 +74,7 @@ struct EventReaderTests {
             try Self.append(3000, to: events, bytes: 1100)
             #expect(events.nextSequence == first + 3000 * round)
             #expect(events.firstSequence == max(first, events.nextSequence - StreamLimits.eventsLimit))
-            let kept = try #require(events.events(from: events.firstSequence, atMost: .max))
+            let kept = try #require(events.events(from: events.firstSequence, bytes: StreamLimits.eventsBytesLimit))
             #expect(kept.map(\.sequence) == Array(events.firstSequence..<events.nextSequence))
             #expect(events.byteCount(from: events.nextSequence - 10) == 11_000)
             #expect(events.byteCount(from: events.nextSequence) == 0)
@@ -208,6 +208,23 @@ struct EventReaderTests {
         let other = try await rig.supervisor.readEvents(after: Self.position(first - 1))
         try Self.append(limit + 1, to: events, bytes: Self.eventBytes)
         #expect(await other.next() == .tooSlow)
+    }
+
+    @Test(arguments: [0, 1]) @EventLoopActor
+    func `a reader gets so many bytes at a time and at least one event`(past: Int) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        let events = rig.supervisor.events
+        let first = events.nextSequence
+        let reader = try await rig.supervisor.readEvents(after: Self.position(first - 1))
+        try Self.append(7, to: events, bytes: Self.eventBytes)
+        try Self.append(1, to: events, bytes: Self.eventBytes + past)
+        try Self.append(1, to: events, bytes: 65 * 1024)
+        try Self.append(1, to: events, bytes: 1100)
+        #expect(Self.sequences(await reader.next()) == Array(first..<first + 8 - past))
+        if past > 0 { #expect(Self.sequences(await reader.next()) == [first + 7]) }
+        #expect(Self.sequences(await reader.next()) == [first + 8])
+        #expect(Self.sequences(await reader.next()) == [first + 9])
     }
 
     @Test @EventLoopActor func `all who wait are woken`() async throws {

@@ -43,10 +43,14 @@ final class EventLog {
         waiting = []
     }
 
-    /// At most so many events from one on; nil when that one is not known any more, or was never made.
-    func events(from sequence: Int, atMost limit: Int) -> [ServiceEvent]? {
+    /// The events from one on, of which all but the first are within so many bytes; nil when that one is not known any
+    /// more, or was never made.
+    func events(from sequence: Int, bytes: Int) -> [ServiceEvent]? {
         guard (firstSequence...nextSequence).contains(sequence) else { return nil }
-        return kept.dropFirst(oldest + sequence - firstSequence).prefix(limit).map(\.event)
+        let wanted = kept.dropFirst(oldest + sequence - firstSequence)
+        guard let first = wanted.first else { return [] }
+        let limit = first.bytesBehind - first.event.byteCount + bytes
+        return [first.event] + wanted.dropFirst().prefix { $0.bytesBehind <= limit }.map(\.event)
     }
 
     /// The bytes of all events from one on that is known.

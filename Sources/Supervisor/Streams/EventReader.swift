@@ -21,8 +21,8 @@ final class EventReader {
     /// they are behind.
     private let firstSequence: Int
 
-    /// So many events at a time.
-    private static let eventsAtATime = 64
+    /// So many bytes of events at a time: what a reader costs that has stopped reading.
+    private static let bytesAtATime = 64 * 1024
 
     init(_ supervisor: Supervisor, _ stream: OpenStreams.Stream, after position: EventPosition?) {
         self.supervisor = supervisor
@@ -35,7 +35,7 @@ final class EventReader {
         let next = position.sequence.addingReportingOverflow(1)
         let isKnown =
             position.bootID == supervisor.bootID && !next.overflow
-            && supervisor.events.events(from: next.partialValue, atMost: 0) != nil
+            && supervisor.events.events(from: next.partialValue, bytes: 0) != nil
         state = isKnown ? .following(next.partialValue) : .gap
     }
 
@@ -52,7 +52,7 @@ final class EventReader {
                 let now = Timestamp(microseconds: WallClock.now().microseconds)
                 return .snapshot(services, sequence: next - 1, at: now)
             case .following(let sequence):
-                guard let events = supervisor.events.events(from: sequence, atMost: Self.eventsAtATime),
+                guard let events = supervisor.events.events(from: sequence, bytes: Self.bytesAtATime),
                     supervisor.events.byteCount(from: max(sequence, firstSequence)) <= StreamLimits.readerLagBytesLimit
                 else {
                     state = .ended
