@@ -219,6 +219,19 @@ struct AnnouncementsTests {
         )
     }
 
+    @Test @EventLoopActor func `a failure that somebody has systemd forget is told before that`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        try await Self.create(rig)
+        let listener = try await EventListener(rig)
+        let failed = Self.running.ended("failed", "failed", code: 1, status: 3, result: "exit-code")
+        rig.systemd.report("web", failed)
+        rig.systemd.report("web", failed.ended("inactive", "dead", code: 1, status: 3, result: "success"))
+        try await listener.expect([
+            "state running>failed failed/failed pid - exit 3", "state failed>stopped inactive/dead pid - exit 3",
+        ])
+    }
+
     // MARK: What is asked for
 
     @Test @EventLoopActor func `what is asked of a service is told as it comes about`() async throws {

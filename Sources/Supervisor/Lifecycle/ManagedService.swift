@@ -49,11 +49,15 @@ struct ManagedService {
         newState.activeState.isDead && record.spec.restart != .no && intent != .stop
     }
 
-    /// Whether the state that is held back was the end of something, and this one the beginning of something else that
-    /// somebody has asked for: not systemd's own restart, in which the next process or a word for the wait shows.
+    /// Whether the state that is held back was the end of something, and this one something else that somebody has
+    /// asked for: a start, or that a failure be forgotten. systemd's own restart shows in the next process or a word
+    /// for the wait.
     func endedBefore(_ newState: UnitState) -> Bool {
-        guard let heldBack, heldBack.mainPID == nil, !newState.activeState.isDead else { return false }
-        return newState.restarts == heldBack.restarts && !newState.subState.hasPrefix("auto-restart")
+        guard let heldBack, heldBack.mainPID == nil, newState.restarts == heldBack.restarts else { return false }
+        guard !newState.activeState.isDead else {
+            return newState.mainPID == nil && newState.activeState != heldBack.activeState
+        }
+        return !newState.subState.hasPrefix("auto-restart")
     }
 }
 
