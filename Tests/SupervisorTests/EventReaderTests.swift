@@ -240,6 +240,8 @@ struct EventReaderTests {
         #expect(pieces.all.isEmpty)
         let next = events.nextSequence
         events.append(.state, nil, try Self.service())
+        try await turnLoop()
+        #expect(pieces.all.count == 20)
         for _ in 0..<20 {
             let piece = try await pieces.next()
             #expect(Self.sequences(piece) == [next])
