@@ -60,7 +60,10 @@ class Stream:
     def event(self):
         """The next server-sent event as a dictionary; its data is JSON. Comments are passed over."""
         event = {}
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (line := self.line()) is not None:
+            if line.startswith(":") and time.monotonic() > deadline:
+                raise AssertionError("never: an event")
             if line.startswith(":") or not line and not event:
                 continue
             if not line:
