@@ -13,7 +13,7 @@ enum EventRoutes {
             position = nil
         }
         let events = try await api.ask { () throws(ControlError) in try await api.control.readEvents(after: position) }
-        let writer = EventWriter(api: api, context: context, bootID: await api.describeComputer().bootID)
+        let writer = EventWriter(api: api, context: context, bootID: events.bootID)
         var response = Response(status: .ok, fields: ["Content-Type": MediaType.eventStream])
         response.fields.append("Cache-Control", "no-store")
         let body = BodyStream { output throws(BodyStreamClosed) in

@@ -129,6 +129,7 @@ private struct ScriptedLog: LogReading {
 /// The events that a test has written down, and then their end.
 private struct ScriptedEvents: EventReading {
     let control: ScriptedControl
+    let bootID = "boot"
 
     func next() async -> EventPiece {
         control.state.withLock { $0.eventPieces.isEmpty ? .end : $0.eventPieces.removeFirst() }

@@ -63,6 +63,9 @@ public struct EventPosition: Equatable, Sendable, CustomStringConvertible {
 
 /// The events, as one reader gets them.
 public protocol EventReading: Sendable {
+    /// The boot that the events are of, for their positions.
+    var bootID: String { get }
+
     /// What follows; waits for something to happen.
     func next() async -> EventPiece
 }

@@ -17,6 +17,7 @@ final class EventReader {
     private let supervisor: Supervisor
     private let stream: OpenStreams.Stream
     private var state: State
+    let bootID: String
     /// The event that came next when the reader did. What was before is kept for those who come back, and is not what
     /// they are behind.
     private let firstSequence: Int
@@ -27,6 +28,7 @@ final class EventReader {
     init(_ supervisor: Supervisor, _ stream: OpenStreams.Stream, after position: EventPosition?) {
         self.supervisor = supervisor
         self.stream = stream
+        bootID = supervisor.bootID
         firstSequence = supervisor.events.nextSequence
         guard let position else {
             state = .new
