@@ -64,6 +64,19 @@ struct LoopTurnTests {
     }
 
     @Test @EventLoopActor func `what is ready comes before the turn, and between two turns`() async throws {
+        // A loop that was held up for longer gives turns all the same: that attempt shows nothing.
+        for _ in 0..<1000 {
+            let begin = MonotonicClock.now()
+            let steps = try await stepsOfTurns()
+            guard MonotonicClock.now().duration(since: begin) < LoopTurn.patience else { continue }
+            #expect(Set(steps.prefix(2)) == ["before the first turn", "before the second turn"])
+            #expect(steps.dropFirst(2) == ["first turn", "between", "second turn", "third turn"])
+            return
+        }
+        Issue.record("the machine is too busy to show it")
+    }
+
+    @EventLoopActor private func stepsOfTurns() async throws -> [String] {
         let steps = Arrivals<String>()
         for name in ["first turn", "second turn"] {
             EventLoop.start {
@@ -81,8 +94,7 @@ struct LoopTurnTests {
             }
         }
         for _ in 0..<6 { _ = try await steps.next() }
-        #expect(Set(steps.all.prefix(2)) == ["before the first turn", "before the second turn"])
-        #expect(steps.all.dropFirst(2) == ["first turn", "between", "second turn", "third turn"])
+        return steps.all
     }
 
     @Test(arguments: BusyLoop.Means.allCases) @EventLoopActor

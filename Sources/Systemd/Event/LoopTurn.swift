@@ -3,7 +3,7 @@
 public enum LoopTurn {
     private static var waiting: [CheckedContinuation<Void, Never>] = []
     /// A loop that has more urgent things to do all the time still gives a turn so often.
-    private static let patience = Duration.milliseconds(5)
+    package static let patience = Duration.milliseconds(5)
     private static let deferral = try? Deferral(patience: patience) { next() }
 
     /// Waits until what is ready now has been dispatched, and until those that asked earlier have had their turn:
