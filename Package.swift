@@ -4,6 +4,7 @@
 //     miosa-agent → API        → HTTP, JSON, Services
 //                 → HTTPServer → HTTP, Systemd
 //                 → Supervisor → JSON, Services, Systemd → CSystemd
+//     http-echo   → HTTP, HTTPServer, Systemd
 //
 // JSON, HTTP and Services never do I/O and import nothing; Systemd alone touches C.
 
@@ -61,6 +62,13 @@ let package = Package(
             swiftSettings: shipped
         ),
 
+        // The server without the API, for conformance tools of others. Never installed.
+        .executableTarget(
+            name: "http-echo",
+            dependencies: ["HTTP", "HTTPServer", "Systemd"],
+            swiftSettings: shipped
+        ),
+
         // What tests share: the loop's thread, a scripted peer on the bus, seeded random numbers.
         .target(
             name: "TestSupport",
@@ -79,7 +87,7 @@ let package = Package(
         .testTarget(name: "SystemdTests", dependencies: ["CSystemd", "Systemd", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "HTTPServerTests",
-            dependencies: ["HTTP", "HTTPServer", "Systemd", "TestSupport"],
+            dependencies: ["HTTP", "HTTPServer", "Systemd", "TestSupport", "http-echo"],
             swiftSettings: common
         ),
         .testTarget(

@@ -86,3 +86,11 @@ func equalIgnoringCase(_ left: some StringProtocol, _ right: some StringProtocol
         }
     }
 }
+
+/// Drops the optional whitespace around a member of a list. RFC 9110 §5.6.3.
+func trimmingWhitespace(_ text: Substring) -> Substring {
+    var text = text
+    while text.utf8.first == .space || text.utf8.first == .horizontalTab { text.removeFirst() }
+    while text.utf8.last == .space || text.utf8.last == .horizontalTab { text.removeLast() }
+    return text
+}

@@ -37,26 +37,26 @@ public enum BodyFraming: Hashable, Sendable {
     /// Returns when the only coding is chunked.
     private static func checkCodings(_ list: String) throws(ParseFailure) {
         let codings = list.utf8.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-        var chunkedCount = 0
+        var isChunked = false
         var hasUnknown = false
         for coding in codings {
-            var name = Substring(coding)
-            while name.utf8.first == .space || name.utf8.first == .horizontalTab { name.removeFirst() }
-            while name.utf8.last == .space || name.utf8.last == .horizontalTab { name.removeLast() }
+            let name = trimmingWhitespace(Substring(coding))
             // Parameters are refused with the rest: RFC 9112 §7.1 defines none for chunked.
             guard !name.isEmpty, name.utf8.allSatisfy(\.isTokenCharacter) else {
                 throw .badRequest("Transfer-Encoding is not a list of codings")
             }
-            // RFC 9112 §6.3: without chunked as the last coding the length is unknown; §6.1: never twice.
-            guard chunkedCount == 0 else {
+            // RFC 9112 §6.1: never twice.
+            guard !isChunked else {
                 throw .badRequest("chunked is repeated or not the last transfer coding")
             }
             if equalIgnoringCase(name, "chunked") {
-                chunkedCount += 1
+                isChunked = true
             } else {
                 hasUnknown = true
             }
         }
+        // RFC 9112 §6.3: without chunked as the last coding the length is unknown, whatever the others are.
+        guard isChunked else { throw .badRequest("chunked is not the last transfer coding") }
         // RFC 9112 §6.1: 501 for a transfer coding that is not understood.
         guard !hasUnknown else {
             throw ParseFailure(status: .notImplemented, reason: "the transfer coding is not supported")

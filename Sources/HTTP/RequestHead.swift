@@ -58,12 +58,14 @@ public struct RequestHead: Hashable, Sendable {
         return version == .http11 || isKeepAlive
     }
 
-    /// RFC 9110 §10.1.1: 417 for any expectation but 100-continue; a server ignores Expect in HTTP/1.0.
+    /// RFC 9110 §10.1.1: a list, of which 417 refuses any member but 100-continue; a server ignores Expect in HTTP/1.0.
     private static func isContinueExpected(version: HTTPVersion, fields: Fields) throws(ParseFailure) -> Bool {
-        guard version == .http11, let expectation = fields["Expect"] else { return false }
-        guard equalIgnoringCase(expectation, "100-continue") else {
+        guard version == .http11, let value = fields["Expect"] else { return false }
+        // RFC 9110 §5.6.1.2: empty members are ignored.
+        let expectations = value.split(separator: ",").map(trimmingWhitespace).filter { !$0.isEmpty }
+        guard expectations.allSatisfy({ equalIgnoringCase($0, "100-continue") }) else {
             throw ParseFailure(status: .expectationFailed, reason: "the expectation is not 100-continue")
         }
-        return true
+        return !expectations.isEmpty
     }
 }

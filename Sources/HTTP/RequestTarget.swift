@@ -6,7 +6,7 @@
 public struct RequestTarget: Hashable, Sendable {
     /// The target as received.
     public let raw: String
-    /// The path, decoded, for logs; `*` for the asterisk-form.
+    /// The path, decoded, for logs; `*` for the asterisk-form, and for the absolute-form that says the same.
     public let path: String
     /// The decoded segments of the path. The last one is empty when the path ends in a slash, so that `/v1/services/`
     /// is another path than `/v1/services`; `/` is one empty segment; the asterisk-form has none.
@@ -49,6 +49,13 @@ public struct RequestTarget: Hashable, Sendable {
             authority = nil
         } else {
             authority = try Self.takeAuthority(from: &rest)
+        }
+        // RFC 9110 §4.2.3, RFC 9112 §3.2.4: with OPTIONS an empty path is not "/" but the server as a whole.
+        if rest.isEmpty, method == .options {
+            path = "*"
+            segments = []
+            query = Query()
+            return
         }
 
         let queryMark = rest.firstIndex(of: UInt8(ascii: "?"))

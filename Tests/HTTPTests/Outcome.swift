@@ -4,6 +4,8 @@ import HTTP
 struct Outcome: Equatable {
     var events: [RequestParser.Event] = []
     var failure: ParseFailure?
+    /// Whether what is left is the beginning of a request.
+    var isInsideRequest = false
 
     /// Feeds the pieces one after another and asks for all events after each.
     init(_ pieces: [[UInt8]], limits: Limits = Limits()) {
@@ -19,6 +21,7 @@ struct Outcome: Equatable {
                 return
             }
         }
+        isInsideRequest = parser.isInsideRequest
     }
 
     init(_ text: String, limits: Limits = Limits()) {

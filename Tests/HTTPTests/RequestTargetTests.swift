@@ -22,6 +22,15 @@ import Testing
         #expect(target.authority == nil)
     }
 
+    @Test func `the absolute-form without a path is the asterisk-form with OPTIONS`() throws {
+        let target = try RequestTarget(parsing: "http://a:1", method: .options)
+        #expect(target.segments.isEmpty)
+        #expect(target.path == "*")
+        #expect(target.authority == "a:1")
+        #expect(try RequestTarget(parsing: "http://a:1/", method: .options).segments == [""])
+        #expect(try RequestTarget(parsing: "http://a:1", method: .get).segments == [""])
+    }
+
     @Test func `the absolute-form has an authority`() throws {
         #expect(try RequestTarget(parsing: "HTTP://[::1]:80?q=1", method: .get).authority == "[::1]:80")
         #expect(try RequestTarget(parsing: "HTTP://[::1]:80?q=1", method: .get).query.first("q") == "1")

@@ -14,6 +14,7 @@ struct TidyTests {
         "Supervisor": ["JSON", "Services", "Systemd"],
         "API": ["HTTP", "JSON", "Services"],
         "miosa-agent": ["API", "HTTP", "HTTPServer", "Services", "Supervisor", "Systemd"],
+        "http-echo": ["HTTP", "HTTPServer", "Systemd"],
     ]
 
     @Test func `every import is one that the target may have`() throws {

@@ -1,0 +1,21 @@
+internal import HTTP
+internal import HTTPServer
+
+/// Answers every request with 200: what a conformance test then sees is the parser and the connection, no API.
+enum Echo {
+    static let handler = RequestHandler(
+        refuse: { _, _ in nil },
+        respond: { request, _ in (answer(request), nil) },
+        respondToFailure: { failure, _ in Response(status: failure.status, text: "\(failure.reason)\n") }
+    )
+
+    /// The header lines as they were parsed for `/echo`, the body for a POST, nothing else of the request.
+    private static func answer(_ request: Request) -> Response {
+        let head = request.head
+        if head.target.path == "/echo" {
+            return Response(status: .ok, text: head.fields.map { "\($0.name): \($0.value)\n" }.joined())
+        }
+        guard head.method == .post else { return Response(status: .ok, text: "ok\n") }
+        return Response(status: .ok, contentType: "application/octet-stream", body: request.body)
+    }
+}
