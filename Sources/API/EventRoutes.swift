@@ -76,40 +76,40 @@ private struct EventWriter {
         }
     }
 
-    /// An event about a service. A command that makes the line too long is cut, with `"truncated":true`.
+    /// An event about a service. A command that makes the line too long is cut, and a directory that does, each with
+    /// `"truncated":true`.
     private func encode(
         _ service: Service,
         _ status: ServiceStatus,
         id: String?,
         _ head: (inout JSONWriter) -> Void
     ) -> [UInt8] {
-        func data(_ command: String?) -> [UInt8] {
+        func data(_ service: Service, isTruncated: Bool = true) -> [UInt8] {
             var writer = JSONWriter()
             writer.beginObject()
             head(&writer)
-            if command != nil { writer.member("truncated", bool: true) }
+            if isTruncated { writer.member("truncated", bool: true) }
             writer.key("service")
-            ServiceObject.write(
-                service,
-                api,
-                context,
-                status: status,
-                withEnvironment: false,
-                command: command,
-                into: &writer
-            )
+            ServiceObject.write(service, api, context, status: status, withEnvironment: false, into: &writer)
             writer.endObject()
             var bytes: [UInt8] = []
             ServerSentEvent.appendEscapingLineSeparators(writer.finish(), to: &bytes)
             return bytes
         }
-        var bytes = data(nil)
+        var bytes = data(service, isTruncated: false)
         if bytes.count > LogLine.jsonBytesLimit {
-            let room = LogLine.jsonBytesLimit - data("").count
-            bytes = data(JSONText.prefix(of: service.record.spec.command, encodedBytes: max(0, room)))
+            let spec = service.record.spec
+            // It stands in the object twice, and once more in the message.
+            let directory = JSONText.prefix(of: spec.workingDirectory, encodedBytes: Self.directoryBytesLimit)
+            let room = LogLine.jsonBytesLimit - data(service.showing(command: "", workingDirectory: directory)).count
+            let command = JSONText.prefix(of: spec.command, encodedBytes: room)
+            bytes = data(service.showing(command: command, workingDirectory: directory))
         }
         return ServerSentEvent.encode(event: "service", id: id, data: bytes)
     }
+
+    /// What of a directory is shown where there is not room for everything: all of one without control characters.
+    private static let directoryBytesLimit = 4096
 
     private func ready(_ sequence: Int) -> [UInt8] {
         var writer = JSONWriter()

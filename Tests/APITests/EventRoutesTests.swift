@@ -107,19 +107,39 @@ import Testing
         #expect(try Self.parse(text).map(\.name) == ["gap"])
     }
 
-    @Test func `a long command is cut so that the line can be read by everybody`() async throws {
+    @Test(arguments: [
+        (String(repeating: "x", count: 40_000), "/srv", false),
+        (String(repeating: "\u{1}", count: 40_000), "/srv", true),
+        ("x", "/" + String(repeating: "\u{1}", count: 4094), true),
+        ("x", "/" + String(repeating: "d", count: 4094), false),
+        (String(repeating: "\u{1}", count: 65_000), "/" + String(repeating: "\u{1}", count: 4094), true),
+        (String(repeating: "x", count: 60_000), "/" + String(repeating: "d", count: 4094), true),
+    ])
+    func `long texts are cut so that the line can be read by everybody`(
+        command: String,
+        directory: String,
+        isCut: Bool
+    ) async throws {
         var draft = SpecDraft()
         draft.name = "web"
-        for (command, isCut) in [
-            (String(repeating: "x", count: 40_000), false), (String(repeating: "\u{1}", count: 40_000), true),
-        ] {
-            draft.command = "#" + command
-            let service = Samples.service(draft, UnitState())
-            let text = try await events([.events([Self.event(1, .state, service)])]).streamed
-            #expect(text.utf8.split(separator: UInt8(ascii: "\n")).allSatisfy { $0.count <= 60 * 1024 })
-            #expect(text.contains("\"truncated\":true") == isCut)
-            #expect(text.utf8.count > 40_000)
-        }
+        draft.command = "#" + command
+        draft.workingDirectory = directory
+        var state = UnitState()
+        state.activeState = .failed
+        state.result = "exit-code"
+        state.main.code = 1
+        state.main.status = 200
+        state.main.startedAt = Client.now
+        state.main.exitedAt = Client.now
+        var record = Samples.service(draft, state).record
+        record.run.observe(state, bootID: "boot")
+        let service = Service(record: record, state: state, intent: .none, refusal: nil)
+        #expect(service.message?.contains("working directory") == true)
+        let text = try await events([.events([Self.event(1, .state, service)])]).streamed
+        let longest = text.utf8.split(separator: UInt8(ascii: "\n")).map(\.count).max() ?? 0
+        #expect(longest <= 60 * 1024)
+        #expect(text.contains("\"truncated\":true") == isCut)
+        if isCut { #expect(longest > 10_000) }
     }
 
     @Test func `there is a limit to streams`() async throws {

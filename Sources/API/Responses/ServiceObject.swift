@@ -4,19 +4,18 @@ internal import Services
 /// The service as JSON: the documented fields in their order, then the agent's own.
 enum ServiceObject {
     /// `status` is the service's own unless it is gone; `withEnvironment` false leaves out the member that may hold
-    /// secrets; a command stands in for one that is too long.
+    /// secrets.
     static func write(
         _ service: Service,
         _ api: API,
         _ context: Context,
         status: ServiceStatus? = nil,
         withEnvironment: Bool = true,
-        command: String? = nil,
         into writer: inout JSONWriter
     ) {
         let status = context.vocabulary.word(for: status ?? service.status)
         writer.beginObject()
-        writeMembers(service, status, withEnvironment: withEnvironment, command: command, api, into: &writer)
+        writeMembers(service, status, withEnvironment: withEnvironment, api, into: &writer)
         writer.endObject()
     }
 
@@ -45,7 +44,6 @@ enum ServiceObject {
         _ service: Service,
         _ status: String,
         withEnvironment: Bool,
-        command: String? = nil,
         _ api: API,
         into writer: inout JSONWriter
     ) {
@@ -56,7 +54,7 @@ enum ServiceObject {
         writer.member("computer_id", string: api.configuration.identity.computerID)
         writer.member("tenant_id", string: api.configuration.identity.tenantID)
         writer.member("name", string: spec.name.description)
-        writer.member("command", string: command ?? spec.command)
+        writer.member("command", string: spec.command)
         if withEnvironment {
             writer.key("env")
             writer.beginObject()

@@ -24,6 +24,13 @@ public struct Service: Equatable, Sendable {
         return Service(record: record, state: state, intent: intent, refusal: refusal)
     }
 
+    /// The same with shorter texts, for those who cannot take long ones.
+    public func showing(command: String, workingDirectory: String) -> Service {
+        var record = record
+        record.spec = record.spec.showing(command: command, workingDirectory: workingDirectory)
+        return Service(record: record, state: state, intent: intent, refusal: refusal)
+    }
+
     /// Whether a client sees a difference other than the time of the last change.
     public func looksLike(_ other: Service) -> Bool {
         status == other.status && state == other.state && refusal == other.refusal && record.run == other.record.run

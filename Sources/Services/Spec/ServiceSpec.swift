@@ -41,6 +41,21 @@ extension ServiceSpec {
     }
 }
 
+extension ServiceSpec {
+    /// The same with shorter texts, to be shown and not to be run.
+    func showing(command: String, workingDirectory: String) -> ServiceSpec {
+        ServiceSpec(
+            name: name,
+            command: command,
+            environment: environment,
+            workingDirectory: workingDirectory,
+            restart: restart,
+            port: port,
+            user: user
+        )
+    }
+}
+
 /// When systemd starts the service again by itself: systemd.service(5), `Restart=`.
 public enum RestartPolicy: String, CaseIterable, Sendable {
     case always
