@@ -17,15 +17,8 @@ final class Connection {
         case closed
     }
 
-    /// A descriptor that can be let go of.
-    private final class Socket {
-        let descriptor: FileDescriptor
-
-        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
-    }
-
     /// Nil when the connection is closed, however long somebody may still be at work on a response to it.
-    private var socket: Socket?
+    private var socket: DescriptorHolder?
     private let peer: Peer
     private unowned let server: Server
     private var watch: IOWatch?
@@ -46,7 +39,7 @@ final class Connection {
     private var lingers = true
 
     init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
-        let socket = Socket(descriptor)
+        let socket = DescriptorHolder(descriptor)
         self.socket = socket
         self.peer = peer
         self.server = server

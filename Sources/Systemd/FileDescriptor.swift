@@ -17,3 +17,10 @@ public struct FileDescriptor: ~Copyable {
         precondition(result == 0 || errno != EBADF, "close: descriptor \(raw) was closed twice")
     }
 }
+
+/// A descriptor that can be let go of while its owner stays.
+public final class DescriptorHolder {
+    public let descriptor: FileDescriptor
+
+    public init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+}

@@ -61,13 +61,10 @@ public enum ProcessContext {
     public static var isManagedBySystemd: Bool { sd_booted() > 0 }
 
     /// Whether an account of that name exists, by whatever source the machine has accounts from.
-    public static func accountExists(_ name: String) -> Bool { accountID(of: name) != nil }
+    public static func accountExists(_ name: String) -> Bool { unsafe getpwnam(name) != nil }
 
     /// The gid of a group; nil where there is none of that name.
     public static func groupID(of name: String) -> UInt32? { unsafe getgrnam(name)?.pointee.gr_gid }
-
-    /// The uid of an account; nil where there is none of that name.
-    public static func accountID(of name: String) -> UInt32? { unsafe getpwnam(name)?.pointee.pw_uid }
 
     /// Ends the process with an exit status.
     public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }

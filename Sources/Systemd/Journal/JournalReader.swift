@@ -56,14 +56,6 @@ internal import Glibc
         try check("sd_journal_seek_tail", unsafe sd_journal_seek_tail(journal))
     }
 
-    /// Goes to the newest entry and `count` entries back, so that as many are to be read with ``next()``.
-    public func seekTail(back count: Int) throws(SystemError) {
-        try seekTail()
-        // One more than wanted, because next() goes forward before it reads; fewer when there are not as many.
-        let skipped = try check("sd_journal_previous_skip", unsafe sd_journal_previous_skip(journal, UInt64(count) + 1))
-        if skipped <= count { try seekHead() }
-    }
-
     /// Goes to where ``next()`` gives the first entry at or after a moment and ``previous()`` the last one before.
     public func seek(to moment: WallClock) throws(SystemError) {
         let microseconds = UInt64(max(0, moment.microseconds))

@@ -19,11 +19,7 @@ public enum JournalSync {
 
     package static func synchronize(within patience: Duration, socketPath: String) async -> Bool {
         do throws(SystemError) {
-            let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-            let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(AF_UNIX, type, 0) })
-            try unsafe SocketAddress.unix(path: socketPath).withSockaddr { pointer, length throws(SystemError) in
-                try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
-            }
+            let descriptor = try SocketAddress.unix(path: socketPath).connected(SOCK_STREAM)
             // The socket's buffer is empty, and has room for that.
             guard try descriptor.send(request, from: 0) == request.count else { return false }
             await IOWatch.wait(for: descriptor, .readable, atMost: patience)

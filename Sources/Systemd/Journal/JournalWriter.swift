@@ -12,7 +12,7 @@ public final class JournalWriter {
     public static let waitingLimit = 1000
 
     private let path: String
-    private var socket: Socket?
+    private var socket: DescriptorHolder?
     private var watch: IOWatch?
     private var waiting: [[UInt8]] = []
     private var lostCount = 0
@@ -30,13 +30,6 @@ public final class JournalWriter {
             guard let priority = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
             self = priority
         }
-    }
-
-    /// A descriptor that can be let go of.
-    private final class Socket {
-        let descriptor: FileDescriptor
-
-        init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
     }
 
     /// Writes to this machine's journal.
@@ -89,7 +82,7 @@ public final class JournalWriter {
         // The second time with a new socket: the old one is no one's any more when journald's was made anew.
         for _ in 0..<2 {
             do throws(SystemError) {
-                if socket == nil { socket = Socket(try connected()) }
+                if socket == nil { socket = DescriptorHolder(try SocketAddress.unix(path: path).connected(SOCK_DGRAM)) }
                 guard let socket else { return .refused }
                 return try socket.descriptor.send(entry, from: 0) == entry.count ? .sent : .wouldBlock
             } catch {
@@ -98,15 +91,6 @@ public final class JournalWriter {
             }
         }
         return .refused
-    }
-
-    private func connected() throws(SystemError) -> FileDescriptor {
-        let type = CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-        let descriptor = FileDescriptor(adopting: try checkErrno("socket") { Glibc.socket(AF_UNIX, type, 0) })
-        try unsafe SocketAddress.unix(path: path).withSockaddr { pointer, length throws(SystemError) in
-            try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
-        }
-        return descriptor
     }
 
     private func waitForRoom() {

@@ -80,6 +80,16 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// A non-blocking socket that is connected to a Unix socket, which takes no time or fails: connect(2).
+    func connected(_ kind: __socket_type) throws(SystemError) -> FileDescriptor {
+        let type = CInt(kind.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(family, type, 0) })
+        try unsafe withSockaddr { pointer, length throws(SystemError) in
+            try checkErrno("connect") { unsafe connect(descriptor.raw, pointer, length) }
+        }
+        return descriptor
+    }
+
     /// Calls `body` with the address as the kernel takes it. Throws ENAMETOOLONG for a path that does not fit.
     func withSockaddr(
         _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
