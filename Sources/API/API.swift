@@ -178,6 +178,10 @@ public struct API: Sendable {
         switch caller {
         case .unix(_, _, _, isAdmitted: true): return
         case .unix: throw .forbidden
+        case .vsock(let contextID):
+            guard contextID == Caller.hostContextID else { throw .forbidden }
+            guard let token = configuration.token else { return }
+            guard token.matches(head.fields["Authorization"]) else { throw .unauthorized }
         case .tcp:
             guard let token = configuration.token, token.matches(head.fields["Authorization"]) else {
                 throw .unauthorized

@@ -6,6 +6,7 @@
 #include <systemd/sd-login.h>
 
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>

@@ -6,4 +6,6 @@ public enum Peer: Sendable {
     case unix(PeerCredentials)
     /// A TCP client, and where it is; nil when it had gone before that could be asked.
     case tcp(SocketAddress?)
+    /// A machine at the other end of an AF_VSOCK connection, by its context id; nil as above.
+    case vsock(UInt32?)
 }

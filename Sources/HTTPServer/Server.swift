@@ -80,7 +80,11 @@ public final class Server {
             // One at a time: the loop comes back while more wait, and open connections get their turn between.
             guard let descriptor = try socket.accept() else { return }
             let peer: Peer =
-                socket.kind == .unix ? .unix(try descriptor.peerCredentials()) : .tcp(descriptor.peerAddress())
+                switch socket.kind {
+                case .unix: .unix(try descriptor.peerCredentials())
+                case .vsock: .vsock(descriptor.peerContextID())
+                case .tcp, .other: .tcp(descriptor.peerAddress())
+                }
             try serve(descriptor, peer)
         } catch {
             // No descriptor or memory is left. The connection waits in the kernel until one of ours ends.

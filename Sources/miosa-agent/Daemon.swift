@@ -167,7 +167,7 @@ final class Daemon {
     ) throws(SystemError) -> [ListeningSocket] {
         var sockets = try ListeningSocket.passed().filter { socket in
             switch socket.kind {
-            case .unix: return true
+            case .unix, .vsock: return true
             case .tcp where configuration.token != nil: return true
             case .tcp: log.write(.warning, "the TCP socket '\(socket.name)' is not served: there is no token")
             case .other: log.write(.warning, "the socket '\(socket.name)' is no listening stream socket; ignored")
@@ -246,6 +246,7 @@ extension Log {
         case .unix(let uid, let gid, let pid, _):
             [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
         case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
+        case .vsock(let contextID): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
         }
     }
 

@@ -72,6 +72,7 @@ final class FrontDoor {
                 isAdmitted: credentials.isRoot(orIn: groupID)
             )
         case .tcp(let address): .tcp(address: address?.description ?? "unknown")
+        case .vsock(let contextID): .vsock(contextID: contextID)
         }
     }
 }

@@ -140,6 +140,31 @@ struct AccessTests {
         )
     }
 
+    @Test(
+        arguments: [
+            // The host, with the token that is wanted; without; with another; another machine, this one, one that has gone.
+            (2, Client.token, 200), (2, nil, 401), (2, "another", 401), (3, Client.token, 403), (1, Client.token, 403),
+            (0, Client.token, 403), (nil, Client.token, 403),
+        ] as [(UInt32?, String?, Int)]
+    )
+    func `over vsock the host with the token is served and nobody else`(
+        contextID: UInt32?,
+        token: String?,
+        status: Int
+    ) async throws {
+        let caller = Caller.vsock(contextID: contextID)
+        let fields: Fields = token.map { ["Authorization": "Bearer \($0)"] } ?? [:]
+        let reply = try await client.send(.get, "/v1/services", from: caller, host: "any.example", fields: fields)
+        #expect(reply.status == status)
+        #expect(try await client.send(.get, "/healthz", from: caller).status == 200)
+    }
+
+    @Test func `over vsock the host needs no token where there is none`() async throws {
+        let client = Client(token: nil)
+        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 2)).status == 200)
+        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 3)).status == 403)
+    }
+
     @Test func `the answer to a stranger says how to authenticate`() async throws {
         let reply = try await client.send(.get, "/v1/services", from: .tcp(address: "127.0.0.1:1"))
         #expect(reply["WWW-Authenticate"] == "Bearer")

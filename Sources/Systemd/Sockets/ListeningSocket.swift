@@ -10,6 +10,8 @@ public final class ListeningSocket {
         case unix
         /// TCP over IPv4 or IPv6.
         case tcp
+        /// AF_VSOCK: the host of this virtual machine, other machines on it, and this one: vsock(7).
+        case vsock
         /// Anything else that a socket unit can pass: a datagram socket, a FIFO, one that does not listen.
         case other
     }
@@ -119,6 +121,7 @@ extension FileDescriptor {
         let stream = CInt(SOCK_STREAM.rawValue)
         // Negative results are errors about a descriptor that is no socket at all: `other` as well.
         if sd_is_socket_unix(raw, stream, 1, nil, 0) > 0 { return .unix }
-        return sd_is_socket_inet(raw, AF_UNSPEC, stream, 1, 0) > 0 ? .tcp : .other
+        if sd_is_socket_inet(raw, AF_UNSPEC, stream, 1, 0) > 0 { return .tcp }
+        return sd_is_socket(raw, AF_VSOCK, stream, 1) > 0 ? .vsock : .other
     }
 }

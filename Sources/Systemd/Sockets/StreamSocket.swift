@@ -74,12 +74,25 @@ extension FileDescriptor {
 
     /// The address at the other end of a TCP connection: getpeername(2). Nil when the connection is gone.
     public func peerAddress() -> SocketAddress? {
+        unsafe withPeerName { unsafe SocketAddress($0) }
+    }
+
+    /// The context id of the machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is
+    /// gone.
+    public func peerContextID() -> UInt32? {
+        unsafe withPeerName { name in
+            guard unsafe CInt(name.pointee.sa_family) == AF_VSOCK else { return nil }
+            return unsafe UnsafeRawPointer(name).loadUnaligned(as: sockaddr_vm.self).svm_cid
+        }
+    }
+
+    private func withPeerName<Result>(_ read: (UnsafePointer<sockaddr>) -> Result?) -> Result? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-            let address = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
-            guard unsafe getpeername(raw, address, &length) == 0 else { return nil }
-            return unsafe SocketAddress(address)
+            let name = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
+            guard unsafe getpeername(raw, name, &length) == 0 else { return nil }
+            return unsafe read(name)
         }
     }
 
