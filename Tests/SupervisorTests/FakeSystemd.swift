@@ -68,7 +68,12 @@ final class FakeSystemd {
         deferral = try Deferral { [weak self] in self?.runLater() }
     }
 
-    /// Ends all connections; new ones are taken.
+    /// Whether new connections are taken, or wait.
+    var takesConnections = true {
+        didSet { watch?.events = takesConnections ? .readable : [] }
+    }
+
+    /// Ends all connections.
     func disconnect() {
         for connection in connections { connection.close() }
         connections = []

@@ -542,12 +542,14 @@ struct SupervisorTests {
         let rig = try Rig()
         try await rig.start()
         _ = try await rig.create("web", pid: 1)
+        rig.systemd.takesConnections = false
         rig.systemd.disconnect()
         #expect(try await eventually { !rig.supervisor.isReady })
         #expect(rig.supervisor.outage == "the connection to systemd is lost")
         #expect(rig.notices.all == ["warning: the connection to systemd is lost; connecting again"])
         // While nobody was looking.
         rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 2, startedAt: 5_000_000_000_000)
+        rig.systemd.takesConnections = true
         try await rig.untilReady()
         #expect(try await rig.supervisor.service("web").state.mainPID == 2)
         // Signals come again.
