@@ -13,6 +13,8 @@ import urllib.parse
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 VM = str(REPOSITORY / "scripts" / "vm")
+# "address" or "thread": which sanitizer the agent in the machines is built with, if any.
+SANITIZER = os.environ.get("MIOSA_AGENT_TEST_SANITIZER")
 # The longest that anything here may take before it counts as never.
 PATIENCE_SECONDS = 30
 # What becomes a service's command is one of these for a moment.
@@ -109,7 +111,7 @@ class Machine:
         self.release = release
 
     def up(self):
-        self.run("up", self.name, "--release", self.release)
+        self.run("up", self.name, "--release", self.release, *self.sanitizer())
         lines = self.run("env", self.name).splitlines()
         settings = dict(line.split("=", 1) for line in lines)
         self.url = settings["AGENT_URL"]
@@ -117,8 +119,26 @@ class Machine:
         self.socket = settings["AGENT_SOCKET"]
         return self
 
+    def sanitizer(self):
+        """What boots an agent that checks itself."""
+        if not SANITIZER:
+            return []
+        drop_in = REPOSITORY / "Tests" / "Sanitizers" / f"{SANITIZER}.conf"
+        return ["--binary", f"{REPOSITORY}/.build/miosa-agent-{SANITIZER}", "--drop-in", str(drop_in)]
+
     def down(self):
-        self.run("down", self.name)
+        try:
+            self.expect_no_finding()
+        finally:
+            self.run("down", self.name)
+
+    def expect_no_finding(self):
+        """Fails when a sanitizer has something to say of the agent."""
+        if not SANITIZER or self.name not in self.run("list"):
+            return
+        log = self.run("logs", self.name, "--no-pager", "-o", "cat")
+        if "Sanitizer" in log:
+            raise AssertionError(f"the sanitizer has found something: {log[log.index('Sanitizer') - 100:][:20000]}")
 
     def run(self, verb, *arguments):
         return subprocess.run(
