@@ -16,6 +16,9 @@ public final class Supervisor {
         public var bootID: Identifier
         /// The most services that the agent keeps.
         public var servicesLimit = 4096
+        /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a start
+        /// that has to stop first; systemd is in trouble when it takes longer.
+        public var jobTimeout = Duration.seconds(60)
 
         public init(layout: StateLayout, bootID: Identifier) {
             self.layout = layout
@@ -154,6 +157,7 @@ public final class Supervisor {
             return
         }
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
+        followStarts()
         for name in reported.subtracting(services.keys).subtracting(abandoned) {
             notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
         }

@@ -21,6 +21,8 @@ final class FakeSystemd {
         var restarts: UInt32 = 0
         var invocation: [UInt8] = []
         var isStale = false
+        /// The job that is queued for it; 0 for none.
+        var job = 0
 
         static func running(pid: UInt32, startedAt: UInt64 = 1_000_000) -> Unit {
             Unit(
@@ -51,6 +53,8 @@ final class FakeSystemd {
     private var watch: IOWatch?
     private var connections: [BusPeer] = []
     private var jobs = 0
+    /// The jobs that have not ended, by unit.
+    private var queued: [String: Int] = [:]
     private var later: [@EventLoopActor () -> Void] = []
     private var deferral: Deferral?
 
@@ -89,6 +93,8 @@ final class FakeSystemd {
     /// Says that a unit has a new state: the service's signal, then the unit's.
     func report(_ name: String, _ unit: Unit) {
         let full = Self.unit(name)
+        var unit = unit
+        unit.job = queued[full] ?? 0
         units[full] = unit
         reportService(name, unit)
         signal("PropertiesChanged", "org.freedesktop.DBus.Properties", path(of: full)) { message in
@@ -110,12 +116,19 @@ final class FakeSystemd {
     /// Says that a job has ended; the newest one unless another is named.
     func endJob(_ name: String, _ result: String = "done", job: Int? = nil) {
         let number = job ?? jobs
+        if queued[Self.unit(name)] == number { loseJob(name) }
         signal("JobRemoved", Self.manager, Self.managerPath) { message in
             message.uint32(UInt32(number))
-            message.path("\(Self.managerPath)/job/\(number)")
+            message.path(Self.jobPath(number))
             message.string(Self.unit(name))
             message.string(result)
         }
+    }
+
+    /// Has a unit's job be gone without a word.
+    func loseJob(_ name: String) {
+        queued[Self.unit(name)] = nil
+        units[Self.unit(name)]?.job = 0
     }
 
     /// Forgets a unit and says so.
@@ -191,8 +204,8 @@ final class FakeSystemd {
         let unit = call.arguments.first ?? ""
         switch call.member {
         case "Ping": return .builtIn
-        case "StartUnit", "RestartUnit": return newJob()
-        case "StopUnit": return units[unit] == nil ? notLoaded(unit) : newJob()
+        case "StartUnit", "RestartUnit": return newJob(for: unit)
+        case "StopUnit": return units[unit] == nil ? notLoaded(unit) : newJob(for: unit)
         case "ResetFailedUnit": return units[unit] == nil ? notLoaded(unit) : .reply { _ in }
         case "Reload": return .reply { _ in }
         case "GetUnit":
@@ -214,11 +227,15 @@ final class FakeSystemd {
         }
     }
 
-    private func newJob() -> BusPeer.Answer {
+    private func newJob(for unit: String) -> BusPeer.Answer {
         jobs += 1
-        let path = "\(Self.managerPath)/job/\(jobs)"
+        queued[unit] = jobs
+        units[unit]?.job = jobs
+        let path = Self.jobPath(jobs)
         return .reply { $0.path(path) }
     }
+
+    private static func jobPath(_ number: Int) -> String { "\(managerPath)/job/\(number)" }
 
     private func notLoaded(_ unit: String) -> BusPeer.Answer {
         .error(name: Self.noSuchUnit, message: "Unit \(unit) not loaded.")
@@ -242,8 +259,8 @@ final class FakeSystemd {
         message.entry("ActiveState", "s") { message.string(unit.active) }
         message.entry("Job", "(uo)") {
             message.structure(of: "uo") {
-                message.uint32(0)
-                message.path("/")
+                message.uint32(UInt32(unit.job))
+                message.path(unit.job == 0 ? "/" : jobPath(unit.job))
             }
         }
         message.entry("SubState", "s") { message.string(unit.sub) }

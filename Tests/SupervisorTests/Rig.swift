@@ -15,14 +15,17 @@ final class Rig {
     let notices = Arrivals<String>()
     let summaries = Arrivals<Supervisor.Summary>()
     private(set) var supervisor: Supervisor
+    private let jobTimeout: Duration?
 
-    init() throws {
+    // A request waits `jobTimeout` for a job; nil for the default.
+    init(jobTimeout: Duration? = nil) throws {
+        self.jobTimeout = jobTimeout
         directory = try TemporaryDirectory()
         let path = directory.path
         layout = StateLayout(stateDirectory: path + "/state", unitDirectory: path + "/units")
         try FileManager.default.createDirectory(atPath: layout.unitDirectory, withIntermediateDirectories: false)
         systemd = try FakeSystemd(path + "/systemd")
-        supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries)
+        supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries, jobTimeout)
     }
 
     nonisolated static let bootID = "01010101-0101-0101-0101-010101010101"
@@ -31,11 +34,13 @@ final class Rig {
         _ layout: StateLayout,
         _ systemd: FakeSystemd,
         _ notices: Arrivals<String>,
-        _ summaries: Arrivals<Supervisor.Summary>
+        _ summaries: Arrivals<Supervisor.Summary>,
+        _ jobTimeout: Duration?
     ) throws -> Supervisor {
         let bootID = try #require(Identifier(bytes: [UInt8](repeating: 1, count: 16)))
         var configuration = Supervisor.Configuration(layout: layout, bootID: bootID)
         configuration.systemdSocket = systemd.socketPath
+        if let jobTimeout { configuration.jobTimeout = jobTimeout }
         return try Supervisor(
             configuration,
             report: { notices.add("\($0.severity): \($0.service.map { $0 + ": " } ?? "")\($0.text)") },
@@ -56,7 +61,7 @@ final class Rig {
 
     /// Lets the supervisor go, as the end of the process would, and makes another one over the same files.
     func restart() throws {
-        supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries)
+        supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries, jobTimeout)
     }
 
     /// Puts a record on disk, as an earlier agent would have left it.

@@ -536,6 +536,71 @@ struct SupervisorTests {
         #expect(try await eventually { rig.systemd.calls(of: "StartUnit").count == 2 })
     }
 
+    // MARK: Jobs
+
+    @Test @EventLoopActor func `a job whose end is not told ends with the unit's word that it has none`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        let unit = FakeSystemd.Unit.running(pid: 7).ended("failed", "failed", code: 1, status: 3, result: "exit-code")
+        rig.systemd.report("web", unit)
+        // It is still queued: systemd may have more to do for the start.
+        for _ in 0..<10 { try await turnLoop() }
+        #expect(rig.status("web") == .starting)
+        rig.systemd.loseJob("web")
+        rig.systemd.report("web", unit)
+        #expect(try await eventually { rig.status("web") == .failed })
+    }
+
+    @Test @EventLoopActor func `a request that waits for such a job is answered`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        let name = try #require(ServiceName("web"))
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.restart("web") }
+        #expect(try await eventually { rig.systemd.calls(of: "RestartUnit").count == 1 })
+        rig.systemd.loseJob("web")
+        rig.systemd.report("web", .running(pid: 101, startedAt: 101_000_000_000))
+        #expect(try await outcome.value().state.mainPID == 101)
+        #expect(rig.supervisor.services[name]?.snapshot.status == .running)
+    }
+
+    @Test @EventLoopActor func `a start that outlasts the patience of who asked counts when it ends`() async throws {
+        let rig = try Rig(jobTimeout: .milliseconds(1))
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        rig.systemd.endJob("web", "canceled")
+        #expect(try await eventually { rig.status("web") == .stopped })
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.start("web") }
+        #expect(try await outcome.error() == .systemdTimeout("systemd did not end the job within 0.001 seconds"))
+        // systemd has not begun.
+        #expect(rig.status("web") == .starting)
+        rig.systemd.endJob("web", "canceled")
+        #expect(try await eventually { rig.status("web") == .stopped })
+    }
+
+    @Test(arguments: [true, false]) @EventLoopActor
+    func `a start that is queued when the connection is lost is one still only while its job is`(
+        isQueued: Bool
+    ) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        rig.systemd.takesConnections = false
+        rig.systemd.disconnect()
+        #expect(try await eventually { !rig.supervisor.isReady })
+        if isQueued {
+            rig.systemd.report("web", FakeSystemd.Unit())
+        } else {
+            rig.systemd.loseJob("web")
+        }
+        rig.systemd.takesConnections = true
+        try await rig.untilReady()
+        #expect(try await eventually { rig.status("web") == (isQueued ? .starting : .stopped) })
+        rig.systemd.endJob("web", "canceled")
+        #expect(try await eventually { rig.status("web") == .stopped })
+    }
+
     // MARK: Outages
 
     @Test @EventLoopActor func `a lost connection is an outage until the states are read again`() async throws {

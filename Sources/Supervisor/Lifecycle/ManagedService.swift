@@ -5,6 +5,8 @@ struct ManagedService {
     var record: ServiceRecord
     var state = UnitState()
     var intent = ServiceStatus.Intent.none
+    /// The job of the newest start, until its end is known.
+    var startJob: Job?
     /// systemd's reason for not taking the unit at the last start.
     var refusal: String?
     /// The figures from before systemd was out of sight; nil when nothing can have been missed.

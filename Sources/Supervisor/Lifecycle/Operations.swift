@@ -155,11 +155,37 @@ extension Supervisor {
     func dispatchStart(_ name: ServiceName) async throws(ControlError) {
         let job = try await queueStart(name, restarting: false)
         establish(name)
-        guard let job else { return }
+        if let job { follow(job, name) }
+    }
+
+    /// Has the start count as done when its job ends, however long that takes.
+    private func follow(_ job: Job, _ name: ServiceName) {
+        services[name]?.startJob = job
         EventLoop.start { [weak self] in
-            // A job that does not end shows in the unit's state.
-            try? await self?.wait(for: job, name)
+            // The connection is lost: the states are read again, and with them what became of the start.
+            guard (try? await job.result()) != nil else { return }
+            try? await self?.started(by: job, name)
         }
+    }
+
+    /// Finds the jobs of starts again after systemd was out of sight: a start without one has ended.
+    func followStarts() {
+        for (name, service) in services where service.intent == .start {
+            if let job = systemd.job(of: service.unit) {
+                follow(job, name)
+            } else {
+                intend(.none, name)
+            }
+        }
+    }
+
+    /// Takes note that the job of a start has ended.
+    private func started(by job: Job, _ name: ServiceName) async throws(ControlError) {
+        // The job's last state may be held back until systemd has had its say.
+        try await settle()
+        guard services[name]?.startJob === job else { return }
+        services[name]?.startJob = nil
+        if services[name]?.intent == .start { intend(.none, name) }
     }
 
     /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
@@ -181,18 +207,20 @@ extension Supervisor {
         }
     }
 
+    /// Waits until the job of a start has ended.
     func wait(for job: Job, _ name: ServiceName) async throws(ControlError) {
+        services[name]?.startJob = job
         do throws(Job.Failure) {
-            _ = try await job.result(within: Self.jobTimeout)
+            _ = try await job.result(within: configuration.jobTimeout)
         } catch {
             switch error {
             case .disconnected: throw .systemdUnavailable("the connection to systemd was lost")
-            case .timeout: throw .systemdTimeout("systemd did not end the job within \(Self.jobTimeout)")
+            case .timeout:
+                follow(job, name)
+                throw .systemdTimeout("systemd did not end the job within \(configuration.jobTimeout)")
             }
         }
-        // The job's last state may be held back until systemd has had its say.
-        try await settle()
-        if services[name]?.intent == .start { intend(.none, name) }
+        try await started(by: job, name)
     }
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd.
@@ -211,7 +239,7 @@ extension Supervisor {
 
     private func wait(for job: Job) async throws(BusError) {
         do throws(Job.Failure) {
-            _ = try await job.result(within: Self.jobTimeout)
+            _ = try await job.result(within: configuration.jobTimeout)
         } catch {
             switch error {
             case .disconnected: throw .local(.notConnected)
@@ -227,10 +255,6 @@ extension Supervisor {
             throw ControlError(error)
         }
     }
-
-    /// A job ends on its own after the stop time-out, twice for a start that has to stop first; systemd is in trouble
-    /// when it takes longer.
-    private static let jobTimeout = Duration.seconds(60)
 
     // MARK: Steps on disk
 

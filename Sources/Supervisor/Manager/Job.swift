@@ -4,7 +4,8 @@ internal import Systemd
 /// A job that systemd has queued: org.freedesktop.systemd1(5), `JobRemoved`.
 @EventLoopActor
 final class Job {
-    /// Its result in systemd's words: "done", "failed", "canceled", "timeout", "dependency", "skipped" …
+    /// Its result in systemd's words: "done", "failed", "canceled", "timeout", "dependency", "skipped" …;
+    /// "unknown" where systemd did not say.
     typealias Result = String
 
     /// What the wait for a job can end with instead.
@@ -13,36 +14,42 @@ final class Job {
         case timeout
     }
 
+    private typealias Waiter = CheckedContinuation<Swift.Result<Result, Failure>, Never>
+
     private enum State {
-        case queued([CheckedContinuation<Swift.Result<Result, Failure>, Never>])
+        case queued
         case ended(Swift.Result<Result, Failure>)
     }
 
-    private var state = State.queued([])
+    private var state = State.queued
+    private var waiters: [Int: Waiter] = [:]
+    private var waitersCount = 0
 
-    /// Waits until systemd has ended the job.
-    func result(within timeout: Duration) async throws(Failure) -> Result {
+    /// Waits until systemd has ended the job, for ever unless a time-out is given. The job itself goes on when a wait
+    /// for it times out.
+    func result(within timeout: Duration? = nil) async throws(Failure) -> Result {
         if case .ended(let result) = state { return try result.get() }
-        let timer: Timer?
-        do throws(SystemError) {
-            timer = try Timer { [weak self] in self?.end(.failure(.timeout)) }
-            timer?.arm(after: timeout)
-        } catch {
+        waitersCount += 1
+        let number = waitersCount
+        var timer: Timer?
+        if let timeout {
             // Without memory for a timer the wait has no end of its own; systemd's own time-outs end the job.
-            timer = nil
+            timer = try? Timer { [weak self] in
+                self?.waiters.removeValue(forKey: number)?.resume(returning: .failure(.timeout))
+            }
+            timer?.arm(after: timeout)
         }
-        let result = await withCheckedContinuation { continuation in
-            guard case .queued(let waiting) = state else { preconditionFailure("the job ended without a suspension") }
-            state = .queued(waiting + [continuation])
-        }
+        let result = await withCheckedContinuation { waiters[number] = $0 }
         timer?.cancel()
         return try result.get()
     }
 
     /// Ends it; only the first end counts.
     func end(_ result: Swift.Result<Result, Failure>) {
-        guard case .queued(let waiting) = state else { return }
+        guard case .queued = state else { return }
         state = .ended(result)
-        for continuation in waiting { continuation.resume(returning: result) }
+        let waiting = waiters.sorted { $0.key < $1.key }
+        waiters = [:]
+        for (_, waiter) in waiting { waiter.resume(returning: result) }
     }
 }

@@ -39,7 +39,7 @@ final class SystemdClient {
     private var retryDelay = SystemdClient.firstRetryDelay
 
     private var states: [ServiceName: UnitState] = [:]
-    private var jobs: [String: Job] = [:]
+    private var jobs: [String: (unit: String, job: Job)] = [:]
     private let reloads = ReloadQueue()
     /// How long systemd took to answer, by method.
     private(set) var callDurations: [String: DurationHistogram] = [:]
@@ -134,6 +134,9 @@ final class SystemdClient {
         }
     }
 
+    /// The job that a unit is known to have queued.
+    func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
+
     private func readState(of name: ServiceName, at path: String) async throws(BusError) {
         // The empty interface stands for all of them.
         let getAll = BusMethod(path: path, interface: Self.propertiesInterface, member: "GetAll")
@@ -141,7 +144,8 @@ final class SystemdClient {
             try writer.string("")
         } decode: { [weak self] reply throws(SystemError) in
             var state = UnitState()
-            try UnitProperties.apply(reply, to: &state)
+            let job = try UnitProperties.apply(reply, to: &state)
+            self?.adopt(job, of: name)
             self?.publish(state, of: name)
         }
     }
@@ -184,7 +188,7 @@ final class SystemdClient {
         } decode: { [weak self] reply throws(SystemError) in
             // Inside the callback: the job's JobRemoved may be the next message.
             let job = Job()
-            self?.jobs[try reply.string()] = job
+            self?.jobs[try reply.string()] = (unit, job)
             return job
         }
     }
@@ -264,7 +268,7 @@ final class SystemdClient {
         states = [:]
         let waiting = jobs.values
         jobs = [:]
-        for job in waiting { job.end(.failure(.disconnected)) }
+        for (_, job) in waiting { job.end(.failure(.disconnected)) }
         observer?.disconnected()
         scheduleRetry()
     }
@@ -290,13 +294,14 @@ final class SystemdClient {
         do throws(SystemError) {
             let interface = try message.string()
             var state = states[name] ?? UnitState()
-            try UnitProperties.apply(message, to: &state)
+            let job = try UnitProperties.apply(message, to: &state)
             if interface == Self.serviceInterface {
                 // The unit's own signal follows at once and completes the picture; between the two it would show a new
                 // process in an old state.
                 states[name] = state
             } else if interface == Self.unitInterface {
                 publish(state, of: name)
+                if let job { endJobs(of: unit, but: job) }
             }
         } catch {
             // systemd does not send such a message; reading everything again is the way back to the truth.
@@ -308,11 +313,26 @@ final class SystemdClient {
         do throws(SystemError) {
             _ = try message.uint32()
             let path = try message.string()
-            guard let job = jobs.removeValue(forKey: path) else { return }
+            guard let (_, job) = jobs.removeValue(forKey: path) else { return }
             _ = try message.string()
             job.end(.success(try message.string()))
         } catch {
             // A message that is not as documented ends no job; the wait for it has a time-out.
+        }
+    }
+
+    /// Takes note of a job that was queued before the connection stood.
+    private func adopt(_ path: String?, of name: ServiceName) {
+        guard let path, path != "/", jobs[path] == nil else { return }
+        jobs[path] = (UnitName.unit(of: name), Job())
+    }
+
+    /// Ends what is left of a unit's jobs but the one that it has. Their JobRemoved signals were sent before; had one
+    /// been lost, the wait for it would not end.
+    private func endJobs(of unit: String, but path: String) {
+        for (other, entry) in jobs where entry.unit == unit && other != path {
+            jobs[other] = nil
+            entry.job.end(.success("unknown"))
         }
     }
 

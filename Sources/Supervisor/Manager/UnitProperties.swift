@@ -3,9 +3,12 @@ internal import Systemd
 
 /// Reads the properties of a unit that make up its state, from a PropertiesChanged signal or a GetAll reply.
 enum UnitProperties {
-    /// Takes over every property that is there: an a{sv} of either interface, or of both.
-    static func apply(_ reader: borrowing MessageReader, to state: inout UnitState) throws(SystemError) {
+    /// Takes over every property that is there: an a{sv} of either interface, or of both. Gives back the path of the
+    /// unit's job, "/" where it has none; nil when nothing is said about that.
+    @discardableResult
+    static func apply(_ reader: borrowing MessageReader, to state: inout UnitState) throws(SystemError) -> String? {
         var changed = state
+        var job: String?
         try reader.properties { name throws(SystemError) in
             switch name {
             case "ActiveState": changed.activeState = ActiveState(rawValue: try reader.string())
@@ -14,6 +17,11 @@ enum UnitProperties {
                 // Sixteen zero bytes, or none, stand for a unit that was never started.
                 let id = Identifier(bytes: try reader.bytes())
                 changed.invocationID = id.flatMap { $0.isNull ? nil : $0.description }
+            case "Job":
+                try reader.structure(of: "uo") { () throws(SystemError) in
+                    try reader.skip()
+                    job = try reader.string()
+                }
             case "Result": changed.result = try reader.string()
             case "MainPID":
                 let pid = Int(try reader.uint32())
@@ -31,5 +39,6 @@ enum UnitProperties {
             return true
         }
         state = changed
+        return job
     }
 }
