@@ -82,7 +82,7 @@ struct SupervisorTests {
         try await rig.start()
         #expect(try await rig.supervisor.list().map(\.name.description) == ["web"])
         #expect(rig.notices.all.contains { $0.hasPrefix("error: cannot read the record 'bad.json': ") })
-        #expect(rig.supervisor.readiness.unreadableRecords == ["bad.json.unreadable"])
+        #expect(await rig.supervisor.readiness.unreadableRecords == ["bad.json.unreadable"])
     }
 
     // MARK: Create
@@ -602,6 +602,24 @@ struct SupervisorTests {
     }
 
     // MARK: Outages
+
+    @Test @EventLoopActor func `a systemd that does not answer is an outage for who asks`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        var pings = 0
+        rig.systemd.script = { call in
+            guard call.member == "Ping" else { return nil }
+            pings += 1
+            return .silence
+        }
+        #expect(await rig.supervisor.readiness.outage == "systemd does not answer")
+        // It is not asked anew for everybody who wants to know, until the answer is a second old.
+        rig.systemd.script = { _ in nil }
+        #expect(await rig.supervisor.readiness.outage == "systemd does not answer")
+        #expect(pings == 1)
+        await Timer.wait(.seconds(1))
+        #expect(await rig.supervisor.readiness.outage == nil)
+    }
 
     @Test @EventLoopActor func `a lost connection is an outage until the states are read again`() async throws {
         let rig = try Rig()

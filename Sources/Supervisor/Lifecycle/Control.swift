@@ -4,7 +4,15 @@ internal import Systemd
 /// What the API asks for. Every operation writes what is wanted to disk before systemd hears of it, so that whatever
 /// interrupts it, the next start of the agent knows what was wanted.
 extension Supervisor {
-    public var readiness: Readiness { Readiness(outage: outage, unreadableRecords: unreadableRecords) }
+    public var readiness: Readiness {
+        get async {
+            let isSilent = isReady ? !(await systemd.answers()) : false
+            return Readiness(
+                outage: outage ?? (isSilent ? "systemd does not answer" : nil),
+                unreadableRecords: unreadableRecords
+            )
+        }
+    }
 
     public func list() async throws(ControlError) -> [Service] {
         try await requireSystemd()

@@ -17,6 +17,7 @@ final class SystemdClient {
         var unitChanged: @EventLoopActor (ServiceName, UnitState) -> Void
     }
 
+    private static let ping = BusMethod(path: objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
     private static let objectPath = "/org/freedesktop/systemd1"
     private static let unitPath = "/org/freedesktop/systemd1/unit"
     private static let managerInterface = "org.freedesktop.systemd1.Manager"
@@ -28,6 +29,9 @@ final class SystemdClient {
     private static let callTimeout = Duration.seconds(25)
     /// A reload takes seconds where there are thousands of units.
     private static let reloadTimeout = Duration.seconds(90)
+    /// A ping is answered at once by a systemd that is not in the middle of something long, such as a reload.
+    private static let probeTimeout = Duration.seconds(2)
+    private static let probeInterval = Duration.seconds(1)
     private static let firstRetryDelay = Duration.milliseconds(20)
     private static let lastRetryDelay = Duration.seconds(1)
 
@@ -41,6 +45,8 @@ final class SystemdClient {
     private var states: [ServiceName: UnitState] = [:]
     private var jobs: [String: (unit: String, job: Job)] = [:]
     private let reloads = ReloadQueue()
+    /// When systemd was last asked whether it answers, and whether it did.
+    private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
     /// How long systemd took to answer, by method.
     private(set) var callDurations: [String: DurationHistogram] = [:]
     /// How often systemd was had to read its unit files anew, and did.
@@ -102,8 +108,22 @@ final class SystemdClient {
 
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
     func settle() async throws(BusError) {
-        let ping = BusMethod(path: Self.objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
-        try await call(ping, timeout: Self.callTimeout)
+        try await call(Self.ping, timeout: Self.callTimeout)
+    }
+
+    /// Whether systemd answers, as of at most a second ago: anybody may ask, and systemd is not to feel it.
+    func answers() async -> Bool {
+        if let last = lastProbe, MonotonicClock.now().duration(since: last.at) < Self.probeInterval {
+            return last.isAnswered
+        }
+        var isAnswered = true
+        do throws(BusError) {
+            try await call(Self.ping, timeout: Self.probeTimeout)
+        } catch {
+            isAnswered = false
+        }
+        lastProbe = (MonotonicClock.now(), isAnswered)
+        return isAnswered
     }
 
     /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`.
