@@ -8,7 +8,7 @@ extension Supervisor {
         get async {
             let isSilent = isReady ? !(await systemd.answers()) : false
             return Readiness(
-                outage: outage ?? (isSilent ? "systemd does not answer" : nil),
+                outage: outage ?? (isSilent ? "it does not answer" : nil),
                 unreadableRecords: unreadableRecords
             )
         }

@@ -197,7 +197,14 @@ extension Supervisor {
             try await systemd.resetFailedUnit(unit)
             try await systemd.forgetStaleCopy(of: unit)
             services[name]?.refusal = nil
-            return restarting ? try await systemd.restartUnit(unit) : try await systemd.startUnit(unit)
+            do throws(BusError) {
+                return try await systemd.queueStart(unit, restarting: restarting)
+            } catch .remote {
+                // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
+                // look again by itself.
+                try await systemd.reload()
+                return try await systemd.queueStart(unit, restarting: restarting)
+            }
         } catch .remote(_, let message) {
             services[name]?.refusal = message
             intend(.none, name)

@@ -66,12 +66,13 @@ final class SystemdClient {
 
     // MARK: Calls
 
-    /// Queues a start job. The unit's file is loaded unless systemd holds a copy.
-    func startUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StartUnit", unit) }
+    /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless systemd
+    /// holds a copy.
+    func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
+        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit)
+    }
 
     func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
-
-    func restartUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("RestartUnit", unit) }
 
     /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
     func resetFailedUnit(_ unit: String) async throws(BusError) {
@@ -194,7 +195,7 @@ final class SystemdClient {
 
     /// Reloads systemd's configuration. Callers that wait at the same time share one reload, which begins after the
     /// last of them has asked.
-    private func reload() async throws(BusError) {
+    func reload() async throws(BusError) {
         try await reloads.run { () async throws(BusError) in
             try await self.call(Self.manager("Reload"), timeout: Self.reloadTimeout)
             self.reloadsCount += 1

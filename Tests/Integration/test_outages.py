@@ -1,0 +1,196 @@
+"""What the API says when systemd, the agent or somebody at the console does what nobody asked it for."""
+
+import concurrent.futures
+import os
+import signal
+import time
+import unittest
+
+from support import MachineTestCase, eventually
+
+AGENT = "miosa-agent.service"
+# How soon a change that somebody makes has to be told.
+NOTICE_SECONDS = 1
+
+
+def unit_of(name):
+    return f"miosa-service-{name}.service"
+
+
+class OutageCase(MachineTestCase):
+    def run_service(self, name, command="sleep 1000", **fields):
+        self.machine.create(name, command, **fields)
+        return self.machine.wait(name, status="running")
+
+    def assert_told(self, name, **wanted):
+        """Fails unless a service has the wanted fields a second from now at the latest."""
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while True:
+            service = self.machine.get(name)
+            if all(service[field] == value for field, value in wanted.items()):
+                return service
+            self.assertLess(time.monotonic(), deadline, f"not {wanted} in time: {service}")
+            time.sleep(0.01)
+
+
+class ByHand(OutageCase):
+    def test_what_systemctl_does_is_told_at_once(self):
+        before = self.run_service("web")
+        self.machine.exec("systemctl", "stop", unit_of("web"))
+        self.assert_told("web", status="stopped", pid=None)
+        self.machine.exec("systemctl", "start", unit_of("web"))
+        started = self.assert_told("web", status="running")
+        self.assertNotEqual(started["pid"], before["pid"])
+        self.machine.exec("systemctl", "kill", "--signal=KILL", unit_of("web"))
+        self.assert_told("web", signal="SIGKILL")
+        self.machine.wait("web", status="running")
+        self.machine.exec("systemctl", "restart", unit_of("web"))
+        self.assert_told("web", status="running", pid=int(self.machine.property(unit_of("web"), "MainPID")))
+
+    def test_a_failure_by_hand_is_told_and_so_is_its_reset(self):
+        self.run_service("web", restart="no")
+        self.machine.exec("systemctl", "kill", "--signal=KILL", unit_of("web"))
+        self.assert_told("web", status="failed", signal="SIGKILL")
+        self.machine.exec("systemctl", "reset-failed", unit_of("web"))
+        self.assert_told("web", status="stopped", signal="SIGKILL")
+
+    def test_a_unit_file_that_was_taken_away_is_put_back_by_the_next_start(self):
+        for spoil in (
+            "rm {file}",
+            "ln -sf /dev/null {file}",
+            "printf '[Service]\\nExecStart=/bin/false\\n' > {file}",
+            "rm {file}; mkdir {file}; rmdir {file}",
+            "systemctl disable {unit} 2>&1; systemctl stop {unit}",
+        ):
+            with self.subTest(spoil):
+                self.remove_services()
+                before = self.run_service("web")
+                text = self.machine.call("GET", "/v1/services/web/unit").text
+                file = f"/etc/systemd/system/{unit_of('web')}"
+                self.machine.shell(spoil.format(file=file, unit=unit_of("web")) + "; systemctl daemon-reload")
+                active = self.machine.property(unit_of("web"), "ActiveState")
+                running = active == "active"
+                self.assert_told("web", status="running" if running else "stopped", active_state=active)
+                if running:
+                    # Nobody has touched the process.
+                    self.assertEqual(self.machine.get("web")["pid"], before["pid"])
+                    self.assertEqual(self.machine.call("POST", "/v1/services/web/stop").status, 200)
+                reply = self.machine.call("POST", "/v1/services/web/start")
+                self.assertEqual((reply.status, reply.data["status"]), (200, "running"), reply)
+                self.assertEqual(self.machine.exec("cat", file), text)
+                link = f"/etc/systemd/system/multi-user.target.wants/{unit_of('web')}"
+                self.assertEqual(self.machine.exec("readlink", "-f", link).strip(), file)
+
+    def test_a_job_that_somebody_cancels_is_no_start_for_ever(self):
+        # What it has to wait for never comes up.
+        self.machine.shell(
+            "mkdir -p /run/systemd/system; cd /run/systemd/system;"
+            "printf '[Service]\\nType=oneshot\\nExecStart=/bin/sleep 1000\\n' > gate.service;"
+            f"mkdir -p {unit_of('web')}.d;"
+            f"printf '[Unit]\\nWants=gate.service\\nAfter=gate.service\\n' > {unit_of('web')}.d/gate.conf;"
+            "systemctl daemon-reload"
+        )
+        self.addCleanup(
+            self.machine.shell,
+            f"cd /run/systemd/system; rm -r gate.service {unit_of('web')}.d; systemctl stop gate.service;"
+            "systemctl daemon-reload",
+        )
+        self.machine.create("web", "sleep 1000")
+        self.assertEqual(self.machine.get("web")["status"], "starting")
+        job = self.machine.property(unit_of("web"), "Job")
+        self.machine.exec("systemctl", "cancel", job)
+        self.assert_told("web", status="stopped")
+
+
+class SystemdHangs(OutageCase):
+    # Longer than a call of systemd's may take before it is given up.
+    SECONDS = 30
+
+    def test_while_systemd_is_busy_for_long_the_agent_answers_and_then_it_tells_what_became_of_it(self):
+        self.run_service("stays", restart="no")
+        self.run_service("dies", restart="no")
+        self.run_service("stops")
+        settings = dict(line.split("=", 1) for line in self.machine.run("env", self.machine.name).splitlines())
+        systemd = int(settings["SYSTEMD_PID"])
+        victim = self.machine.get("dies")["pid"]
+        pid = self.machine.property(AGENT, "MainPID")
+
+        os.kill(systemd, signal.SIGSTOP)
+        self.addCleanup(os.kill, systemd, signal.SIGCONT)
+        begin = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            create = pool.submit(self.machine.call, "POST", "/v1/services", {"name": "new", "command": "sleep 1000"})
+            stop = pool.submit(self.machine.call, "POST", "/v1/services/stops/stop")
+            ready = self.machine.call("GET", "/readyz")
+            self.assertEqual((ready.status, ready.json["error"]), (503, "systemd cannot be reached: it does not answer"), ready)
+            self.machine.exec("kill", "-9", str(victim))
+            slowest = 0
+            while time.monotonic() - begin < self.SECONDS:
+                asked = time.monotonic()
+                self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
+                self.assertEqual(self.machine.call("GET", "/healthz").status, 200)
+                slowest = max(slowest, time.monotonic() - asked)
+                time.sleep(0.2)
+            self.assertLess(slowest, NOTICE_SECONDS)
+            os.kill(systemd, signal.SIGCONT)
+            self.assert_told("dies", status="failed", signal="SIGKILL")
+            for call in (create, stop):
+                reply = call.result()
+                self.assertEqual((reply.status, reply.json["code"]), (504, "SYSTEMD_TIMEOUT"), reply)
+
+        self.assertEqual(self.machine.call("GET", "/readyz").status, 200)
+        # systemd has carried out the stop that it had not answered, and what was not created is not there.
+        self.assert_told("stops", status="stopped")
+        self.assertEqual(self.machine.call("GET", "/v1/services/new").status, 404)
+        self.assertEqual(self.machine.property(unit_of("new"), "ActiveState"), "inactive")
+        self.assertEqual(self.machine.shell(f"ls /etc/systemd/system | grep {unit_of('new')}", check=False), "")
+        self.assert_told("stays", status="running")
+        # Neither is anything left of it that stood in the way.
+        self.assertEqual(self.run_service("new")["restarts"], 0)
+        self.assertEqual(self.machine.call("POST", "/v1/services/stops/start").data["status"], "running")
+        self.assertEqual(self.machine.property(AGENT, "MainPID"), pid)
+
+
+class AgentHangs(OutageCase):
+    def test_the_watchdog_starts_a_hung_agent_again_and_no_service_notices(self):
+        # The unit's own is half a minute.
+        self.machine.shell(
+            f"mkdir -p /run/systemd/system/{AGENT}.d;"
+            f"printf '[Service]\\nWatchdogSec=3s\\n' > /run/systemd/system/{AGENT}.d/watchdog.conf;"
+            f"systemctl daemon-reload; systemctl restart {AGENT}"
+        )
+        services = [self.run_service(f"s{number}") for number in range(3)]
+        hung = self.machine.property(AGENT, "MainPID")
+        self.machine.exec("kill", "-STOP", hung)
+        # It waits in the socket's queue for the next agent.
+        reply = self.machine.call("GET", "/v1/services")
+        self.assertEqual(reply.status, 200)
+        self.assertNotEqual(self.machine.property(AGENT, "MainPID"), hung)
+        self.assertEqual(self.machine.property(AGENT, "NRestarts"), "1")
+        log = self.machine.exec("journalctl", "-u", AGENT, "-o", "cat", "--no-pager")
+        self.assertIn("Watchdog timeout", log)
+        for before in services:
+            after = self.machine.get(before["name"])
+            self.assertEqual(
+                [after[field] for field in ("status", "pid", "restarts", "invocation_id")],
+                [before[field] for field in ("status", "pid", "restarts", "invocation_id")],
+            )
+
+    def test_an_agent_that_works_is_left_alone(self):
+        pid = self.machine.property(AGENT, "MainPID")
+        self.machine.shell(
+            f"mkdir -p /run/systemd/system/{AGENT}.d;"
+            f"printf '[Service]\\nWatchdogSec=1s\\n' > /run/systemd/system/{AGENT}.d/watchdog.conf;"
+            f"systemctl daemon-reload; systemctl restart {AGENT}"
+        )
+        pid = self.machine.property(AGENT, "MainPID")
+        stamp = eventually(lambda: self.watchdog_stamp(), "the agent has said that it lives")
+        eventually(lambda: self.watchdog_stamp() > stamp + 2_500_000, "it goes on to say so")
+        self.assertEqual(self.machine.property(AGENT, "MainPID"), pid)
+
+    def watchdog_stamp(self):
+        return int(self.machine.property(AGENT, "WatchdogTimestampMonotonic"))
+
+
+if __name__ == "__main__":
+    unittest.main()
