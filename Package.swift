@@ -109,7 +109,8 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// libFuzzer comes with `-sanitize=fuzzer` alone and learns only from code that was compiled with it: scripts/fuzz sets this.
+// libFuzzer comes with `-sanitize=fuzzer` alone, and learns only from code that was compiled with it: scripts/fuzz
+// sets the variable.
 if Context.environment["MIOSA_AGENT_FUZZ"] != nil {
     /// A program that holds a property against whatever libFuzzer makes up.
     func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {

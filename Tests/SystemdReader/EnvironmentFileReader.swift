@@ -1,5 +1,5 @@
-/// Reads what systemd would read from an environment file, by `EnvironmentFile=` in systemd.exec(5). Only the plainest of
-/// the forms there is taken, a name and a value in double quotes; any other is a problem.
+/// Reads what systemd would read from an environment file, by `EnvironmentFile=` in systemd.exec(5). Only the plainest
+/// of the forms there is taken, a name and a value in double quotes; any other is a problem.
 package enum EnvironmentFileReader {
     /// The variables in order, the bytes of each value as the process gets them.
     package static func read(_ text: String) throws(ReaderProblem) -> [(name: String, value: [UInt8])] {

@@ -12,7 +12,8 @@ private let defaults = SpecDraft.Defaults(user: "user")
 ///
 /// 1. Whatever is JSON is the same value once it is written and read again, and with white space around it; it is not
 ///    JSON any more without its last byte, or with another one behind it.
-/// 2. A spec that is accepted is within every documented limit, in the path's form, too.
+/// 2. A spec that is accepted is within every documented limit, and has what the members of the body say, or else the
+///    defaults.
 /// 3. A spec that is accepted is the same spec when a body is made of it.
 /// 4. What is refused is refused for a reason: 400 with an offset for what is not JSON, 400 for what is no object, else
 ///    422 with a sentence for each bad field, which is one of the documented ones or a member of the body.
@@ -21,8 +22,9 @@ func property(_ input: [UInt8]) {
     if let value { checkText(value, input) }
     do throws(Failure) {
         let spec = try ServiceBody.spec(of: input, defaults: defaults)
-        require(value != nil, "what is accepted is JSON", spec)
         SpecRules.check(spec)
+        guard case .object(let object) = value else { return require(false, "a spec comes from an object", spec) }
+        checkMembers(of: object, spec)
         checkRoundTrip(spec)
     } catch {
         checkRefusal(error, of: value, in: input)
@@ -39,6 +41,33 @@ func checkText(_ value: JSONValue, _ input: [UInt8]) {
     require((try? JSONParser.parse(input + "]")) == nil, "nothing comes behind the value", encoded)
     guard ["string", "array", "object"].contains(value.typeName) else { return }
     require((try? JSONParser.parse(encoded.dropLast())) == nil, "a value has an end", encoded)
+}
+
+/// Property 2.
+func checkMembers(of object: JSONObject, _ spec: ServiceSpec) {
+    let name: JSONValue = .string(spec.name.description)
+    require(object["name"] == name && object["command"] == .string(spec.command), "a spec has its name", object)
+    require((object["user"] ?? .null) == .null || object["user"] == .string(spec.user), "a user is kept", object)
+    require((object["user"] ?? .null) != .null || spec.user == defaults.user, "without one it is the usual", object)
+    let directories = [object["cwd"], object["working_dir"]].compactMap(\.self).filter { $0 != .null }
+    require(directories.allSatisfy { $0 == .string(spec.workingDirectory) }, "a directory is kept", object)
+    require(!directories.isEmpty || spec.workingDirectory == "/home/user", "without one it is the usual", object)
+    var policies = [object["restart"], object["restart_policy"]].compactMap(\.self).filter { $0 != .null }
+    if case .bool(let isAutomatic) = object["auto_restart"] { policies.append(isAutomatic ? "on-failure" : "no") }
+    require(policies.allSatisfy { $0 == .string(spec.restart.rawValue) }, "a policy is kept", object)
+    require(!policies.isEmpty || spec.restart == .onFailure, "without one it is the usual", object)
+    if case .number(let number) = object["port"] {
+        require(Double(number.text) == spec.port.map(Double.init), "a port is kept", object)
+    } else {
+        require(spec.port == nil, "no port is made up", object)
+    }
+    guard case .object(let variables) = object["env"] else {
+        return require(spec.environment.isEmpty, "no environment is made up", object)
+    }
+    require(variables.count == spec.environment.count, "there are as many variables", object)
+    for (name, value) in variables {
+        require(spec.environment[name].map { .string($0) } == value, "a variable is kept", object)
+    }
 }
 
 /// Property 3.

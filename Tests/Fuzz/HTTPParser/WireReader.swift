@@ -2,8 +2,8 @@ import FuzzSupport
 import HTTP
 
 /// Follows requests that were accepted through the bytes in which they came, as the least clever of readers would: a
-/// section ends at the first empty line, a line at CRLF, a name at the first colon. Where it sees anything else than the
-/// parser did, two readers understand one message differently, and requests can be smuggled.
+/// section ends at the first empty line, a line at CRLF, a name at the first colon. Where it sees anything else than
+/// the parser did, two readers understand one message differently, and requests can be smuggled.
 struct WireReader {
     private var rest: ArraySlice<UInt8>
 

@@ -5,11 +5,11 @@ import HTTP
 /// An input is what a client sends over one connection. It is parsed with the limits of the API, and with limits so low
 /// that short inputs reach them. Each time these hold:
 ///
-/// 1. However the bytes are cut into pieces, the same events and the same failure come out: in one piece, in pieces that
-///    the input chooses, byte by byte.
+/// 1. However the bytes are cut into pieces, the same events and the same failure come out: in one piece, in pieces
+///    that the input chooses, byte by byte.
 /// 2. What is held for requests that are not complete is within the limits.
-/// 3. Whatever is accepted is a request in the strictest sense (`Rules`), and a reader that knows nothing but CRLF, colons
-///    and lengths finds the same requests at the same places (`WireReader`).
+/// 3. Whatever is accepted is a request in the strictest sense (`Rules`), and a reader that knows nothing but CRLF,
+///    colons and lengths finds the same requests at the same places (`WireReader`).
 /// 4. A request that is written out and parsed again is the same request.
 func property(_ input: [UInt8]) {
     for limits in [Limits(), .low] {

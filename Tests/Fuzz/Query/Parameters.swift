@@ -46,6 +46,11 @@ enum Parameters {
             let range = -62_167_305_600_000_000...1_000_000_000_000_000_000 as ClosedRange<Int64>
             require(range.contains(moment.microseconds), "a time is within what can be written", query)
             check(moment)
+            if let seconds = query.first(name).flatMap(Clock.seconds) {
+                let found =
+                    (moment.microseconds - (moment.microseconds % 1_000_000 + 1_000_000) % 1_000_000) / 1_000_000
+                require(found == seconds, "a date is what the C library makes of it", query)
+            }
         }
     }
 

@@ -9,7 +9,8 @@ import HTTP
 ///    another spelling and decoded again. Any text that has no NUL survives being encoded and decoded.
 /// 3. The pairs of two queries with `&` between them are the pairs of both.
 /// 4. What is accepted as the parameters of a log, of a wait and of a list is within the documented ranges
-///    (`Parameters`), and means the same when it is written out and read again.
+///    (`Parameters`), and means the same when it is written out and read again. A date is the moment that the C library
+///    takes it for (`Clock`).
 func property(_ input: [UInt8]) {
     if let text = String(validating: input, as: UTF8.self), !input.contains(0) {
         require((try? Query(parsing: Form.encode(text)))?.first?.name == (text.isEmpty ? nil : text), "a text survives")

@@ -3,8 +3,8 @@ import Glibc
 import Services
 import SystemdReader
 
-/// An input is an account, a directory, the value of a variable and a command, with U+001F between them. Where they make
-/// a spec, these hold:
+/// An input is an account, a directory, the value of a variable and a command, with U+001F between them. Where they
+/// make a spec, these hold:
 ///
 /// 1. Its unit file has the sections, settings and values that it is meant to have, in order, and no other.
 /// 2. systemd's words of `ExecStart=` are the streams' and then the command's, byte for byte, and likewise the
