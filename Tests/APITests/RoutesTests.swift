@@ -142,7 +142,7 @@ struct AccessTests {
 
     @Test(
         arguments: [
-            // The host, with the token that is wanted; without; with another; another machine, this one, one that has gone.
+            // The host, with the token, without, with another; another machine, this one, one that has gone.
             (2, Client.token, 200), (2, nil, 401), (2, "another", 401), (3, Client.token, 403), (1, Client.token, 403),
             (0, Client.token, 403), (nil, Client.token, 403),
         ] as [(UInt32?, String?, Int)]
