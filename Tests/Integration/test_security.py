@@ -116,8 +116,8 @@ class Security(MachineTestCase):
             for place in places:
                 with self.subTest(f"{plant} {place}"):
                     self.machine.shell(
-                        f"mkdir -p {wants}; echo precious > /root/victim; chmod 644 /root/victim; touch -d @1 /root/victim;"
-                        f"{plant} {place}"
+                        f"mkdir -p {wants}; echo precious > /root/victim; chmod 644 /root/victim;"
+                        f"touch -d @1 /root/victim; {plant} {place}"
                     )
                     before = self.machine.shell("stat -c '%a %U %Y %s' /root/victim; cat /root/victim")
                     spec = {"command": "sleep 1000", "env": {"SECRET": "x"}}
@@ -139,7 +139,9 @@ class Security(MachineTestCase):
             "/var/lib/miosa-agent/services",
         ):
             with self.subTest(directory):
-                self.machine.shell(f"mkdir -p /root/elsewhere; mv {directory} /root/was; ln -s /root/elsewhere {directory}")
+                self.machine.shell(
+                    f"mkdir -p /root/elsewhere; mv {directory} /root/was; ln -s /root/elsewhere {directory}"
+                )
                 reply = self.machine.call(
                     "POST", "/v1/services", {"name": "web", "command": "sleep 1000", "env": {"A": "b"}}
                 )
