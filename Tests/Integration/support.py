@@ -105,13 +105,14 @@ class Machine:
 
     count = 0
 
-    def __init__(self, release="bookworm"):
+    def __init__(self, release="bookworm", options=()):
         Machine.count += 1
+        self.options = options
         self.name = f"test-{os.getpid()}-{Machine.count}"
         self.release = release
 
     def up(self):
-        self.run("up", self.name, "--release", self.release, *self.sanitizer())
+        self.run("up", self.name, "--release", self.release, *self.options, *self.sanitizer())
         lines = self.run("env", self.name).splitlines()
         settings = dict(line.split("=", 1) for line in lines)
         self.url = settings["AGENT_URL"]
@@ -254,14 +255,20 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def unit_of(name):
+    return f"miosa-service-{name}.service"
+
+
 class MachineTestCase(unittest.TestCase):
     """Tests that share one machine."""
 
     release = "bookworm"
+    # Further options of `scripts/vm up`.
+    options = ()
 
     @classmethod
     def setUpClass(cls):
-        cls.machine = Machine(cls.release)
+        cls.machine = Machine(cls.release, cls.options)
         # Also when up fails: something of the machine may be there.
         cls.addClassCleanup(cls.machine.down)
         cls.machine.up()

@@ -6,15 +6,11 @@ import signal
 import time
 import unittest
 
-from support import MachineTestCase, eventually
+from support import MachineTestCase, eventually, unit_of
 
 AGENT = "miosa-agent.service"
 # How soon a change that somebody makes has to be told.
 NOTICE_SECONDS = 1
-
-
-def unit_of(name):
-    return f"miosa-service-{name}.service"
 
 
 class OutageCase(MachineTestCase):

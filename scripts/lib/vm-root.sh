@@ -11,6 +11,9 @@ vm_packages=(
   curl python3 procps iproute2
 )
 
+# What it takes to be a machine: a kernel, what finds its devices, and a way in.
+vm_machine_packages=(linux-image-cloud-amd64 initramfs-tools zstd udev kmod openssh-server)
+
 # Runs inside the new root, after its packages are installed.
 vm_customize() {
   cat <<'END'
@@ -27,6 +30,32 @@ systemctl --quiet mask console-getty.service getty.target e2scrub_reap.service s
 systemctl --quiet set-default multi-user.target
 # Each machine gets its own.
 rm -f /etc/hostname /etc/machine-id /var/lib/dbus/machine-id
+END
+}
+
+# The same for the root of a machine in QEMU, whose address is the one that QEMU has for its only guest.
+vm_customize_machine() {
+  vm_customize
+  cat <<'END'
+rm -f /etc/ssh/ssh_host_*
+cat >/etc/systemd/network/all.network <<'UNIT'
+[Match]
+Type=ether
+[Network]
+Address=10.0.2.15/24
+UNIT
+cat >/etc/systemd/system/up.service <<'UNIT'
+[Unit]
+Description=Tell the host that this machine is up
+Wants=network-online.target
+After=network-online.target ssh.service miosa-agent.service multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo up >/dev/virtio-ports/up'
+UNIT
+mkdir -p /etc/systemd/system/multi-user.target.wants
+ln -s ../up.service /etc/systemd/system/multi-user.target.wants/
+systemctl --quiet enable systemd-networkd.service ssh.service
 END
 }
 
@@ -49,12 +78,14 @@ vm_mirror() {
   done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages')
 }
 
-# Prints the path of the root for Debian release $1, and builds it first when it is not in the cache.
+# Prints the path of the root for Debian release $1 and a machine of kind $2, "container" or "qemu", and builds it first
+# when it is not in the cache.
 vm_root() (
   release=$1
+  kind=$2
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/miosa-agent/vm
-  recipe=$(printf '%s\n' "$release" "$(dpkg --print-architecture)" | cat - "${BASH_SOURCE[0]}" | sha256sum)
-  target=$cache/$release-${recipe:0:12}
+  recipe=$(printf '%s\n' "$release" "$kind" "$(dpkg --print-architecture)" | cat - "${BASH_SOURCE[0]}" | sha256sum)
+  target=$cache/$release-$kind-${recipe:0:12}
   if [[ ! -d $target ]]; then
     mkdir -p "$cache"
     # Two callers at once build it once. mmdebstrap and its children must not inherit the lock, or a stray one among
@@ -62,7 +93,7 @@ vm_root() (
     exec {lock}>"$target.lock"
     flock "$lock"
     if [[ ! -d $target ]]; then
-      vm_build_root "$release" "$target.unfinished" {lock}>&-
+      vm_build_root "$release" "$kind" "$target.unfinished" {lock}>&-
       mv "$target.unfinished" "$target"
     fi
     rm --force "$target.lock"
@@ -70,25 +101,31 @@ vm_root() (
   printf '%s\n' "$target"
 )
 
-# Builds a root for release $1 in the directory $2, which is removed first: only the holder of the lock comes here, so
-# it is what an interrupted run has left.
+# Builds a root for release $1 and kind $2 in the directory $3, which is removed first: only the holder of the lock comes
+# here, so it is what an interrupted run has left.
 vm_build_root() {
-  local release=$1 directory=$2
+  local release=$1 kind=$2 directory=$3
+  local -a packages=("${vm_packages[@]}")
+  local customize=vm_customize
+  if [[ $kind == qemu ]]; then
+    packages+=("${vm_machine_packages[@]}")
+    customize=vm_customize_machine
+  fi
   local mirror work
   rm --recursive --force --one-file-system "$directory"
   mkdir "$directory"
   work=$(mktemp --directory)
   # shellcheck disable=SC2064 # The value of now is meant.
   trap "rm --recursive --force '$work'" EXIT
-  vm_customize >"$work/customize"
+  "$customize" >"$work/customize"
   # How this machine reaches its mirror: proxies, certificates, and what it tolerates.
   apt-config dump | grep --extended-regexp '^Acquire::((http|https)::|Check-Valid-Until |Check-Date |Retries )' \
     >"$work/apt.conf" || true
   mirror=$(vm_mirror)
-  printf '%s: building the %s root, once\n' "$program" "$release" >&2
+  printf '%s: building the %s root for a %s, once\n' "$program" "$release" "$kind" >&2
   local log=$work/log
   local include
-  include=$(IFS=, && printf '%s' "${vm_packages[*]}")
+  include=$(IFS=, && printf '%s' "${packages[*]}")
   # Its own mount namespace: whatever mmdebstrap mounts goes away with it, however it ends.
   # shellcheck disable=SC2016 # $1 is for the hook's shell.
   if ! unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --include="$include" \

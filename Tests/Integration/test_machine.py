@@ -1,0 +1,129 @@
+"""What takes a machine with a kernel and a clock of its own: vsock, clocks that jump, and a machine that is paused."""
+
+import concurrent.futures
+import time
+import unittest
+
+from support import MachineTestCase, eventually, unit_of
+
+AGENT = "miosa-agent.service"
+# Asks over vsock from inside: the kernel's loopback makes that context id 1, which is not the host's.
+ASK = """
+import socket, sys
+with socket.socket(socket.AF_VSOCK) as connection:
+    connection.settimeout(20)
+    connection.connect((1, 2088))
+    connection.sendall(f"GET {sys.argv[1]} HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {sys.argv[2]}\\r\\n"
+                       "Connection: close\\r\\n\\r\\n".encode())
+    answer = b""
+    while piece := connection.recv(65536):
+        answer += piece
+print(answer.decode().split(" ")[1])
+"""
+
+
+class RealMachine(MachineTestCase):
+    options = ("--qemu",)
+
+    def figures(self, name):
+        service = self.machine.get(name)
+        return [service[field] for field in ("status", "pid", "restarts", "invocation_id")]
+
+    def agent(self):
+        return self.machine.exec("systemctl", "show", "-p", "MainPID,NRestarts", AGENT)
+
+    def turn_clock(self, by):
+        self.machine.exec("date", "--set", by)
+
+    def test_vsock_is_listened_on_and_lets_nobody_in_but_the_host(self):
+        self.machine.exec("modprobe", "vsock_loopback")
+        self.assertEqual(self.machine.property("miosa-agent-vsock.socket", "ActiveState"), "active")
+
+        def status(path):
+            return self.machine.exec("python3", "-c", ASK, path, self.machine.token).strip()
+
+        self.assertEqual(status("/healthz"), "200")
+        self.assertEqual(status("/v1/services"), "403")
+        log = self.machine.exec("journalctl", "-u", AGENT, "-o", "verbose", "--no-pager", "MIOSA_PEER_CID=1")
+        self.assertIn("MIOSA_STATUS=403", log)
+
+    def test_nothing_failed_at_boot(self):
+        self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
+        # What the hypervisor has passed.
+        self.assertIn("[credential]", self.machine.shell(
+            f"systemd-run --quiet --pipe --wait -p LoadCredential=token:miosa.token miosa-agent check | grep ^token"
+        ))
+
+    def test_a_clock_that_jumps_ends_no_wait_and_no_service(self):
+        self.machine.create("worker", "i=0; while sleep 0.2; do i=$((i + 1)); echo line $i; done")
+        self.machine.create("stubborn", "trap : TERM; echo ready; while :; do sleep 0.2; done")
+        self.machine.wait_for_line("stubborn", "ready")
+        worker = self.figures("worker")
+        agent = self.agent()
+        for jump in ("+1 hour", "-2 hours", "+1 hour"):
+            with self.subTest(jump), concurrent.futures.ThreadPoolExecutor() as pool:
+                late = {"name": "late", "command": "sleep 3; exec python3 -m http.server 8000", "port": 8000}
+                ready = pool.submit(self.machine.call, "POST", "/v1/services?wait=ready&timeout=60", late)
+                eventually(lambda: "late" in [s["name"] for s in self.machine.call("GET", "/v1/services").data], "late")
+                self.turn_clock(jump)
+                reply = ready.result()
+                self.assertEqual((reply.status, reply.data["status"]), (201, "running"), reply)
+                self.assertEqual(self.figures("worker"), worker)
+                self.machine.delete("late")
+                # The newest lines are the newest, whatever time they bear.
+                self.machine.wait_for_line("worker", self.newest_line("worker", after=True))
+        begin = time.monotonic()
+        self.turn_clock("+1 hour")
+        reply = self.machine.call("POST", "/v1/services/stubborn/stop")
+        self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"), reply)
+        # systemd waits ten seconds of its own for it.
+        self.assertGreater(time.monotonic() - begin, 8)
+        self.turn_clock("-1 hour")
+        self.assertEqual(self.figures("worker"), worker)
+        self.assertEqual(self.agent(), agent)
+
+    def newest_line(self, name, after):
+        """The newest line of a log that counts its lines; with `after`, one that comes soon."""
+        numbers = []
+        for tail in ("3", "3"):
+            lines = self.machine.call("GET", f"/v1/services/{name}/logs?tail={tail}").text.splitlines()
+            numbers.append([int(line.rsplit(" ", 1)[1]) for line in lines])
+            self.assertEqual(len(lines), 3)
+            self.assertEqual(numbers[-1], sorted(numbers[-1]))
+            self.assertEqual(numbers[-1][2] - numbers[-1][0], 2)
+        self.assertGreaterEqual(numbers[1][2], numbers[0][2])
+        return f"line {numbers[1][2] + (2 if after else 0)}"
+
+    def test_a_machine_that_was_paused_goes_on_as_if_nothing_had_been(self):
+        self.machine.shell(
+            f"mkdir -p /run/systemd/system/{AGENT}.d;"
+            f"printf '[Service]\\nWatchdogSec=4s\\n' > /run/systemd/system/{AGENT}.d/watchdog.conf;"
+            f"systemctl daemon-reload; systemctl restart {AGENT}"
+        )
+        services = [f"s{number}" for number in range(5)]
+        for name in services:
+            self.machine.create(name, "sleep 100000")
+            self.machine.wait(name, status="running")
+        before = [self.figures(name) for name in services]
+        agent = self.agent()
+        with self.machine.stream("/v1/events", "text/event-stream") as events:
+            while events.event()["event"] != "ready":
+                pass
+            self.machine.run("pause", self.machine.name)
+            # Twice as long as the watchdog waits; an hour is no different to the machine.
+            time.sleep(8)
+            self.machine.run("resume", self.machine.name)
+            # As who keeps the clock does after a pause.
+            self.turn_clock("+1 hour")
+            self.assertEqual([self.figures(name) for name in services], before)
+            self.machine.exec("systemctl", "kill", "--signal=KILL", unit_of("s0"))
+            told = events.event()
+            self.assertEqual(told["data"]["service"]["name"], "s0")
+        self.machine.exec("sleep", "5")
+        self.assertEqual(self.agent(), agent)
+        self.assertEqual([self.figures(name) for name in services[1:]], before[1:])
+        self.turn_clock("-1 hour")
+
+
+if __name__ == "__main__":
+    unittest.main()
