@@ -35,6 +35,7 @@ final class Connection {
     /// The peer will send nothing more.
     private var inputEnded = false
     private var isProcessing = false
+    private var hasAnswered = false
     /// Whether the end of the connection is worth waiting for.
     private var lingers = true
 
@@ -60,10 +61,13 @@ final class Connection {
         refuse(ParseFailure(status: .tooManyRequests, reason: "too many connections"))
     }
 
-    /// Ends the connection if nothing is going on; a request that is being received or answered is its last.
+    /// Ends the connection if nothing is going on; a request that is being received or answered is its last. One that
+    /// has arrived or may be on its way is not answered with a reset.
     func drain() {
+        if isIdle { receive() }
         switch state {
-        case .receiving where output.isEmpty && !parser.isInsideRequest: close()
+        case .receiving where isIdle && hasAnswered: close()
+        case .receiving where isIdle: timer?.arm(after: server.limits.firstRequestDrainTimeout)
         case .streaming(let task): task.cancel()
         default: break
         }
@@ -171,6 +175,7 @@ final class Connection {
 
     private func answer(_ request: Request) {
         state = .answering
+        hasAnswered = true
         timer?.cancel()
         EventLoop.start { [self] in
             let (response, stream) = await server.handler.respond(request, peer)
@@ -242,6 +247,11 @@ final class Connection {
         state = .receiving
         if server.isDraining { closesAfterResponse = true }
         write(bytes)
+    }
+
+    private var isIdle: Bool {
+        if case .receiving = state { return output.isEmpty && !parser.isInsideRequest }
+        return false
     }
 
     private var isAnswering: Bool {
