@@ -76,11 +76,13 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: common
         ),
+        // What systemd and the shell would read, written from their manuals: knows nothing of what is tested with it.
+        .target(name: "SystemdReader", path: "Tests/SystemdReader", swiftSettings: common),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: common),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["Services", "TestSupport"],
+            dependencies: ["Services", "SystemdReader", "TestSupport"],
             exclude: ["Goldens"],
             swiftSettings: common
         ),
@@ -106,3 +108,31 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// libFuzzer comes with `-sanitize=fuzzer` alone, and learns only from code that was compiled with it: scripts/fuzz
+// sets the variable.
+if Context.environment["MIOSA_AGENT_FUZZ"] != nil {
+    /// A program that holds a property against whatever libFuzzer makes up.
+    func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+        .executableTarget(
+            name: "Fuzz\(name)",
+            dependencies: ["FuzzSupport"] + dependencies,
+            path: "Tests/Fuzz/\(name)",
+            swiftSettings: common
+        )
+    }
+    package.targets += [
+        .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .target(
+            name: "FuzzSupport",
+            dependencies: ["CFuzzer", "Services"],
+            path: "Tests/Fuzz/Support",
+            swiftSettings: common
+        ),
+        fuzzer("HTTPParser", ["HTTP"]),
+        fuzzer("CreateBody", ["API", "HTTP", "JSON", "Services"]),
+        fuzzer("UnitFile", ["Services", "SystemdReader"]),
+        fuzzer("EnvironmentFile", ["Services", "SystemdReader"]),
+        fuzzer("Query", ["API", "HTTP", "Services"]),
+    ]
+}

@@ -178,8 +178,8 @@ public struct API: Sendable {
         switch caller {
         case .unix(_, _, _, isAdmitted: true): return
         case .unix: throw .forbidden
-        case .vsock(let contextID):
-            guard contextID == Caller.hostContextID else { throw .forbidden }
+        case .vsock(_, isHost: false): throw .forbidden
+        case .vsock:
             guard let token = configuration.token else { return }
             guard token.matches(head.fields["Authorization"]) else { throw .unauthorized }
         case .tcp:

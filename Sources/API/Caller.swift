@@ -7,10 +7,7 @@ public enum Caller: Equatable, Sendable {
     case tcp(address: String)
     /// A machine that reaches this one's AF_VSOCK port, by its context id; nil when it had gone before that could be
     /// asked. The host alone is let in, and has to show the token too where there is one.
-    case vsock(contextID: UInt32?)
-
-    /// The context id of the host: VMADDR_CID_HOST of vsock(7).
-    static let hostContextID: UInt32 = 2
+    case vsock(contextID: UInt32?, isHost: Bool)
 
     /// The account of a process on this machine.
     var uid: UInt32? {

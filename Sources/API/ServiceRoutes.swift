@@ -24,7 +24,7 @@ enum ServiceRoutes {
     }
 
     static func list(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let wanted = try statuses(context)
+        let wanted = try statuses(context.query)
         var services: [Service] = []
         if wanted != [.removed] {
             services = try await api.ask(api.control.list).filter { wanted?.contains($0.status) ?? true }
@@ -127,8 +127,8 @@ enum ServiceRoutes {
     }
 
     /// The filter `?status=failed,running`; nil without one.
-    private static func statuses(_ context: Context) throws(Failure) -> Set<ServiceStatus>? {
-        guard let text = context.query.first("status") else { return nil }
+    static func statuses(_ query: Query) throws(Failure) -> Set<ServiceStatus>? {
+        guard let text = query.first("status") else { return nil }
         var statuses: Set<ServiceStatus> = []
         for word in text.split(separator: ",", omittingEmptySubsequences: false) {
             guard let status = ServiceStatus(rawValue: String(word)) else {

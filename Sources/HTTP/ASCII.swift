@@ -90,7 +90,8 @@ func equalIgnoringCase(_ left: some StringProtocol, _ right: some StringProtocol
 /// Drops the optional whitespace around a member of a list. RFC 9110 §5.6.3.
 func trimmingWhitespace(_ text: Substring) -> Substring {
     var text = text
-    while text.utf8.first == .space || text.utf8.first == .horizontalTab { text.removeFirst() }
-    while text.utf8.last == .space || text.utf8.last == .horizontalTab { text.removeLast() }
+    // Byte by byte: to a Character, a space with a combining mark behind it is something else.
+    while text.utf8.first == .space || text.utf8.first == .horizontalTab { text.utf8.removeFirst() }
+    while text.utf8.last == .space || text.utf8.last == .horizontalTab { text.utf8.removeLast() }
     return text
 }

@@ -1,10 +1,8 @@
 /// Received bytes that are not consumed yet. Index 0 is the first of them.
 ///
 /// Consuming moves an index; the bytes behind it are dropped once they are the larger part, so that each byte is moved
-/// at most once on average. A buffer that has grown large gives its memory back when it runs empty.
+/// at most once on average. A buffer that runs empty gives its memory back: an idle connection has none.
 struct ReceiveBuffer: Sendable {
-    /// Capacity that is worth keeping for the next request.
-    private static let keptCapacityBytes = 64 * 1024
     /// Below this, dropping consumed bytes is not worth a move.
     private static let compactionBytes = 4 * 1024
 
@@ -24,6 +22,7 @@ struct ReceiveBuffer: Sendable {
     }
 
     mutating func append(_ received: Span<UInt8>) {
+        if bytes.isEmpty { bytes.reserveCapacity(received.count) }
         for index in received.indices {
             bytes.append(received[index])
         }
@@ -37,8 +36,7 @@ struct ReceiveBuffer: Sendable {
         precondition(consumedCount <= count, "consumed more than was received")
         consumed += consumedCount
         if consumed == bytes.count {
-            bytes.removeAll(keepingCapacity: bytes.capacity <= Self.keptCapacityBytes)
-            consumed = 0
+            removeAll()
         } else if consumed >= Self.compactionBytes, consumed > bytes.count / 2 {
             movedByteCount += count
             bytes.removeSubrange(..<consumed)

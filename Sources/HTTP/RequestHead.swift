@@ -50,7 +50,8 @@ public struct RequestHead: Hashable, Sendable {
     private static func keepsConnection(version: HTTPVersion, fields: Fields) -> Bool {
         var isKeepAlive = false
         for value in fields.values(of: "Connection") {
-            for option in value.split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" }) {
+            // Byte by byte: to a Character, a comma with a combining mark behind it is something else.
+            for option in value.utf8.split(whereSeparator: { ", \t".utf8.contains($0) }).map(Substring.init) {
                 if equalIgnoringCase(option, "close") { return false }
                 if equalIgnoringCase(option, "keep-alive") { isKeepAlive = true }
             }

@@ -45,6 +45,8 @@ public struct RequestParser: Sendable {
     private var scanned = 0
     /// What counts towards `headerBytesLimit` and has been consumed.
     private var headerByteCount = 0
+    /// The length of the target, with the few bytes around it.
+    private var targetByteCount = 0
     /// What counts towards `headerFieldsLimit`.
     private var fieldCount = 0
     private var fields = Fields()
@@ -71,6 +73,36 @@ public struct RequestParser: Sendable {
     /// Bytes held for requests that are not complete: those not parsed yet and the body received so far.
     public var bufferedByteCount: Int {
         buffer.count + body.count
+    }
+
+    /// The memory, more or less, that what has been received takes up until the request is complete, with all of the
+    /// body that is announced already.
+    public var heldByteCount: Int {
+        switch state {
+        case .betweenRequests, .readingMethod, .readingRequestLine, .failed: buffer.capacity
+        case .readingFields: buffer.capacity + headByteCount
+        case .readingBody(_, let remaining), .readingChunkData(_, let remaining):
+            buffer.capacity + headByteCount + max(body.capacity, body.count + remaining)
+        case .readingChunkSize, .readingChunkEnd, .readingTrailers: buffer.capacity + headByteCount + body.capacity
+        }
+    }
+
+    /// The same for the head that was reported last, which is kept until its request is answered.
+    public var headByteCount: Int {
+        headerByteCount + targetByteCount * Self.targetOverhead + fieldCount * Self.fieldOverhead
+    }
+
+    /// What a byte of a target takes at most: one in two can begin a parameter or a segment.
+    private static let targetOverhead = 24
+    /// What a field takes besides its text.
+    private static let fieldOverhead = 128
+
+    /// Whether a head has been reported whose body is not complete.
+    public var isInsideBody: Bool {
+        switch state {
+        case .readingBody, .readingChunkSize, .readingChunkData, .readingChunkEnd, .readingTrailers: true
+        case .betweenRequests, .readingMethod, .readingRequestLine, .readingFields, .failed: false
+        }
     }
 
     /// Whether part of a request has been received and not been reported by `Event.request`.
@@ -189,6 +221,7 @@ public struct RequestParser: Sendable {
         guard let line else { return .needsBytes }
         let requestLine = try RequestLine(parsing: line)
         headerByteCount = line.count + Self.lineEndLength
+        targetByteCount = line.count - methodLength
         consumeLine()
         fieldCount = 0
         state = .readingFields(requestLine)
@@ -294,6 +327,8 @@ public struct RequestParser: Sendable {
     private mutating func takeBody(_ remaining: Int) -> Int {
         let count = min(remaining, buffer.count)
         guard count > 0 else { return remaining }
+        // Once, and no more than what is announced: memory that nothing is written to costs nothing.
+        if body.isEmpty { body.reserveCapacity(remaining) }
         body.append(contentsOf: buffer.prefix(count))
         buffer.consume(count)
         return remaining - count

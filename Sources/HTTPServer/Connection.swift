@@ -10,6 +10,8 @@ final class Connection {
         case receiving
         /// A request is being answered; at most `readAheadBytesLimit` of the next ones is read meanwhile.
         case answering
+        /// The response is held back for a while: whoever tries tokens has to wait.
+        case delayed(Response, Method, HTTPVersion, keepsConnection: Bool)
         /// The body of a response is being made and sent, by a task that is cancelled when nobody wants more of it.
         case streaming(Task<Void, Never>)
         /// Everything that will be sent has been handed to the kernel; reading on until the peer closes.
@@ -21,6 +23,7 @@ final class Connection {
     private var socket: DescriptorHolder?
     private let peer: Peer
     private unowned let server: Server
+    private let share: Share
     private var watch: IOWatch?
     private var timer: Timer?
 
@@ -36,14 +39,38 @@ final class Connection {
     private var inputEnded = false
     private var isProcessing = false
     private var hasAnswered = false
+    /// What has been received goes on beyond the request that was answered, and others have their turn before it.
+    private var awaitsTurn = false
+    /// A task is at work on a request, which keeps the connection's place when the connection has ended.
+    private var isWorking = false
     /// Whether the end of the connection is worth waiting for.
     private var lingers = true
+    /// It was refused, because there was no place for it.
+    private(set) var isTurnedAway = false
 
-    init(_ descriptor: consuming FileDescriptor, peer: Peer, server: Server) throws(SystemError) {
+    /// What the head that was received last takes.
+    private var headBytes = 0
+    /// What the head and the body of the request that is being answered take.
+    private var requestBytes = 0
+    /// The memory that has been taken for what was received.
+    private(set) var heldBytes = 0
+    /// The bytes of responses that the peer has yet to take, and those before them in the same piece.
+    private(set) var outputBytes = 0
+    /// When the peer was last known to do its part.
+    private(set) var waitingSince: Int
+
+    init(
+        _ descriptor: consuming FileDescriptor,
+        peer: Peer,
+        server: Server,
+        share: Share
+    ) throws(SystemError) {
         let socket = DescriptorHolder(descriptor)
         self.socket = socket
         self.peer = peer
         self.server = server
+        self.share = share
+        waitingSince = server.moment()
         parser = RequestParser(limits: server.limits.request)
         watch = try IOWatch(socket.descriptor, .readable) { [weak self] in self?.ready($0) }
         timer = try Timer { [weak self] in self?.timedOut() }
@@ -57,8 +84,28 @@ final class Connection {
 
     /// Answers without reading: there are too many connections.
     func refuseForLackOfRoom(lingers: Bool) {
+        isTurnedAway = true
         self.lingers = lingers
         refuse(ParseFailure(status: .tooManyRequests, reason: "too many connections"))
+    }
+
+    /// Whether it is the peer, and nobody here, for whom everything waits.
+    var isWaiting: Bool {
+        switch state {
+        case .receiving, .delayed, .lingering: true
+        case .answering, .streaming, .closed: false
+        }
+    }
+
+    /// Ends because others need what it has taken. Who was sending a body is told.
+    func giveWay() {
+        if case .receiving = state, parser.isInsideBody, output.isEmpty {
+            lingers = false
+            refuse(
+                ParseFailure(status: .requestTimeout, reason: "the request did not arrive before others needed room")
+            )
+        }
+        close()
     }
 
     /// Ends the connection if nothing is going on; a request that is being received or answered is its last. One that
@@ -78,12 +125,13 @@ final class Connection {
     private func ready(_ events: IOWatch.Events) {
         guard !events.contains(.failed) else { return close() }
         // With both directions gone nobody hears the answer; the hang-up would be reported over and over.
-        if events.contains(.hungUp), isAnswering { return close() }
+        if events.contains(.hungUp), isAnswering || awaitsTurn { return close() }
         if events.contains(.readable) || events.contains(.hungUp) { receive() }
         if events.contains(.writable) { flush() }
     }
 
-    private func receive() {
+    /// Reads what there is, and handles it.
+    func receive() {
         guard let socket else { return }
         do throws(SystemError) {
             switch try socket.descriptor.receive(into: &server.receiveBuffer) {
@@ -94,23 +142,47 @@ final class Connection {
                 let wasInside = parser.isInsideRequest
                 let buffer = server.receiveBuffer
                 parser.receive(buffer.span.extracting(..<count))
-                if !wasInside, case .receiving = state { timer?.arm(after: server.limits.headerTimeout) }
+                if !wasInside, case .receiving = state, output.isEmpty {
+                    waitingSince = server.moment()
+                    timer?.arm(after: server.limits.headerTimeout)
+                }
             }
         } catch {
             return close()
         }
         process()
+        updateEvents()
+        hold()
+        guard case .receiving = state, output.isEmpty, heldBytes > 0 else { return }
+        if !share.makeRoom(for: self) { refuseForLackOfMemory() }
+    }
+
+    /// Counts what has been received and is kept.
+    private func hold() {
+        let bytes = isClosed ? requestBytes : requestBytes + parser.heldByteCount
+        share.receivedBytes += bytes - heldBytes
+        heldBytes = bytes
+    }
+
+    /// Lets go of what has been received: nothing of it will be answered.
+    private func dropInput() {
+        parser = RequestParser(limits: server.limits.request)
+        hold()
+    }
+
+    private var isClosed: Bool {
+        if case .closed = state { true } else { false }
     }
 
     /// The peer has shut down its side; it may still be waiting for the response (RFC 9112 §9.6).
     private func endOfInput() {
         inputEnded = true
         switch state {
-        case .answering: updateEvents()
+        case .answering, .delayed: updateEvents()
         // A stream may have no end: to whoever has gone it would be sent in vain, with nothing to show it until the
         // next piece. Nobody can tell that from a reader who has only closed its own side.
         case .streaming: close()
-        case .receiving where !output.isEmpty: updateEvents()
+        case .receiving where !output.isEmpty || awaitsTurn: updateEvents()
         default: close()
         }
     }
@@ -119,6 +191,9 @@ final class Connection {
         switch state {
         case .receiving where parser.isInsideRequest && output.isEmpty:
             refuse(ParseFailure(status: .requestTimeout, reason: "the request did not arrive in time"))
+        case .delayed(let response, let method, let version, let keepsConnection):
+            state = .receiving
+            send(response, to: method, version: version, keepsConnection: keepsConnection && !inputEnded)
         default: close()
         }
     }
@@ -127,7 +202,7 @@ final class Connection {
 
     /// Handles what has been received, as far as it can be without waiting.
     private func process() {
-        guard !isProcessing else { return }
+        guard !isProcessing, !awaitsTurn else { return }
         isProcessing = true
         defer {
             isProcessing = false
@@ -152,33 +227,31 @@ final class Connection {
     }
 
     private func headReceived(_ head: RequestHead) {
+        headBytes = parser.headByteCount
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
         if let response = server.handler.refuse(head, peer) {
-            return refuse(head, with: response)
+            // The body is not read.
+            dropInput()
+            return finish(response, to: head, keepsConnection: false)
         }
+        hold()
+        guard share.makeRoom(for: self) else { return refuseForLackOfMemory() }
+        waitingSince = server.moment()
         timer?.arm(after: server.limits.bodyTimeout)
         if head.expectsContinue { write(ResponseEncoder.continueResponse) }
-    }
-
-    /// Answers without the body, which is not read.
-    private func refuse(_ head: RequestHead, with response: Response) {
-        state = .answering
-        timer?.cancel()
-        EventLoop.start { [self] in
-            await server.handler.delay(response)
-            guard case .answering = state else { return }
-            state = .receiving
-            send(response, to: head.method, version: head.version, keepsConnection: false)
-        }
     }
 
     private func answer(_ request: Request) {
         state = .answering
         hasAnswered = true
         timer?.cancel()
+        requestBytes = headBytes + request.body.capacity
+        hold()
+        isWorking = true
         EventLoop.start { [self] in
             let (response, stream) = await server.handler.respond(request, peer)
+            endWork()
             guard case .answering = state else { return }
             // A peer that has shut down its side gets answers to all that it has sent.
             let isLast = inputEnded && parser.bufferedByteCount == 0
@@ -186,11 +259,47 @@ final class Connection {
             if let stream {
                 begin(stream, with: response, to: request.head, keepsConnection: keeps)
             } else {
-                state = .receiving
-                send(response, to: request.head.method, version: request.head.version, keepsConnection: keeps)
-                process()
+                finish(response, to: request.head, keepsConnection: keeps)
             }
         }
+    }
+
+    /// Nobody is at work on a request any more, nor on a stream.
+    private func endWork() {
+        isWorking = false
+        requestBytes = 0
+        hold()
+        if isClosed { share.release(self) }
+    }
+
+    /// Sends a response when its time has come.
+    private func finish(_ response: Response, to head: RequestHead, keepsConnection: Bool) {
+        waitingSince = server.moment()
+        let delay = server.handler.delay(response)
+        if delay > .zero {
+            state = .delayed(response, head.method, head.version, keepsConnection: keepsConnection)
+            timer?.arm(after: delay)
+            updateEvents()
+        } else {
+            state = .receiving
+            send(response, to: head.method, version: head.version, keepsConnection: keepsConnection)
+        }
+    }
+
+    /// Goes on with what has been received already, after everybody else.
+    private func processNext() {
+        guard !isProcessing, !awaitsTurn else { return }
+        // The end of what the peer sends is one more thing to look at.
+        guard parser.bufferedByteCount > 0 else { return process() }
+        awaitsTurn = true
+        server.awaitTurn(self)
+        updateEvents()
+    }
+
+    func takeTurn() {
+        awaitsTurn = false
+        process()
+        hold()
     }
 
     // MARK: Streams
@@ -209,15 +318,16 @@ final class Connection {
         )
         guard head.method != .head else {
             state = .receiving
-            write(bytes)
-            return process()
+            return write(bytes)
         }
         guard !inputEnded, !server.isDraining else {
             state = .receiving
             closesAfterResponse = true
             return write(bytes + (isChunked ? ResponseEncoder.lastChunk : []))
         }
+        isWorking = true
         let task = EventLoop.start { [self] in
+            defer { endWork() }
             do throws(BodyStreamClosed) {
                 try await stream.produce(StreamWriter(connection: self, isChunked: isChunked))
                 endStream(with: isChunked ? ResponseEncoder.lastChunk : [])
@@ -256,9 +366,13 @@ final class Connection {
 
     private var isAnswering: Bool {
         switch state {
-        case .answering, .streaming: true
+        case .answering, .delayed, .streaming: true
         case .receiving, .lingering, .closed: false
         }
+    }
+
+    private func refuseForLackOfMemory() {
+        refuse(ParseFailure(status: .tooManyRequests, reason: "too many requests are on their way"))
     }
 
     private func refuse(_ failure: ParseFailure) {
@@ -298,16 +412,25 @@ final class Connection {
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
                     updateEvents()
-                    return
+                    return countOutput()
                 }
                 sent += count
+                waitingSince = server.moment()
             }
         } catch {
             return close()
         }
         output = []
         sent = 0
+        countOutput()
         outputDrained()
+    }
+
+    /// Counts what waits for the peer to take it.
+    private func countOutput() {
+        let more = output.count - outputBytes
+        outputBytes = output.count
+        if more != 0 { server.countWaiting(more, of: self) }
     }
 
     private func outputDrained() {
@@ -320,12 +443,12 @@ final class Connection {
         if closesAfterResponse { return linger() }
         if server.isDraining, !parser.isInsideRequest { return close() }
         // A 100 Continue went out in the middle of a request; anything else ended one.
-        if parser.isInsideRequest {
-            timer?.arm(after: server.limits.bodyTimeout)
-        } else {
-            timer?.arm(after: server.limits.idleTimeout)
-        }
-        process()
+        timer?.arm(
+            after: parser.isInsideBody
+                ? server.limits.bodyTimeout
+                : parser.isInsideRequest ? server.limits.headerTimeout : server.limits.idleTimeout
+        )
+        processNext()
     }
 
     // MARK: The end
@@ -335,6 +458,7 @@ final class Connection {
     private func linger() {
         guard !inputEnded, lingers else { return close() }
         state = .lingering
+        dropInput()
         socket?.descriptor.shutdownSending()
         timer?.arm(after: server.limits.lingerTimeout)
         updateEvents()
@@ -349,16 +473,22 @@ final class Connection {
         timer = nil
         waitingForRoom?.resume()
         waitingForRoom = nil
-        server.remove(self)
+        output = []
+        countOutput()
+        dropInput()
+        share.remove(self)
+        if !isWorking { share.release(self) }
+        server.removed(self)
     }
 
     private func updateEvents() {
         var events: IOWatch.Events = []
         if !output.isEmpty { events.insert(.writable) }
         switch state {
-        case .receiving, .lingering: if !inputEnded { events.insert(.readable) }
-        case .answering, .streaming:
-            let hasRoom = parser.bufferedByteCount < server.limits.readAheadBytesLimit
+        case .receiving where !awaitsTurn && output.isEmpty, .lingering:
+            if !inputEnded { events.insert(.readable) }
+        case .receiving, .answering, .delayed, .streaming:
+            let hasRoom = parser.bufferedByteCount < server.limits.readAheadBytesLimit && share.hasRoom
             if hasRoom, !inputEnded { events.insert(.readable) }
         case .closed: return
         }

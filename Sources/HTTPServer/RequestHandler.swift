@@ -5,8 +5,8 @@ internal import Systemd
 public struct RequestHandler: Sendable {
     /// Whether a request with a body is refused for what its head says; then the body is not read.
     public var refuse: @EventLoopActor (RequestHead, Peer) -> Response?
-    /// Waits until a refusal may be sent.
-    public var delay: @EventLoopActor (Response) async -> Void
+    /// How long a response is held back before it is sent.
+    public var delay: @EventLoopActor (Response) -> Duration
     /// Answers a request; with a stream, that is the response's body.
     public var respond: @EventLoopActor (Request, Peer) async -> (Response, BodyStream?)
     /// Answers what is no request; the connection is closed afterwards.
@@ -14,7 +14,7 @@ public struct RequestHandler: Sendable {
 
     public init(
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response?,
-        delay: @escaping @EventLoopActor (Response) async -> Void = { _ in },
+        delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
         respond: @escaping @EventLoopActor (Request, Peer) async -> (Response, BodyStream?),
         respondToFailure: @escaping @EventLoopActor (ParseFailure, Peer) -> Response
     ) {

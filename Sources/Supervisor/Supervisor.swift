@@ -16,8 +16,8 @@ public final class Supervisor {
         public var bootID: Identifier
         /// The most services that the agent keeps.
         public var servicesLimit = 4096
-        /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a start
-        /// that has to stop first; systemd is in trouble when it takes longer.
+        /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a
+        /// start that has to stop first; systemd is in trouble when it takes longer.
         public var jobTimeout = Duration.seconds(60)
 
         public init(layout: StateLayout, bootID: Identifier) {

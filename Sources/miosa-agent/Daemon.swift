@@ -246,7 +246,7 @@ extension Log {
         case .unix(let uid, let gid, let pid, _):
             [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
         case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
-        case .vsock(let contextID): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
+        case .vsock(let contextID, _): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
         }
     }
 

@@ -34,13 +34,12 @@ final class FrontDoor {
                 note(reply, head, caller, .zero)
                 return reply.response
             },
-            delay: { [self] in await delay($0) },
+            delay: { [self] in delay($0) },
             respond: { [self] request, peer in
                 let begin = MonotonicClock.now()
                 let caller = caller(peer)
                 let reply = await api.respond(to: request, from: caller)
                 note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
-                await delay(reply.response)
                 return (reply.response, reply.stream)
             },
             respondToFailure: { [self] failure, peer in
@@ -57,9 +56,8 @@ final class FrontDoor {
     }
 
     /// Lets whoever has sent a wrong token wait for the answer.
-    private func delay(_ response: Response) async {
-        guard response.status == .unauthorized else { return }
-        await Timer.wait(guesses.delay())
+    private func delay(_ response: Response) -> Duration {
+        response.status == .unauthorized ? guesses.delay() : .zero
     }
 
     private func caller(_ peer: Peer) -> Caller {
@@ -72,7 +70,7 @@ final class FrontDoor {
                 isAdmitted: credentials.isRoot(orIn: groupID)
             )
         case .tcp(let address): .tcp(address: address?.description ?? "unknown")
-        case .vsock(let contextID): .vsock(contextID: contextID)
+        case .vsock(let machine): .vsock(contextID: machine?.number, isHost: machine == .host)
         }
     }
 }

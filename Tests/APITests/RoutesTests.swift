@@ -142,7 +142,7 @@ struct AccessTests {
 
     @Test(
         arguments: [
-            // The host, with the token that is wanted; without; with another; another machine, this one, one that has gone.
+            // The host, with the token, without, with another; another machine, this one, one that has gone.
             (2, Client.token, 200), (2, nil, 401), (2, "another", 401), (3, Client.token, 403), (1, Client.token, 403),
             (0, Client.token, 403), (nil, Client.token, 403),
         ] as [(UInt32?, String?, Int)]
@@ -152,7 +152,7 @@ struct AccessTests {
         token: String?,
         status: Int
     ) async throws {
-        let caller = Caller.vsock(contextID: contextID)
+        let caller = Caller.vsock(contextID: contextID, isHost: contextID == 2)
         let fields: Fields = token.map { ["Authorization": "Bearer \($0)"] } ?? [:]
         let reply = try await client.send(.get, "/v1/services", from: caller, host: "any.example", fields: fields)
         #expect(reply.status == status)
@@ -161,8 +161,8 @@ struct AccessTests {
 
     @Test func `over vsock the host needs no token where there is none`() async throws {
         let client = Client(token: nil)
-        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 2)).status == 200)
-        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 3)).status == 403)
+        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 2, isHost: true)).status == 200)
+        #expect(try await client.send(.get, "/v1/services", from: .vsock(contextID: 3, isHost: false)).status == 403)
     }
 
     @Test func `the answer to a stranger says how to authenticate`() async throws {

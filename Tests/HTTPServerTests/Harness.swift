@@ -22,6 +22,7 @@ final class Harness {
     init(
         limits: ServerLimits = ServerLimits(),
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
+        delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
         respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil,
         stream: @escaping @EventLoopActor (Request) -> BodyStream? = { _ in nil }
     ) throws {
@@ -29,6 +30,7 @@ final class Harness {
         self.gates = gates
         let handler = RequestHandler(
             refuse: refuse,
+            delay: delay,
             respond: { [asked] request, peer in
                 asked.add("\(request.head.method) \(request.head.target.path)")
                 if let respond { return (await respond(request, peer), nil) }
@@ -51,10 +53,13 @@ final class Harness {
     /// Lets a request go that waits.
     func release(_ path: String) { gates.waiting.removeValue(forKey: path)?.resume() }
 
-    func connect(reads: Bool = true, chunkBytes: Int = 64 * 1024) throws -> Client {
+    /// A peer that somebody trusted could be.
+    nonisolated static let trusted = Peer.unix(PeerCredentials(pid: 1, uid: 0, gid: 0, groups: []))
+
+    func connect(_ peer: Peer = .tcp(nil), reads: Bool = true, chunkBytes: Int = 64 * 1024) throws -> Client {
         var client: Client?
         try FileDescriptor.streamPair { near, far throws(SystemError) in
-            try server.serve(near, .tcp(nil))
+            try server.serve(near, peer)
             do {
                 client = try Client(far, reads: reads, chunkBytes: chunkBytes)
             } catch {

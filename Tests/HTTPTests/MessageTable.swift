@@ -449,6 +449,11 @@ private let versionCases: [MessageCase] = [
 ]
 
 private let connectionCases: [MessageCase] = [
+    .head(
+        ["GET / HTTP/1.1", "Host: a", "Connection: close,\u{301}"],
+        .parsed("GET / a close"),
+        "RFC 9110 §7.6.1: a list of octets, whatever they mean in Unicode"
+    ),
     .head(["GET /x HTTP/1.1", "Host: a", "Connection: close"], .parsed("GET /x a close"), "RFC 9112 §9.6"),
     .head(["GET /x HTTP/1.1", "Host: a", "Connection: ,, Close ,"], .parsed("GET /x a close"), "RFC 9110 §5.6.1.2"),
     .head(["GET /x HTTP/1.1", "Host: a", "Connection:"], .parsed("GET /x a"), "RFC 9112 §9.3"),

@@ -188,7 +188,25 @@ import Testing
             if case .request(let request) = event { #expect(request.body.count == 1_000_000) }
         }
         #expect(parser.bufferedByteCount == 0)
-        #expect(parser.buffer.capacity <= 64 * 1024)
+        #expect(parser.buffer.capacity == 0)
+        #expect(parser.heldByteCount == 0)
+    }
+
+    @Test func `what is held counts from the first byte to the last, with all that is announced`() throws {
+        var parser = RequestParser()
+        #expect(parser.heldByteCount == 0)
+        parser.receive(Array("POST /?\(String(repeating: "&", count: 4000)) HTTP/1.1\r\nHost: a\r\n".utf8))
+        #expect(try parser.nextEvent() == nil)
+        // Each parameter takes more than the character that began it.
+        #expect(parser.heldByteCount > 16 * 4000)
+        parser.receive(Array("Content-Length: 100000\r\n\r\n".utf8))
+        let beforeHead = parser.heldByteCount
+        guard case .head = try parser.nextEvent() else { return #expect(Bool(false)) }
+        #expect(parser.heldByteCount > beforeHead + 90_000)
+        parser.receive([UInt8](repeating: 0x78, count: 100_000))
+        guard case .request = try parser.nextEvent() else { return #expect(Bool(false)) }
+        #expect(parser.heldByteCount == 0)
+        #expect(parser.headByteCount > 16 * 4000)
     }
 
     @Test func `a body counts as buffered until it is handed out`() throws {

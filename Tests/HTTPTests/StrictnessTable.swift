@@ -284,6 +284,7 @@ private let fieldCases: [StrictnessCase] = [
     .fields("Expect: 100-Continue", StrictnessCase.none, "RFC 9110 §10.1.1"),
     .fields("Expect: 200-ok", .refused(417), "RFC 9110 §10.1.1"),
     .fields("Expect: 100-continue, x", .refused(417), "RFC 9110 §10.1.1"),
+    .fields("Expect: 100-continue, \u{301}100-continue", .refused(417), "RFC 9110 §10.1.1"),
     .fields("Expect:", StrictnessCase.none, "RFC 9110 §5.6.1.2: a list of nothing"),
     StrictnessCase("GET / HTTP/1.0\r\nExpect: x\r\n\r\n", StrictnessCase.none, "RFC 9110 §10.1.1"),
 ]

@@ -102,6 +102,117 @@ class Security(MachineTestCase):
         eventually(lambda: status(old) == 200, "the old token is good again")
         self.assertEqual(self.machine.property(UNIT, "MainPID"), pid)
 
+    def test_links_that_somebody_has_planted_are_not_followed(self):
+        unit = "/etc/systemd/system/miosa-service-web.service"
+        wants = "/etc/systemd/system/multi-user.target.wants"
+        state = "/var/lib/miosa-agent"
+        places = [
+            unit, "/etc/systemd/system/.miosa-service-web.service.tmp",
+            f"{wants}/miosa-service-web.service", f"{wants}/.miosa-service-web.service.tmp",
+            f"{state}/environment/web.env", f"{state}/environment/.web.env.tmp",
+            f"{state}/services/web.json", f"{state}/services/.web.json.tmp",
+        ]
+        for plant in ("ln -s /root/victim", "ln -s /root/nowhere/at/all", "ln /root/victim"):
+            for place in places:
+                with self.subTest(f"{plant} {place}"):
+                    self.machine.shell(
+                        f"mkdir -p {wants}; echo precious > /root/victim; chmod 644 /root/victim;"
+                        f"touch -d @1 /root/victim; {plant} {place}"
+                    )
+                    before = self.machine.shell("stat -c '%a %U %Y %s' /root/victim; cat /root/victim")
+                    spec = {"command": "sleep 1000", "env": {"SECRET": "x"}}
+                    created = self.machine.call("POST", "/v1/services", {"name": "web", **spec})
+                    self.assertEqual(created.status, 201, created)
+                    changed = self.machine.call("PUT", "/v1/services/web", {**spec, "env": {"SECRET": "y"}})
+                    self.assertEqual(changed.status, 200, changed)
+                    for name in (unit, f"{state}/environment/web.env", f"{state}/services/web.json"):
+                        self.assertEqual(self.machine.shell(f"stat -c '%F %h' {name}").strip(), "regular file 1")
+                    self.machine.delete("web")
+                    after = self.machine.shell("stat -c '%a %U %Y %s' /root/victim; cat /root/victim")
+                    self.assertEqual(after, before)
+                    self.assertEqual(self.machine.shell("ls /root/nowhere 2>&1", check=False)[:3], "ls:")
+                    self.machine.shell(f"rm -f /root/victim {' '.join(places)}")
+
+    def test_a_directory_that_was_turned_into_a_link_is_not_followed(self):
+        for directory in (
+            "/etc/systemd/system/multi-user.target.wants", "/var/lib/miosa-agent/environment",
+            "/var/lib/miosa-agent/services",
+        ):
+            with self.subTest(directory):
+                self.machine.shell(
+                    f"mkdir -p /root/elsewhere; mv {directory} /root/was; ln -s /root/elsewhere {directory}"
+                )
+                reply = self.machine.call(
+                    "POST", "/v1/services", {"name": "web", "command": "sleep 1000", "env": {"A": "b"}}
+                )
+                found = self.machine.shell("ls /root/elsewhere")
+                self.machine.shell(f"rm {directory}; mv /root/was {directory}; rmdir /root/elsewhere", check=False)
+                self.assertEqual((reply.status, reply.json["code"]), (500, "STORAGE_FAILED"), reply)
+                self.assertEqual(found, "")
+                self.assertEqual(self.machine.call("GET", "/v1/services/web").status, 404)
+                self.assertEqual(self.machine.shell("ls /etc/systemd/system | grep service-web", check=False), "")
+
+    def test_a_record_that_others_can_write_is_not_trusted(self):
+        record = "/var/lib/miosa-agent/services/web.json"
+        for spoil in (f"chown user {record}", f"chmod 666 {record}"):
+            with self.subTest(spoil):
+                self.machine.create("web", "sleep 1000")
+                text = self.machine.shell(f"cat {record}")
+                self.machine.shell(f"systemctl stop {UNIT}; {spoil}; systemctl start {UNIT}")
+                self.assertEqual(self.machine.call("GET", "/v1/services/web").status, 404)
+                ready = self.machine.call("GET", "/readyz").json
+                self.assertIn("web.json.unreadable", ready["unreadable_records"])
+                self.machine.shell(
+                    f"systemctl stop miosa-service-web; rm {record}*; systemctl restart {UNIT};"
+                    "rm -f /etc/systemd/system/miosa-service-web.service"
+                    " /etc/systemd/system/multi-user.target.wants/miosa-service-web.service; systemctl daemon-reload"
+                )
+                self.assertIn("sleep 1000", text)
+
+    def test_a_service_cannot_pose_as_another(self):
+        victim = self.machine.create("victim", "sleep 1000")
+        before = self.machine.wait("victim", status="running")
+        group = self.machine.property("miosa-service-victim.service", "ControlGroup")
+        with self.machine.stream("/v1/events", "text/event-stream") as events:
+            while events.event()["event"] != "ready":
+                pass
+            self.machine.create("forger", f"""
+                export NOTIFY_SOCKET=/run/systemd/notify
+                systemd-notify MAINPID=1 READY=1 STOPPING=1 'STATUS=I am victim' RELOADING=1
+                systemd-notify --pid={before['pid']} --ready
+                for at in /sys/fs/cgroup{group} /sys/fs/cgroup/systemd{group} /sys/fs/cgroup/unified{group}; do
+                    echo $$ > $at/cgroup.procs; echo 1 > $at/memory.max; mkdir $at/below
+                done 2>/dev/null
+                printf 'MESSAGE=forged\nMIOSA_SERVICE_ID={victim['id']}\nUNIT=miosa-service-victim.service\n' \
+                    'SYSLOG_IDENTIFIER=miosa-service-victim\n_SYSTEMD_UNIT=miosa-service-victim.service\n' \
+                    | logger --journald
+                logger -t miosa-service-victim forged
+                logger -t systemd 'miosa-service-victim.service: Main process exited, code=killed, status=9/KILL'
+                curl -s --unix-socket /run/miosa-agent/api.sock -X DELETE http://x/v1/services/victim
+                cat /var/lib/miosa-agent/services/victim.json /run/credentials/miosa-agent.service/token
+                systemctl stop miosa-service-victim
+                echo tried
+                exec sleep 1000""")
+            self.machine.wait_for_line("forger", "tried")
+            after = self.machine.get("victim")
+            self.assertEqual(after, before)
+            self.machine.create("last", "sleep 1000")
+            told = []
+            while not told or told[-1] != "last":
+                told.append(events.event()["data"]["service"]["name"])
+            self.assertNotIn("victim", told)
+            self.assertIn("forger", told)
+        log = self.machine.call("GET", "/v1/services/victim/logs?tail=all").text
+        self.assertNotIn("forged", log)
+        self.assertNotIn("Main process exited", log)
+        own = self.machine.call("GET", "/v1/services/forger/logs?tail=all").text
+        self.assertNotIn(self.machine.token, own)
+        self.assertNotIn("sleep 1000", own)
+        metrics = self.machine.call("GET", "/metrics").text.splitlines()
+        self.assertIn('miosa_service_status{service="victim",status="running"} 1', metrics)
+        self.assertIn('miosa_service_restarts_total{service="victim"} 0', metrics)
+        self.assertFalse([line for line in metrics if line.startswith('miosa_service_exits_total{service="victim"')])
+
     def test_changes_are_in_the_journal_with_who_asked(self):
         body = {"name": "a", "command": "true"}
         self.machine.call("POST", "/v1/services", body, headers={"X-Request-Id": "by-socket"})

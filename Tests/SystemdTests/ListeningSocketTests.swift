@@ -17,6 +17,16 @@ struct ListeningSocketTests {
         return socket
     }
 
+    @Test @EventLoopActor func `it is known whether descriptors are left`() throws {
+        let directory = try TemporaryDirectory()
+        let socket = try ListeningSocket.open(.unix(path: directory.path + "/api.sock"))
+        var limit = rlimit()
+        try checkErrno("getrlimit") { getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) }
+        #expect(socket.leavesDescriptors(1))
+        // Number 0 at least is taken.
+        #expect(!socket.leavesDescriptors(Int(limit.rlim_cur)))
+    }
+
     @Test @EventLoopActor func `a Unix socket is made with its mode and takes connections`() async throws {
         let directory = try TemporaryDirectory()
         let path = directory.path + "/api.sock"

@@ -30,6 +30,8 @@ enum Moment {
             rest = rest[digits.endIndex...]
             guard let unit = rest.popFirst().flatMap({ units[$0] }) else { return nil }
             seconds += Int64(count) * unit
+            // Far more than any clock has counted, and less than overflows.
+            guard seconds <= Int64.max / 1_000_000 else { return nil }
         }
         return seconds * 1_000_000
     }
@@ -79,13 +81,14 @@ enum Moment {
         }
     }
 
-    /// Of the proleptic Gregorian calendar, whose year is taken to start in March.
+    /// Of the proleptic Gregorian calendar, whose year is taken to start in March. Years are counted from 400 before
+    /// the first one, so that none is negative.
     private static func daysSince1970(_ year: Int, _ month: Int, _ day: Int) -> Int {
-        let years = month <= 2 ? year - 1 : year
+        let years = (month <= 2 ? year - 1 : year) + 400
         let era = years / 400
         let yearOfEra = years - era * 400
         let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 865_565
     }
 
     /// The digits behind a decimal point; what is finer than a microsecond does not count.

@@ -36,12 +36,13 @@ enum UnitSyntax {
     private static let nameBytesLimit = 255
 
     private static func isPlain(_ word: String) -> Bool {
-        word.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-            default: "/-=".utf8.contains(byte)
+        !word.isEmpty
+            && word.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                default: "/-=".utf8.contains(byte)
+                }
             }
-        }
     }
 
     /// The inside of a double-quoted word: C escapes for what is special or invisible, specifiers doubled.

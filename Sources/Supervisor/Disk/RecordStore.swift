@@ -45,6 +45,11 @@ struct RecordStore {
             guard file.hasSuffix(Self.suffix) else { continue }
             let bytes: [UInt8]
             do throws(SystemError) {
+                guard try !directory.isWritableByOthers(file) else {
+                    // What it says would be run as any account.
+                    try setAside(file, "others than root can write it", in: directory, &unreadable)
+                    continue
+                }
                 bytes = try directory.read(file, limitBytes: Self.recordBytesLimit) ?? []
             } catch let error where error.isAboutContent {
                 try setAside(file, error.description, in: directory, &unreadable)

@@ -66,8 +66,8 @@ final class SystemdClient {
 
     // MARK: Calls
 
-    /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless systemd
-    /// holds a copy.
+    /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless
+    /// systemd holds a copy.
     func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
         try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit)
     }

@@ -22,15 +22,15 @@ final class LogReader {
     private let stream: OpenStreams.Stream
     /// The boot that the lines have to be of.
     private let bootID: String?
-    /// What is written later is not waited for.
-    private let until: Timestamp?
+    /// What was the newest entry when the client asked, for a reader that does not follow: the log ends there, however
+    /// fast the service goes on writing. Not a time: the clock may have been put back since.
+    private var newest: String?
 
     private var journal: JournalReader
     private var fileGeneration: Int
     private var position: Position
     private var hasEnded = false
-    /// How many lines are still wanted; nil for whatever comes. journald stamps many lines with one time, so that the
-    /// end of the log as it was when the client asked cannot be told by time alone.
+    /// How many lines are still wanted; nil for whatever comes.
     private var remaining: Int?
 
     /// A slice is over after so many entries, so many bytes, or so long: then others have their turn.
@@ -53,13 +53,11 @@ final class LogReader {
         self.news = news
         self.stream = stream
         serviceID = subject.id
-        // Without following, the log ends now, however fast the service goes on writing.
-        let now = Timestamp(microseconds: WallClock.now().microseconds)
-        until = query.isFollowing ? query.until : min(query.until ?? now, now)
         position = query.cursor.map { .behind($0) } ?? .unknown
         follower = try Self.available { () throws(SystemError) in query.isFollowing ? try news.follow() : nil }
         fileGeneration = news.fileGeneration
         journal = try Self.available { () throws(SystemError) in try Self.open(subject, bootID) }
+        if !query.isFollowing { newest = try Self.available { () throws(SystemError) in try journal.newest() } }
         guard let cursor = query.cursor else { return }
         let isCursor = try Self.available { () throws(SystemError) in try journal.seek(behind: cursor) }
         guard isCursor else { throw .badCursor }
@@ -80,6 +78,7 @@ final class LogReader {
             while !hasEnded, !Task.isCancelled {
                 await LoopTurn.wait()
                 if case .unknown = position { try await findTail() }
+                guard !hasEnded else { break }
                 if fileGeneration != news.fileGeneration { try reopen() }
                 let (entries, isMore) = try slice()
                 guard entries.isEmpty else { return .entries(entries) }
@@ -106,20 +105,21 @@ final class LogReader {
         while try journal.next() {
             examined += 1
             let moment = Timestamp(microseconds: try journal.moment().microseconds)
-            if let until, moment > until {
+            if let until = query.until, moment > until {
                 hasEnded = true
                 return (entries, false)
             }
+            if let newest, try journal.isAt(newest) { hasEnded = true }
             if subject.owns(journal, writtenAt: moment) == .own, !subject.isMark(journal) {
                 let entry = try entry(writtenAt: moment)
                 bytes += entry.line.utf8.count
                 entries.append(entry)
                 if let remaining {
                     self.remaining = remaining - 1
-                    hasEnded = remaining == 1
-                    if hasEnded { return (entries, false) }
+                    if remaining == 1 { hasEnded = true }
                 }
             }
+            if hasEnded { return (entries, false) }
             if examined == Self.sliceEntries || bytes >= Self.sliceBytes { return (entries, true) }
             if MonotonicClock.now().duration(since: begin) >= Self.sliceTime { return (entries, true) }
         }
@@ -148,7 +148,7 @@ final class LogReader {
     private func waitForMore() async throws(SystemError) -> Bool {
         let begin = MonotonicClock.now()
         var patience = StreamLimits.quietTime
-        if let until {
+        if let until = query.until {
             let left = until.microseconds - WallClock.now().microseconds
             guard left > 0 else {
                 hasEnded = true
@@ -188,11 +188,7 @@ final class LogReader {
     /// Goes to where the lines begin that are wanted.
     private func findTail() async throws(SystemError) {
         guard let count = query.tail else { return try seek(query.since.map { .from($0) } ?? .head) }
-        guard count > 0 else {
-            hasEnded = !query.isFollowing
-            return try seek(.from(Timestamp(microseconds: WallClock.now().microseconds)))
-        }
-        if let until {
+        if let until = query.until {
             try journal.seek(to: WallClock(microseconds: until.microseconds + 1))
         } else {
             try journal.seekTail()

@@ -68,9 +68,11 @@ struct LogSubject {
         if let isOwn = journal.field(UnitFile.idField, is: id) {
             return isOwn ? .own : moment < createdAt ? .earlier : .other
         }
-        // journald looks the id up when it has the line, and does not find it for a unit that is gone already.
-        guard moment >= createdAt else { return .earlier }
-        return succeededAt.map { moment >= $0 } ?? false ? .other : .own
+        // journald looks the id up when it has the line, and does not find it for a unit that is gone already. The time
+        // tells then, or where the clock has been put back, the rest of the stream.
+        guard moment >= createdAt else { return isOfStreamWithOwnID(journal) ? .own : .earlier }
+        guard let succeededAt, moment >= succeededAt else { return .own }
+        return isOfStreamWithOwnID(journal) ? .own : .other
     }
 
     /// Whether the entry is the first of its stream, which nobody has asked for.
@@ -105,12 +107,39 @@ struct LogSubject {
         return false
     }
 
+    // MARK: Entries without an id
+
+    private func isOfStreamWithOwnID(_ journal: borrowing JournalReader) -> Bool {
+        guard let stream = journal.field("_STREAM_ID") else { return false }
+        if let isOwn = streams.identified[stream] { return isOwn }
+        // A journal that cannot be read has nothing to vouch with.
+        let isOwn = (try? hasOwnID(stream)) ?? false
+        streams.identify(stream, isOwn: isOwn)
+        return isOwn
+    }
+
+    /// Looks for a line in the stream that has an id.
+    private func hasOwnID(_ stream: String) throws(SystemError) -> Bool {
+        let journal = try JournalReader(fieldBytesLimit: 512)
+        try journal.match("_STREAM_ID", stream)
+        try journal.seekHead()
+        var examined = 0
+        while examined < Self.examinedLimit, try journal.next() {
+            examined += 1
+            guard journal.field("_SYSTEMD_UNIT", is: unit) ?? false else { continue }
+            if let isOwn = journal.field(UnitFile.idField, is: id) { return isOwn }
+        }
+        return false
+    }
+
     /// So many lines of a stream are looked at; the mark is the first unless it is not on disk any more.
     private static let examinedLimit = 64
 
     /// The streams that are known to be the service's.
     private final class Streams {
         private(set) var own: Set<String> = []
+        /// Whether a stream has a line with the service's id.
+        private(set) var identified: [String: Bool] = [:]
 
         /// So many are remembered; the others are looked up again.
         private static let limit = 256
@@ -118,6 +147,11 @@ struct LogSubject {
         func remember(_ stream: String) {
             if own.count == Self.limit { own = [] }
             own.insert(stream)
+        }
+
+        func identify(_ stream: String, isOwn: Bool) {
+            if identified.count == Self.limit { identified = [:] }
+            identified[stream] = isOwn
         }
     }
 

@@ -81,6 +81,12 @@ public struct Directory: ~Copyable {
         try status(of: name).map { UInt32($0.st_mode & 0o7777) }
     }
 
+    /// Whether somebody besides this process's account and root could have written a file.
+    public func isWritableByOthers(_ name: String) throws(SystemError) -> Bool {
+        guard let status = try status(of: name) else { return false }
+        return ![0, geteuid()].contains(status.st_uid) || status.st_mode & (S_IWGRP | S_IWOTH) != 0
+    }
+
     /// Puts a file in place, durably: after a crash at any instruction the name holds the old content or the new one.
     ///
     /// The new file's modification time is newer than the old one's and the directory's is now, to the microsecond:

@@ -69,9 +69,8 @@ internal import Glibc
         if result == -EINVAL { return false }
         try check("sd_journal_seek_cursor", result)
         guard try next() else { return true }
-        let isThere = try check("sd_journal_test_cursor", unsafe sd_journal_test_cursor(journal, cursor)) > 0
         // Another entry follows the one that is gone, and is to be read.
-        if !isThere { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
+        if try !isAt(cursor) { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
         return true
     }
 
@@ -120,6 +119,17 @@ internal import Glibc
         try check("sd_journal_get_cursor", unsafe sd_journal_get_cursor(journal, &text))
         defer { unsafe free(text) }
         return unsafe String(cString: text!)
+    }
+
+    /// The place of the newest entry, which this goes to; nil when there is none.
+    public func newest() throws(SystemError) -> String? {
+        try seekTail()
+        return try previous() ? try cursor() : nil
+    }
+
+    /// Whether the entry is the one of a cursor.
+    public func isAt(_ cursor: String) throws(SystemError) -> Bool {
+        try check("sd_journal_test_cursor", unsafe sd_journal_test_cursor(journal, cursor)) > 0
     }
 
     /// A field of the entry as text, repaired where it is not UTF-8; nil when the entry does not have it.

@@ -27,8 +27,9 @@ public final class ListeningSocket {
         self.descriptor = descriptor
     }
 
-    /// How many connections the kernel keeps until they are accepted.
-    private static let backlog: CInt = 128
+    /// How many connections the kernel keeps until they are accepted, if it has no lower limit itself. Over TCP one
+    /// more would have to try again after a second.
+    private static let backlog: CInt = 4096
 
     /// The sockets that systemd passed to this process: sd_listen_fds_with_names(3). Takes them over, so that a
     /// second call finds none.
@@ -74,6 +75,16 @@ public final class ListeningSocket {
     /// Calls a handler while connections wait.
     public func watch(handler: @escaping @EventLoopActor (IOWatch.Events) -> Void) throws(SystemError) -> IOWatch {
         try IOWatch(descriptor, .readable, handler: handler)
+    }
+
+    /// Whether the process may open so many descriptors besides the next connection. The kernel gives out the lowest
+    /// number that is free.
+    public func leavesDescriptors(_ count: Int) -> Bool {
+        var limit = rlimit()
+        let next = fcntl(descriptor.raw, F_DUPFD_CLOEXEC, 0)
+        guard next >= 0, unsafe getrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return false }
+        close(next)
+        return UInt64(next) + UInt64(count) < limit.rlim_cur
     }
 
     /// Takes the next connection; nil when none waits. What went wrong with one connection (a peer that gave up) is

@@ -77,12 +77,12 @@ extension FileDescriptor {
         unsafe withPeerName { unsafe SocketAddress($0) }
     }
 
-    /// The context id of the machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is
+    /// The machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is
     /// gone.
-    public func peerContextID() -> UInt32? {
+    public func peerContextID() -> ContextID? {
         unsafe withPeerName { name in
             guard unsafe CInt(name.pointee.sa_family) == AF_VSOCK else { return nil }
-            return unsafe UnsafeRawPointer(name).loadUnaligned(as: sockaddr_vm.self).svm_cid
+            return unsafe ContextID(number: UnsafeRawPointer(name).loadUnaligned(as: sockaddr_vm.self).svm_cid)
         }
     }
 
@@ -119,6 +119,16 @@ extension FileDescriptor {
         let flags = try checkErrno("fcntl") { fcntl(raw, F_GETFL) }
         try checkErrno("fcntl") { fcntl(raw, F_SETFL, flags | O_NONBLOCK) }
     }
+}
+
+/// A machine as AF_VSOCK tells them apart: vsock(7).
+public struct ContextID: Hashable, Sendable {
+    public let number: UInt32
+
+    /// The one that this machine runs on: VMADDR_CID_HOST.
+    public static let host = ContextID(number: 2)
+
+    public init(number: UInt32) { self.number = number }
 }
 
 /// A process at the other end of a Unix socket.
