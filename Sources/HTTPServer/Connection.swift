@@ -38,6 +38,7 @@ final class Connection {
     /// The peer will send nothing more.
     private var inputEnded = false
     private var isProcessing = false
+    private var hasAnswered = false
     /// What has been received goes on beyond the request that was answered, and others have their turn before it.
     private var awaitsTurn = false
     /// A task is at work on a request, which keeps the connection's place when the connection has ended.
@@ -107,10 +108,13 @@ final class Connection {
         close()
     }
 
-    /// Ends the connection if nothing is going on; a request that is being received or answered is its last.
+    /// Ends the connection if nothing is going on; a request that is being received or answered is its last. One that
+    /// has arrived or may be on its way is not answered with a reset.
     func drain() {
+        if isIdle { receive() }
         switch state {
-        case .receiving where output.isEmpty && !parser.isInsideRequest: close()
+        case .receiving where isIdle && hasAnswered: close()
+        case .receiving where isIdle: timer?.arm(after: server.limits.firstRequestDrainTimeout)
         case .streaming(let task): task.cancel()
         default: break
         }
@@ -240,6 +244,7 @@ final class Connection {
 
     private func answer(_ request: Request) {
         state = .answering
+        hasAnswered = true
         timer?.cancel()
         requestBytes = headBytes + request.body.capacity
         hold()
@@ -352,6 +357,11 @@ final class Connection {
         state = .receiving
         if server.isDraining { closesAfterResponse = true }
         write(bytes)
+    }
+
+    private var isIdle: Bool {
+        if case .receiving = state { return output.isEmpty && !parser.isInsideRequest }
+        return false
     }
 
     private var isAnswering: Bool {

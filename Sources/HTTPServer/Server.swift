@@ -75,8 +75,8 @@ public final class Server {
         return connection
     }
 
-    /// Accepts nothing any more, ends idle connections, lets requests that are being answered finish, and calls
-    /// `drained` when the last is done or ``ServerLimits/drainTimeout`` is over.
+    /// Accepts nothing any more, ends idle connections, lets requests that have arrived or are about to finish, and
+    /// calls `drained` when the last is done or ``ServerLimits/drainTimeout`` is over.
     public func drain(_ drained: @escaping @EventLoopActor () -> Void) {
         guard draining == nil else { return }
         listeners = []

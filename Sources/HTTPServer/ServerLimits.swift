@@ -56,6 +56,9 @@ public struct ServerLimits: Sendable {
     public var lingerTimeout = Duration.seconds(2)
     /// How long a stopping server waits for requests that are being answered.
     public var drainTimeout = Duration.seconds(10)
+    /// How long a stopping server waits for the first request of a connection that it has accepted: whoever connects
+    /// is about to send one.
+    public var firstRequestDrainTimeout = Duration.seconds(1)
 
     public init() {}
 }

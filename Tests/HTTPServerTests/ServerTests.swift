@@ -422,8 +422,11 @@ struct ServerTests {
         let harness = try Harness(limits: limits { $0.drainTimeout = .seconds(600) })
         let drained = Arrivals<Void>()
         let idle = try harness.connect()
+        try idle.send(Self.get("/a"))
+        _ = try await idle.reply()
         let busy = try harness.connect()
         try busy.send(Self.get("/slow") + Self.get("/never"))
+        _ = try await harness.asked.next()
         _ = try await harness.asked.next()
         harness.server.drain { drained.add(()) }
         #expect(try await idle.end() == "")
@@ -439,7 +442,62 @@ struct ServerTests {
         try await drained.next()
         try await turnLoop()
         #expect(drained.all.count == 1)
-        #expect(harness.asked.all == ["GET /slow"])
+        #expect(harness.asked.all == ["GET /a", "GET /slow"])
+    }
+
+    @Test @EventLoopActor func `draining answers a request that nobody has read yet`() async throws {
+        let harness = try Harness(limits: limits { $0.drainTimeout = .seconds(600) })
+        let drained = Arrivals<Void>()
+        let first = try harness.connect()
+        let later = try harness.connect()
+        try later.send(Self.get("/a"))
+        _ = try await later.reply()
+        // Before the loop has turned.
+        for client in [first, later] { try client.send(Self.get("/b")) }
+        harness.server.drain { drained.add(()) }
+        for client in [first, later] {
+            let reply = try await client.reply()
+            #expect(reply.text == "GET /b ")
+            #expect(reply.field("Connection") == "close")
+            client.finishSending()
+        }
+        try await drained.next()
+    }
+
+    @Test @EventLoopActor func `draining waits for the first request of whoever has connected`() async throws {
+        let harness = try Harness(
+            limits: limits {
+                $0.drainTimeout = .seconds(600)
+                $0.firstRequestDrainTimeout = .seconds(600)
+            }
+        )
+        let drained = Arrivals<Void>()
+        let client = try harness.connect()
+        let gone = try harness.connect()
+        try await turnLoop()
+        harness.server.drain { drained.add(()) }
+        try await turnLoop()
+        #expect(harness.server.connectionCount == 2)
+        gone.close()
+        try client.send(Self.get("/a"))
+        #expect(try await client.reply().text == "GET /a ")
+        client.finishSending()
+        try await drained.next()
+    }
+
+    @Test @EventLoopActor func `draining does not wait for it for long`() async throws {
+        let harness = try Harness(
+            limits: limits {
+                $0.drainTimeout = .seconds(600)
+                $0.firstRequestDrainTimeout = .milliseconds(40)
+            }
+        )
+        let drained = Arrivals<Void>()
+        let client = try harness.connect()
+        harness.server.drain { drained.add(()) }
+        #expect(drained.all.isEmpty)
+        #expect(try await client.end() == "")
+        try await drained.next()
     }
 
     @Test @EventLoopActor func `draining lets a request arrive that has begun`() async throws {

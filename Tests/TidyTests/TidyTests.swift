@@ -57,7 +57,7 @@ struct TidyTests {
 
     @Test func `nothing is left for later`() throws {
         let markers = ["TO" + "DO", "FIX" + "ME", "XX" + "X:", "HA" + "CK"]
-        for folder in ["Sources", "Tests", "scripts", "systemd"] {
+        for folder in ["Sources", "Tests", "packaging", "scripts", "systemd"] {
             for file in try SourceTree.files(below: folder, suffix: "") {
                 for line in file.lines {
                     for marker in markers { #expect(!line.contains(marker), "\(file.path): \(line)") }
@@ -68,11 +68,29 @@ struct TidyTests {
 
     @Test func `no line is longer than a reader's window`() throws {
         // Tests may quote what they are about in one piece; JSON cannot break a string.
-        for folder in ["Sources", "scripts", "systemd"] {
+        for folder in ["Sources", "packaging", "scripts", "systemd"] {
             for file in try SourceTree.files(below: folder, suffix: "") where !file.path.hasSuffix(".json") {
                 for line in file.lines { #expect(line.count <= 120, "\(file.path): \(line)") }
             }
         }
+    }
+
+    @Test func `the version is the same wherever it is written`() throws {
+        // The package takes it from the first.
+        let places = [
+            ("Sources/miosa-agent/Version.swift", #"static let text = "([^"]+)""#),
+            ("Sources/API/openapi.json", #"^ +"version": "([^"]+)","#),
+            ("CHANGELOG.md", #"^## ([^ ]+) "#),
+            ("packaging/rpm/miosa-agent.spec", #"^Version: +([^ ]+)$"#),
+        ]
+        var versions: Set<Substring> = []
+        for (path, pattern) in places {
+            let text = try String(contentsOfFile: "\(SourceTree.root)/\(path)", encoding: .utf8)
+            // The newest one is the first in a changelog.
+            let match = text.firstMatch(of: try Regex<(Substring, Substring)>(pattern).anchorsMatchLineEndings())
+            versions.insert(try #require(match?.output.1, "\(path) has no version"))
+        }
+        #expect(versions.count == 1, "\(versions)")
     }
 
     @Test func `a type has a file of its name`() throws {

@@ -13,8 +13,12 @@ public actor EventLoopActor {
         _ operation: @EventLoopActor () throws(Failure) -> Result
     ) throws(Failure) -> Result {
         shared.preconditionIsolated()
+        // The compiler writes the path of the file into the program here. With one of its own the program is the same
+        // wherever it was built.
+        #sourceLocation(file:"EventLoopActor",line:19)
         return try withoutActuallyEscaping(operation) { escaping throws(Failure) in
             try unsafe unsafeBitCast(escaping, to: (() throws(Failure) -> Result).self)()
         }
     }
+    #sourceLocation()
 }
