@@ -101,8 +101,8 @@ vm_root() (
   printf '%s\n' "$target"
 )
 
-# Builds a root for release $1 and kind $2 in the directory $3, which is removed first: only the holder of the lock comes
-# here, so it is what an interrupted run has left.
+# Builds a root for release $1 and kind $2 in the directory $3, which is removed first: only the holder of the lock
+# comes here, so it is what an interrupted run has left.
 vm_build_root() {
   local release=$1 kind=$2 directory=$3
   local -a packages=("${vm_packages[@]}")
