@@ -134,7 +134,9 @@ final class Daemon {
         let hadToken = front.token != nil
         front.token = configuration.token
         switch (hadToken, configuration.token != nil) {
-        case (true, false): server.stopListening { $0.kind == .tcp }
+        case (true, false):
+            server.stopListening { $0.kind == .tcp }
+            Notifier.release(Self.keptName)
         case (false, true): openTCP(configuration)
         default: break
         }
@@ -165,8 +167,13 @@ final class Daemon {
         _ configuration: ValidConfiguration,
         _ log: Log
     ) throws(SystemError) -> [ListeningSocket] {
-        var sockets = try ListeningSocket.passed().filter { socket in
+        let passed = try ListeningSocket.passed()
+        // What an earlier process had opened. Nothing of it is lost when the manager closes its copy.
+        Notifier.release(keptName)
+        let kept = passed.filter { $0.name == keptName }
+        var sockets = passed.filter { socket in
             switch socket.kind {
+            case .tcp where socket.name == keptName: return false
             case .unix, .vsock: return true
             case .tcp where configuration.token != nil: return true
             case .tcp: log.write(.warning, "the TCP socket '\(socket.name)' is not served: there is no token")
@@ -174,14 +181,19 @@ final class Daemon {
             }
             return false
         }
-        let passed = Set(sockets.map(\.kind))
-        if !passed.contains(.unix) { sockets.append(try .open(configuration.socket)) }
-        if !passed.contains(.tcp) { sockets += try tcpSockets(configuration, log) }
+        let kinds = Set(sockets.map(\.kind))
+        if !kinds.contains(.unix) { sockets.append(try .open(configuration.socket)) }
+        if !kinds.contains(.tcp) { sockets += try tcpSockets(configuration, kept: kept, log) }
         return sockets
     }
 
+    /// The name of the sockets that this daemon opens itself and leaves to its successor.
+    private static let keptName = "kept"
+
+    /// Listens on the addresses of the configuration, on sockets of an earlier process where those are `kept`.
     private static func tcpSockets(
         _ configuration: ValidConfiguration,
+        kept: [ListeningSocket] = [],
         _ log: Log
     ) throws(SystemError) -> [ListeningSocket] {
         guard configuration.token != nil else {
@@ -191,7 +203,10 @@ final class Daemon {
         var sockets: [ListeningSocket] = []
         for address in configuration.addresses {
             do throws(SystemError) {
-                sockets.append(try .open(address))
+                let socket: ListeningSocket =
+                    if let same = kept.first(where: { $0.address == address }) { same } else { try .open(address) }
+                Notifier.keep(socket, as: keptName)
+                sockets.append(socket)
             } catch let error where error.isAddressUnavailable {
                 // A machine without IPv6 has no [::1].
                 log.write(.notice, "cannot listen on \(address): \(error.reason)")

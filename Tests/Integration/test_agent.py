@@ -1,8 +1,11 @@
 """The daemon among its services: what its own end, a reboot and an upgrade do to them, and what it costs."""
 
+import socket
+import threading
 import unittest
+import urllib.parse
 
-from support import SANITIZER, REPOSITORY, MachineTestCase, eventually
+from support import REPOSITORY, SANITIZER, MachineTestCase, eventually, free_port
 
 
 class Continuity(MachineTestCase):
@@ -44,6 +47,67 @@ class Continuity(MachineTestCase):
             eventually(lambda: restarts() > first + 60, "sixty deaths")
             self.machine.shell(f"rm -r {directory}; systemctl daemon-reload")
             self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
+
+    def test_tcp_stays_open_while_the_agent_restarts(self):
+        address = urllib.parse.urlsplit(self.machine.url)
+        done = threading.Event()
+        counts = {"open": 0, "refused": 0}
+
+        def knock():
+            while not done.is_set():
+                try:
+                    socket.create_connection((address.hostname, address.port), timeout=10).close()
+                    counts["open"] += 1
+                except ConnectionRefusedError:
+                    counts["refused"] += 1
+
+        knocking = threading.Thread(target=knock)
+        knocking.start()
+        try:
+            for how in ("restart", "kill --signal=KILL") * 3:
+                agent = self.main_pid()
+                self.machine.shell(f"systemctl {how} miosa-agent.service")
+                reply = self.machine.call("GET", "/v1/services", tcp=True)
+                self.assertEqual(reply.status, 200, reply)
+                self.assertNotEqual(self.main_pid(), agent)
+        finally:
+            done.set()
+            knocking.join()
+        self.assertEqual(counts["refused"], 0)
+        self.assertGreater(counts["open"], 100)
+
+    def test_an_address_that_is_configured_no_more_is_closed(self):
+        address = urllib.parse.urlsplit(self.machine.url)
+        settings = "/etc/default/miosa-agent"
+        other = free_port()
+        self.machine.shell(
+            f"cp -p {settings} {settings}.old; sed -i 's/^MIOSA_AGENT_LISTEN=.*/MIOSA_AGENT_LISTEN=127.0.0.1:{other}/' "
+            f"{settings}; systemctl restart miosa-agent"
+        )
+        self.addCleanup(self.machine.shell, f"mv {settings}.old {settings}; systemctl restart miosa-agent")
+        socket.create_connection((address.hostname, other), timeout=10).close()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection((address.hostname, address.port), timeout=10)
+        self.doCleanups()
+        socket.create_connection((address.hostname, address.port), timeout=10).close()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection((address.hostname, other), timeout=10)
+
+    def test_a_copy_of_the_disk_with_another_computer_id_is_another_computer(self):
+        created = self.machine.create("worker", "sleep 1000")
+        running = self.machine.wait("worker", status="running")
+        settings = "/etc/default/miosa-agent"
+        self.machine.shell(
+            f"cp -p {settings} {settings}.old; echo MIOSA_AGENT_COMPUTER_ID=the-copy >> {settings};"
+            "systemctl restart miosa-agent"
+        )
+        self.addCleanup(self.machine.shell, f"mv {settings}.old {settings}; systemctl restart miosa-agent")
+        copy = self.machine.call("GET", "/api/v1/computers/the-copy/services/worker").data
+        self.assertEqual(copy, {**running, "computer_id": "the-copy"})
+        former = self.machine.call("GET", f"/api/v1/computers/{created['computer_id']}/services")
+        self.assertEqual((former.status, former.json["code"]), (404, "COMPUTER_NOT_FOUND"))
+        self.assertEqual(self.machine.call("GET", "/v1").data["id"], "the-copy")
+        self.assertEqual(self.machine.create("new", "sleep 1000")["computer_id"], "the-copy")
 
     def test_it_follows_services_after_it_came_back(self):
         self.machine.create("worker", "sleep 1000", restart="no")

@@ -12,6 +12,19 @@ public enum Notifier {
     /// On the way out.
     public static func stopping() { send("STOPPING=1\nSTATUS=Stopping") }
 
+    /// Has the manager hold a socket, too, and pass it to the next process of the service under this name: it stays open
+    /// while the service restarts. Takes FileDescriptorStoreMax= in the unit.
+    @EventLoopActor
+    public static func keep(_ socket: ListeningSocket, as name: String) {
+        socket.withDescriptor { descriptor in
+            var number = descriptor
+            _ = unsafe sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=\(name)", &number, 1)
+        }
+    }
+
+    /// Has the manager close what it holds under a name.
+    public static func release(_ name: String) { send("FDSTOREREMOVE=1\nFDNAME=\(name)") }
+
     private static func send(_ state: String) {
         // A manager that does not listen changes nothing for the daemon: it serves all the same.
         _ = unsafe sd_notify(0, state)

@@ -72,6 +72,13 @@ public final class ListeningSocket {
         return ListeningSocket(descriptor, kind: kind, name: address.description)
     }
 
+    /// Where it listens, as the kernel says: getsockname(2). Nil for a socket that is not TCP.
+    public var address: SocketAddress? {
+        unsafe descriptor.withName(getsockname) { unsafe SocketAddress($0) }
+    }
+
+    func withDescriptor(_ body: (CInt) -> Void) { body(descriptor.raw) }
+
     /// Calls a handler while connections wait.
     public func watch(handler: @escaping @EventLoopActor (IOWatch.Events) -> Void) throws(SystemError) -> IOWatch {
         try IOWatch(descriptor, .readable, handler: handler)

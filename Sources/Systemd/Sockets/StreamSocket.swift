@@ -74,24 +74,28 @@ extension FileDescriptor {
 
     /// The address at the other end of a TCP connection: getpeername(2). Nil when the connection is gone.
     public func peerAddress() -> SocketAddress? {
-        unsafe withPeerName { unsafe SocketAddress($0) }
+        unsafe withName(getpeername) { unsafe SocketAddress($0) }
     }
 
     /// The machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is
     /// gone.
     public func peerContextID() -> ContextID? {
-        unsafe withPeerName { name in
+        unsafe withName(getpeername) { name in
             guard unsafe CInt(name.pointee.sa_family) == AF_VSOCK else { return nil }
             return unsafe ContextID(number: UnsafeRawPointer(name).loadUnaligned(as: sockaddr_vm.self).svm_cid)
         }
     }
 
-    private func withPeerName<Result>(_ read: (UnsafePointer<sockaddr>) -> Result?) -> Result? {
+    /// Reads the name of an end of a socket, which `call` (getsockname or getpeername) asks for; nil where that fails.
+    func withName<Result>(
+        _ call: (CInt, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> CInt,
+        _ read: (UnsafePointer<sockaddr>) -> Result?
+    ) -> Result? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return unsafe withUnsafeMutablePointer(to: &storage) { pointer in
             let name = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
-            guard unsafe getpeername(raw, name, &length) == 0 else { return nil }
+            guard unsafe call(raw, name, &length) == 0 else { return nil }
             return unsafe read(name)
         }
     }
