@@ -124,7 +124,7 @@ def main():
             workers = [Worker(machine, chance.random(), group, known) for group in names]
             for worker in workers:
                 worker.start()
-            time.sleep(chance.uniform(0.5, 6))
+            time.sleep(chance.uniform(1, 8))
             machine.run("kill", machine.name)
             for worker in workers:
                 worker.join()

@@ -34,6 +34,18 @@ find_leader() {
   is_running && [[ -s $directory/supervisor ]] && leader=$(<"$directory/supervisor")
 }
 
+# A real machine has the package.
+install_program() {
+  local package
+  package=$("$repository/scripts/package" --binary "$2" --output "$directory" | tail -n 1)
+  cp "$package" "$1/root/miosa-agent.deb"
+  if ! chroot "$1" dpkg --install /root/miosa-agent.deb >"$directory/package.log" 2>&1; then
+    cat "$directory/package.log" >&2
+    die "the package cannot be installed"
+  fi
+  rm "$1/root/miosa-agent.deb"
+}
+
 # Makes the disk out of the root, and takes the kernel from it.
 finish_root() {
   rm --force "$directory/key" "$directory/key.pub"
@@ -143,5 +155,5 @@ read_journal() {
 }
 
 install_agent() {
-  die "the agent of a machine with a disk of its own is installed inside, as a package"
+  die "machine '$name' has the agent from its package: install another package inside"
 }

@@ -122,7 +122,7 @@ vm_build_root() {
   apt-config dump | grep --extended-regexp '^Acquire::((http|https)::|Check-Valid-Until |Check-Date |Retries )' \
     >"$work/apt.conf" || true
   mirror=$(vm_mirror)
-  printf '%s: building the %s root for a %s, once\n' "$program" "$release" "$kind" >&2
+  printf '%s: building the %s root for machines of kind %s, once\n' "$program" "$release" "$kind" >&2
   local log=$work/log
   local include
   include=$(IFS=, && printf '%s' "${packages[*]}")
