@@ -49,10 +49,17 @@ class RealMachine(MachineTestCase):
 
     def test_nothing_failed_at_boot(self):
         self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
-        # What the hypervisor has passed.
-        self.assertIn("[credential]", self.machine.shell(
-            f"systemd-run --quiet --pipe --wait -p LoadCredential=token:miosa.token miosa-agent check | grep ^token"
-        ))
+
+    def test_what_the_hypervisor_passes_is_who_it_is(self):
+        # The token came with SMBIOS, the id with the kernel's command line.
+        self.assertEqual(self.machine.call("GET", "/v1", tcp=True).data["id"], f"vm-{self.machine.name}")
+        told = self.machine.shell(
+            "systemd-run --quiet --pipe --wait -p LoadCredential=token:miosa.token"
+            " -p LoadCredential=computer-id:miosa.computer-id miosa-agent check"
+        )
+        self.assertRegex(told, r"(?m)^token +\(set\)  \[credential\]$")
+        self.assertRegex(told, rf"(?m)^computer id +vm-{self.machine.name}  \[credential\]$")
+        self.assertRegex(told, r"(?m)^tenant id +\(none\)$")
 
     def test_a_clock_that_jumps_ends_no_wait_and_no_service(self):
         self.machine.create("worker", "i=0; while sleep 0.2; do i=$((i + 1)); echo line $i; done")

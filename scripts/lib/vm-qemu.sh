@@ -63,13 +63,14 @@ supervise() {
   flock --timeout 2 "$lock" || die "machine '$name' is already running"
   host_has_systemd || enter_cgroup "miosa-agent-vm/$name/machine" capped
   echo "$$" >"$directory/supervisor"
-  # The credential in a file, because everybody can see a command line.
+  # The token in a file, because everybody can see a command line; who it is on the kernel's.
   printf 'io.systemd.credential:miosa.token=%s' "$(<"$directory/token")" >"$directory/credential"
   local -a options=()
   read -ra options <<<"$(accelerator)"
   exec qemu-system-x86_64 "${options[@]}" -m "$memory_size" -smp 2 -nodefaults -nographic \
     -kernel "$directory/kernel" -initrd "$directory/initrd" \
-    -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=no" \
+    -append "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=no \
+      systemd.set_credential=miosa.computer-id:vm-$name" \
     -serial "file:$directory/console" -qmp "unix:$directory/monitor,server=on,wait=off" \
     -drive "file=$directory/disk,format=raw,if=virtio,cache=writeback" -device virtio-rng-pci \
     -netdev "user,id=net,hostfwd=tcp:127.0.0.1:$((port + 1000))-:22" -device virtio-net-pci,netdev=net \
