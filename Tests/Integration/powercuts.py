@@ -104,10 +104,15 @@ def check(machine, expected, underway):
     assert sorted(loaded) == sorted(map(unit_of, running)), loaded
     assert not failed, failed
     for name in running:
-        pid = machine.get(name)["pid"]
-        environment = machine.exec("cat", f"/proc/{pid}/environ").split("\0")
-        assert f"NUMBER={services[name][0]}" in environment, (name, services[name])
+        # One whose change was underway may still have to be started anew.
+        eventually(lambda: runs_with(machine, name, services[name][0]), f"{name} runs with {services[name]}")
     return services
+
+
+def runs_with(machine, name, number):
+    """Whether a service's process was started with the environment of its spec."""
+    pid = machine.get(name)["pid"]
+    return f"NUMBER={number}" in machine.exec("cat", f"/proc/{pid}/environ", check=False).split("\0")
 
 
 def main():
