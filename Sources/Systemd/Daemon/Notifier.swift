@@ -12,8 +12,8 @@ public enum Notifier {
     /// On the way out.
     public static func stopping() { send("STOPPING=1\nSTATUS=Stopping") }
 
-    /// Has the manager hold a socket, too, and pass it to the next process of the service under this name: it stays open
-    /// while the service restarts. Takes FileDescriptorStoreMax= in the unit.
+    /// Has the manager hold a socket, too, and pass it to the next process of the service under this name: it stays
+    /// open while the service restarts. Takes FileDescriptorStoreMax= in the unit.
     @EventLoopActor
     public static func keep(_ socket: ListeningSocket, as name: String) {
         socket.withDescriptor { descriptor in
