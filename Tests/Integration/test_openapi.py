@@ -350,7 +350,7 @@ class Generated(OpenAPITestCase):
 
     def test_schemathesis_finds_nothing(self):
         seed = os.environ.get("OPENAPI_SEED") or "1"
-        seconds = int(os.environ.get("OPENAPI_SECONDS") or 90)
+        seconds = int(os.environ.get("OPENAPI_SECONDS") or 60)
         print(f"\nOPENAPI_SEED={seed} OPENAPI_SECONDS={seconds}", flush=True)
         before = self.machine.property("miosa-agent.service", "MainPID")
         here = pathlib.Path(__file__).resolve().parent
