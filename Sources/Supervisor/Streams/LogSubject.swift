@@ -94,17 +94,12 @@ struct LogSubject {
 
     /// Looks for a line in the stream that has a unit, or that the main process has written: the mark, as a rule.
     private func isOwn(_ stream: String) throws(SystemError) -> Bool {
-        let journal = try JournalReader(fieldBytesLimit: 512)
-        try journal.match("_STREAM_ID", stream)
-        try journal.seekHead()
-        var examined = 0
-        while examined < Self.examinedLimit, try journal.next() {
-            examined += 1
-            guard journal.field("_TRANSPORT", is: "stdout") ?? false else { continue }
+        try answer(of: stream) { journal throws(SystemError) in
+            guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return nil }
             if let isOwn = journal.field("_SYSTEMD_UNIT", is: unit) { return isOwn }
-            if isOfMainProcess(journal, Timestamp(microseconds: try journal.moment().microseconds)) { return true }
+            let moment = Timestamp(microseconds: try journal.moment().microseconds)
+            return isOfMainProcess(journal, moment) ? true : nil
         }
-        return false
     }
 
     // MARK: Entries without an id
@@ -120,14 +115,26 @@ struct LogSubject {
 
     /// Looks for a line in the stream that has an id.
     private func hasOwnID(_ stream: String) throws(SystemError) -> Bool {
+        try answer(of: stream) { journal in
+            guard journal.field("_SYSTEMD_UNIT", is: unit) ?? false else { return nil }
+            return journal.field(UnitFile.idField, is: id)
+        }
+    }
+
+    // MARK: Looking a stream up
+
+    /// What the first line of a stream says that says anything; false where none does.
+    private func answer(
+        of stream: String,
+        _ ask: (borrowing JournalReader) throws(SystemError) -> Bool?
+    ) throws(SystemError) -> Bool {
         let journal = try JournalReader(fieldBytesLimit: 512)
         try journal.match("_STREAM_ID", stream)
         try journal.seekHead()
         var examined = 0
         while examined < Self.examinedLimit, try journal.next() {
             examined += 1
-            guard journal.field("_SYSTEMD_UNIT", is: unit) ?? false else { continue }
-            if let isOwn = journal.field(UnitFile.idField, is: id) { return isOwn }
+            if let answer = try ask(journal) { return answer }
         }
         return false
     }

@@ -16,10 +16,8 @@ public enum Notifier {
     /// open while the service restarts. Takes FileDescriptorStoreMax= in the unit.
     @EventLoopActor
     public static func keep(_ socket: ListeningSocket, as name: String) {
-        socket.withDescriptor { descriptor in
-            var number = descriptor
-            _ = unsafe sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=\(name)", &number, 1)
-        }
+        var number = socket.descriptor.raw
+        _ = unsafe sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=\(name)", &number, 1)
     }
 
     /// Has the manager close what it holds under a name.

@@ -19,7 +19,7 @@ public final class ListeningSocket {
     public let kind: Kind
     /// Where it listens, for a log line.
     public let name: String
-    private let descriptor: FileDescriptor
+    let descriptor: FileDescriptor
 
     private init(_ descriptor: consuming FileDescriptor, kind: Kind, name: String) {
         self.kind = kind
@@ -76,8 +76,6 @@ public final class ListeningSocket {
     public var address: SocketAddress? {
         unsafe descriptor.withName(getsockname) { unsafe SocketAddress($0) }
     }
-
-    func withDescriptor(_ body: (CInt) -> Void) { body(descriptor.raw) }
 
     /// Calls a handler while connections wait.
     public func watch(handler: @escaping @EventLoopActor (IOWatch.Events) -> Void) throws(SystemError) -> IOWatch {
