@@ -6,7 +6,7 @@
 //                 → Supervisor → JSON, Services, Systemd → CSystemd
 //     http-echo   → HTTP, HTTPServer, Systemd
 //
-// JSON, HTTP and Services never do I/O and import nothing; Systemd alone touches C.
+// JSON, HTTP and Services never do I/O and import nothing but the standard library; Systemd alone touches C.
 
 import PackageDescription
 

@@ -24,6 +24,8 @@ public struct API: Sendable {
         /// The body of the response, where it is made while it is sent.
         public let stream: BodyStream?
         public let requestID: String
+        /// The pattern of the route table that the request fits, as it is below the first mount; nil for none.
+        public let route: String?
         /// The service that the request was about, by name where that is known.
         public let service: String?
     }
@@ -61,8 +63,9 @@ public struct API: Sendable {
     /// Answers a request.
     public func respond(to request: Request, from caller: Caller) async -> Reply {
         let requestID = requestID(of: request.head)
+        let match = match(request.head)
         do throws(Failure) {
-            let admitted = try admit(request.head, caller)
+            let admitted = try admit(request.head, caller, match)
             let answer: Answer
             if let key = try Idempotency.key(of: request.head) {
                 let fingerprint = Idempotency.fingerprint(of: request)
@@ -75,16 +78,16 @@ public struct API: Sendable {
             } else {
                 answer = await carryOut(request, caller, admitted, requestID)
             }
-            return Reply(answer.response, answer.stream, requestID, service: answer.service)
+            return Reply(answer.response, answer.stream, requestID, match, service: answer.service)
         } catch {
-            return reply(error, requestID, Accept(request.head.fields))
+            return reply(error, requestID, Accept(request.head.fields), match)
         }
     }
 
     private func carryOut(
         _ request: Request,
         _ caller: Caller,
-        _ admitted: (route: Route, parameters: RouteParameters),
+        _ admitted: Admission,
         _ requestID: String
     ) async -> Answer {
         let target = request.head.target
@@ -98,7 +101,7 @@ public struct API: Sendable {
             body: request.body,
             vocabulary: Vocabulary(request.head.fields),
             requester: Requester(uid: caller.uid, requestID: requestID),
-            isStranger: !isIdentified(request.head, caller)
+            isStranger: admitted.isStranger
         )
         do throws(Failure) {
             return try await admitted.route.action(self, context)
@@ -110,16 +113,17 @@ public struct API: Sendable {
 
     /// The answer to a request whose body need not be read, because its head already gives reason to refuse it.
     public func refusal(of head: RequestHead, from caller: Caller) -> Reply? {
+        let match = match(head)
         do throws(Failure) {
-            _ = try admit(head, caller)
+            _ = try admit(head, caller, match)
             return nil
         } catch {
-            return reply(error, requestID(of: head), Accept(head.fields))
+            return reply(error, requestID(of: head), Accept(head.fields), match)
         }
     }
 
     /// The answer to what is no request.
-    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil) }
+    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil, .notFound) }
 
     /// Makes a call of the control and turns its error into the API's.
     func ask<Argument, Result>(
@@ -138,19 +142,30 @@ public struct API: Sendable {
         }
     }
 
-    /// Finds the route of a request that may use it. Who may not learns nothing about what exists.
+    private func match(_ head: RequestHead) -> RouteMatch<Route> { router.route(head.method, head.target.segments) }
+
+    /// What a request is let in to.
+    private struct Admission {
+        let route: Route
+        let parameters: RouteParameters
+        /// See ``Context/isStranger``.
+        let isStranger: Bool
+    }
+
+    /// Lets a request in to the route that it fits. Who may not use it learns nothing about what exists.
     private func admit(
         _ head: RequestHead,
-        _ caller: Caller
-    ) throws(Failure) -> (route: Route, parameters: RouteParameters) {
-        let match = router.route(head.method, head.target.segments)
+        _ caller: Caller,
+        _ match: RouteMatch<Route>
+    ) throws(Failure) -> Admission {
         if case .tcp = caller {
             // A page that a browser shows can send requests here: with its origin, or by a name of its own that it
             // has made to mean this machine. No client of the API does either.
             guard !head.fields.contains("Origin"), LocalHost.isLocal(head.host) else { throw .forbidden }
         }
+        var isStranger = false
         if case .found(let route, _) = match, route.access == .anyone {
-            // Who asks does not matter.
+            isStranger = !isIdentified(head, caller)
         } else {
             try identify(head, caller)
         }
@@ -170,7 +185,7 @@ public struct API: Sendable {
             for parameter in head.target.query where !route.parameters.contains(parameter.name) {
                 throw .badRequest("unknown query parameter '\(parameter.name.prefix(64))'")
             }
-            return (route, parameters)
+            return Admission(route: route, parameters: parameters, isStranger: isStranger)
         }
     }
 
@@ -192,8 +207,13 @@ public struct API: Sendable {
     /// Whether a caller may do more than ask whether the agent lives.
     private func isIdentified(_ head: RequestHead, _ caller: Caller) -> Bool { (try? identify(head, caller)) != nil }
 
-    private func reply(_ failure: Failure, _ requestID: String, _ accept: Accept?) -> Reply {
-        Reply(failure.response(requestID: requestID, accept), nil, requestID, service: nil)
+    private func reply(
+        _ failure: Failure,
+        _ requestID: String,
+        _ accept: Accept?,
+        _ match: RouteMatch<Route>
+    ) -> Reply {
+        Reply(failure.response(requestID: requestID, accept), nil, requestID, match, service: nil)
     }
 
     private func requestID(of head: RequestHead) -> String {
@@ -202,9 +222,16 @@ public struct API: Sendable {
 }
 
 extension API.Reply {
-    fileprivate init(_ response: Response, _ stream: BodyStream?, _ requestID: String, service: String?) {
+    fileprivate init(
+        _ response: Response,
+        _ stream: BodyStream?,
+        _ requestID: String,
+        _ match: RouteMatch<Route>,
+        service: String?
+    ) {
         var response = response
         response.fields.append("X-Request-Id", requestID)
-        self.init(response: response, stream: stream, requestID: requestID, service: service)
+        let route: String? = if case .found(let route, _) = match { route.label } else { nil }
+        self.init(response: response, stream: stream, requestID: requestID, route: route, service: service)
     }
 }

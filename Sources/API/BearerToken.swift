@@ -16,14 +16,22 @@ public struct BearerToken: Sendable {
         self.bytes = bytes
     }
 
+    /// The scheme, whose name is case-insensitive, and the space behind it: RFC 9110 §11.4.
+    private static let scheme = Array("bearer ".utf8)
+
     /// Whether an Authorization field carries this token. Takes the same time wherever the first difference is.
     func matches(_ authorization: String?) -> Bool {
         guard let authorization else { return false }
-        let parts = authorization.split(separator: " ", maxSplits: 1)
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return false }
-        let given = Array(parts[1].utf8)
-        var difference = given.count ^ bytes.count
-        for index in bytes.indices { difference |= Int(bytes[index] ^ (index < given.count ? given[index] : 0)) }
+        let given = authorization.utf8Span.span
+        let scheme = Self.scheme
+        guard given.count > scheme.count else { return false }
+        // No byte of the scheme is made another letter's by the bit that tells upper from lower case.
+        for index in scheme.indices where given[index] | 0x20 != scheme[index] { return false }
+        let count = given.count - scheme.count
+        var difference = count ^ bytes.count
+        for index in bytes.indices {
+            difference |= Int(bytes[index] ^ (index < count ? given[scheme.count + index] : 0))
+        }
         return difference == 0
     }
 

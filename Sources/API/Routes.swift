@@ -25,6 +25,8 @@ struct Route: Sendable {
 
     let method: Method
     let pattern: String
+    /// The same as it is below the first mount, for figures.
+    let label: String
     let access: Access
     /// The query parameters that it understands.
     let parameters: [String]
@@ -33,12 +35,14 @@ struct Route: Sendable {
     init(
         _ method: Method,
         _ pattern: String,
+        label: String? = nil,
         access: Access = .caller,
         parameters: [String] = [],
         _ action: @escaping Action
     ) {
         self.method = method
         self.pattern = pattern
+        self.label = label ?? pattern
         self.access = access
         self.parameters = parameters
         self.action = action
@@ -80,6 +84,7 @@ enum Routes {
                 Route(
                     route.method,
                     prefix + route.pattern,
+                    label: mounts[0] + route.pattern,
                     access: route.access,
                     parameters: route.parameters,
                     route.action

@@ -35,7 +35,7 @@ enum ServiceRoutes {
                 response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
             )
         }
-        var writer = JSONWriter()
+        var writer = JSONWriter(capacity: services.count * Service.keptEncodingBytesLimit / 2)
         writer.beginObject()
         writer.key("data")
         writer.beginArray()

@@ -75,16 +75,23 @@ extension UInt8 {
 }
 
 /// Compares without regard to the case of ASCII letters, as field names and most tokens of HTTP are compared.
-func equalIgnoringCase(_ left: some StringProtocol, _ right: some StringProtocol) -> Bool {
-    var leftBytes = left.utf8.makeIterator()
-    var rightBytes = right.utf8.makeIterator()
-    while true {
-        switch (leftBytes.next(), rightBytes.next()) {
-        case (nil, nil): return true
-        case (let leftByte?, let rightByte?) where leftByte.lowercased == rightByte.lowercased: continue
-        default: return false
-        }
+func equalIgnoringCase(_ left: String, _ right: String) -> Bool {
+    let left = left.utf8Span.span
+    let right = right.utf8Span.span
+    guard left.count == right.count else { return false }
+    for index in left.indices where left[index] != right[index] {
+        guard left[index].lowercased == right[index].lowercased else { return false }
     }
+    return true
+}
+
+/// Compares byte by byte; `==` takes different bytes for equal that Unicode means to be the same.
+func equalBytes(_ left: String, _ right: String) -> Bool {
+    let left = left.utf8Span.span
+    let right = right.utf8Span.span
+    guard left.count == right.count else { return false }
+    for index in left.indices where left[index] != right[index] { return false }
+    return true
 }
 
 /// Drops the optional whitespace around a member of a list. RFC 9110 §5.6.3.

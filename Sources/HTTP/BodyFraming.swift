@@ -40,7 +40,7 @@ public enum BodyFraming: Hashable, Sendable {
         var isChunked = false
         var hasUnknown = false
         for coding in codings {
-            let name = trimmingWhitespace(Substring(coding))
+            let name = String(trimmingWhitespace(Substring(coding)))
             // Parameters are refused with the rest: RFC 9112 §7.1 defines none for chunked.
             guard !name.isEmpty, name.utf8.allSatisfy(\.isTokenCharacter) else {
                 throw .badRequest("Transfer-Encoding is not a list of codings")

@@ -15,8 +15,11 @@ public struct Fields: Hashable, Sendable {
 
     /// The value of a field, nil when absent. RFC 9110 §5.3: several lines are one value, joined with a comma.
     public subscript(_ name: String) -> String? {
-        let values = values(of: name)
-        return values.isEmpty ? nil : values.joined(separator: ", ")
+        var joined: String?
+        for line in lines where equalIgnoringCase(line.name, name) {
+            joined = joined.map { "\($0), \(line.value)" } ?? line.value
+        }
+        return joined
     }
 
     /// The value of each line of a field, in order.

@@ -21,14 +21,17 @@ struct ReceiveBuffer: Sendable {
         bytes[consumed..<consumed + count]
     }
 
-    mutating func append(_ received: Span<UInt8>) {
-        if bytes.isEmpty { bytes.reserveCapacity(received.count) }
-        for index in received.indices {
-            bytes.append(received[index])
-        }
+    /// The bytes that were consumed last, as long as they have not been dropped.
+    func lastConsumed(_ count: Int) -> ArraySlice<UInt8>? {
+        count <= consumed ? bytes[consumed - count..<consumed] : nil
     }
 
-    mutating func append(_ received: [UInt8]) {
+    func starts(with expected: ArraySlice<UInt8>) -> Bool {
+        count >= expected.count && bytes[consumed..<consumed + expected.count] == expected
+    }
+
+    mutating func append(_ received: ArraySlice<UInt8>) {
+        if bytes.isEmpty { bytes.reserveCapacity(received.count) }
         bytes.append(contentsOf: received)
     }
 

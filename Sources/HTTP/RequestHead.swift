@@ -51,7 +51,7 @@ public struct RequestHead: Hashable, Sendable {
         var isKeepAlive = false
         for value in fields.values(of: "Connection") {
             // Byte by byte: to a Character, a comma with a combining mark behind it is something else.
-            for option in value.utf8.split(whereSeparator: { ", \t".utf8.contains($0) }).map(Substring.init) {
+            for option in value.utf8.split(whereSeparator: { ", \t".utf8.contains($0) }).map({ String(Substring($0)) }) {
                 if equalIgnoringCase(option, "close") { return false }
                 if equalIgnoringCase(option, "keep-alive") { isKeepAlive = true }
             }
@@ -63,7 +63,7 @@ public struct RequestHead: Hashable, Sendable {
     private static func isContinueExpected(version: HTTPVersion, fields: Fields) throws(ParseFailure) -> Bool {
         guard version == .http11, let value = fields["Expect"] else { return false }
         // RFC 9110 §5.6.1.2: empty members are ignored.
-        let expectations = value.split(separator: ",").map(trimmingWhitespace).filter { !$0.isEmpty }
+        let expectations = value.split(separator: ",").map { String(trimmingWhitespace($0)) }.filter { !$0.isEmpty }
         guard expectations.allSatisfy({ equalIgnoringCase($0, "100-continue") }) else {
             throw ParseFailure(status: .expectationFailed, reason: "the expectation is not 100-continue")
         }

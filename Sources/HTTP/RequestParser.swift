@@ -34,6 +34,19 @@ public struct RequestParser: Sendable {
         case chunkLine
     }
 
+    /// What a head takes of the limits.
+    private struct HeadCounts: Sendable {
+        /// What counts towards `headerBytesLimit` and has been consumed.
+        var headerBytes = 0
+        /// The length of the target, with the few bytes around it.
+        var targetBytes = 0
+        /// What counts towards `headerFieldsLimit`.
+        var fields = 0
+    }
+
+    /// A longer head is not kept: an idle connection has hardly any memory.
+    static let keptHeadBytesLimit = 1024
+
     /// RFC 9112 §2.2: a robust server ignores at least one empty line before a request.
     private static let skippedLinesLimit = 2
 
@@ -43,14 +56,13 @@ public struct RequestParser: Sendable {
     private(set) var buffer = ReceiveBuffer()
     /// How much of the current line, which begins at the buffer's index 0, has been looked at.
     private var scanned = 0
-    /// What counts towards `headerBytesLimit` and has been consumed.
-    private var headerByteCount = 0
-    /// The length of the target, with the few bytes around it.
-    private var targetByteCount = 0
-    /// What counts towards `headerFieldsLimit`.
-    private var fieldCount = 0
+    private var counts = HeadCounts()
     private var fields = Fields()
+    /// The head that was parsed last: a client that asks again sends the same bytes, and they mean the same.
+    private var lastHead: (bytes: ArraySlice<UInt8>, head: RequestHead, counts: HeadCounts)?
     private var body: [UInt8] = []
+    /// Whether the same head would not be parsed again: for tests.
+    var keepsLastHead: Bool { lastHead != nil }
     /// How many times a byte was looked at in search of a line end: shows that the cost is linear.
     private(set) var examinedByteCount = 0
 
@@ -59,16 +71,13 @@ public struct RequestParser: Sendable {
     }
 
     /// Takes bytes from the connection. Bytes that arrive after a failure are dropped.
-    public mutating func receive(_ bytes: Span<UInt8>) {
+    public mutating func receive(_ bytes: ArraySlice<UInt8>) {
         if case .failed = state { return }
         buffer.append(bytes)
     }
 
     /// Takes bytes from the connection. Bytes that arrive after a failure are dropped.
-    public mutating func receive(_ bytes: [UInt8]) {
-        if case .failed = state { return }
-        buffer.append(bytes)
-    }
+    public mutating func receive(_ bytes: [UInt8]) { receive(bytes[...]) }
 
     /// Bytes held for requests that are not complete: those not parsed yet and the body received so far.
     public var bufferedByteCount: Int {
@@ -89,7 +98,7 @@ public struct RequestParser: Sendable {
 
     /// The same for the head that was reported last, which is kept until its request is answered.
     public var headByteCount: Int {
-        headerByteCount + targetByteCount * Self.targetOverhead + fieldCount * Self.fieldOverhead
+        counts.headerBytes + counts.targetBytes * Self.targetOverhead + counts.fields * Self.fieldOverhead
     }
 
     /// What a byte of a target takes at most: one in two can begin a parameter or a segment.
@@ -152,6 +161,7 @@ public struct RequestParser: Sendable {
     private mutating func step() throws(ParseFailure) -> Step {
         switch state {
         case .betweenRequests(let skippedLines):
+            if let step = takeLastHead() { return step }
             return try skipEmptyLine(skippedLines: skippedLines)
         case .readingMethod:
             return try readMethod()
@@ -172,6 +182,15 @@ public struct RequestParser: Sendable {
         case .failed(let failure):
             throw failure
         }
+    }
+
+    /// The event that the same bytes as last time make, if that is what was received.
+    private mutating func takeLastHead() -> Step? {
+        guard let (bytes, head, counts) = lastHead, buffer.starts(with: bytes) else { return nil }
+        examinedByteCount += bytes.count
+        buffer.consume(bytes.count)
+        self.counts = counts
+        return begin(head)
     }
 
     private mutating func skipEmptyLine(skippedLines: Int) throws(ParseFailure) -> Step {
@@ -220,10 +239,10 @@ public struct RequestParser: Sendable {
         )
         guard let line else { return .needsBytes }
         let requestLine = try RequestLine(parsing: line)
-        headerByteCount = line.count + Self.lineEndLength
-        targetByteCount = line.count - methodLength
+        counts.headerBytes = line.count + Self.lineEndLength
+        counts.targetBytes = line.count - methodLength
         consumeLine()
-        fieldCount = 0
+        counts.fields = 0
         state = .readingFields(requestLine)
         return .again
     }
@@ -231,7 +250,6 @@ public struct RequestParser: Sendable {
     private mutating func readField(_ requestLine: RequestLine) throws(ParseFailure) -> Step {
         guard let line = try nextSectionLine() else { return .needsBytes }
         guard !line.isEmpty else {
-            consumeLine()
             let head = try RequestHead(
                 method: requestLine.method,
                 target: requestLine.target,
@@ -239,19 +257,34 @@ public struct RequestParser: Sendable {
                 fields: fields,
                 limits: limits,
             )
+            keep(head)
+            consumeLine()
             fields = Fields()
-            state =
-                switch head.framing {
-                case .none: .readingBody(head, remaining: 0)
-                case .length(let length): .readingBody(head, remaining: length)
-                case .chunked: .readingChunkSize(head)
-                }
-            return .event(.head(head))
+            return begin(head)
         }
         let field = try FieldLine(parsing: line)
         consumeLine()
         fields.append(field.name, field.value)
         return .again
+    }
+
+    /// Keeps a head whose last, empty line is about to be consumed.
+    private mutating func keep(_ head: RequestHead) {
+        lastHead = nil
+        guard counts.headerBytes <= Self.keptHeadBytesLimit,
+            let lines = buffer.lastConsumed(counts.headerBytes - Self.lineEndLength)
+        else { return }
+        lastHead = (lines + buffer.prefix(Self.lineEndLength), head, counts)
+    }
+
+    private mutating func begin(_ head: RequestHead) -> Step {
+        state =
+            switch head.framing {
+            case .none: .readingBody(head, remaining: 0)
+            case .length(let length): .readingBody(head, remaining: length)
+            case .chunked: .readingChunkSize(head)
+            }
+        return .event(.head(head))
     }
 
     private mutating func readBody(_ head: RequestHead, remaining: Int) -> Step {
@@ -269,8 +302,8 @@ public struct RequestParser: Sendable {
         let size = try ChunkSize.parse(line)
         // Extensions count as header bytes: otherwise tiny chunks with long ones would be an unlimited upload.
         if let extensionStart = line.firstIndex(of: UInt8(ascii: ";")) {
-            headerByteCount += line.endIndex - extensionStart
-            guard headerByteCount <= limits.headerBytesLimit else { throw tooLarge(.headerSection) }
+            counts.headerBytes += line.endIndex - extensionStart
+            guard counts.headerBytes <= limits.headerBytesLimit else { throw tooLarge(.headerSection) }
         }
         guard size <= UInt64(limits.bodyBytesLimit - body.count) else {
             throw ParseFailure(
@@ -336,13 +369,13 @@ public struct RequestParser: Sendable {
 
     /// The next line of a header or trailer section, counted towards the limits of both.
     private mutating func nextSectionLine() throws(ParseFailure) -> ArraySlice<UInt8>? {
-        let room = limits.headerBytesLimit - headerByteCount - Self.lineEndLength
+        let room = limits.headerBytesLimit - counts.headerBytes - Self.lineEndLength
         let line = try nextLine(bytesLimit: room, of: .headerSection)
         guard let line else { return nil }
-        headerByteCount += line.count + Self.lineEndLength
+        counts.headerBytes += line.count + Self.lineEndLength
         guard !line.isEmpty else { return line }
-        fieldCount += 1
-        guard fieldCount <= limits.headerFieldsLimit else {
+        counts.fields += 1
+        guard counts.fields <= limits.headerFieldsLimit else {
             throw ParseFailure(
                 status: .requestHeaderFieldsTooLarge,
                 reason: "there are more than \(limits.headerFieldsLimit) field lines",

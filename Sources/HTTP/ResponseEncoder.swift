@@ -6,10 +6,17 @@ public enum ResponseEncoder {
     /// The interim response that asks for the body. RFC 9110 §15.2.1.
     public static let continueResponse = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 
+    /// What the head of a response hardly ever goes beyond.
+    private static let headCapacity = 512
+
     /// The chunk that ends a streamed response. RFC 9112 §7.1.
     public static let lastChunk = Array("0\r\n\r\n".utf8)
 
-    /// The bytes of a whole response to a request of `method`, or to none when the request could not be parsed.
+    /// A longer body is sent from where it is; a shorter one is copied behind the head, so that one call sends both.
+    static let joinedBodyBytesLimit = 16 * 1024
+
+    /// A whole response to a request of `method`, or to none when the request could not be parsed: its head with a body
+    /// that is not too long, and else the body by itself.
     ///
     /// `date` is an IMF-fixdate, see `HTTPDate`. A response to HEAD has the length that GET would have and no body;
     /// 1xx, 204 and 304 have neither.
@@ -19,20 +26,19 @@ public enum ResponseEncoder {
         keepsConnection: Bool,
         version: HTTPVersion,
         date: String?
-    ) -> [UInt8] {
+    ) -> (head: [UInt8], body: [UInt8]) {
         var bytes: [UInt8] = []
         let hasContent = response.status.allowsContent && method != .head
-        bytes.reserveCapacity(512 + (hasContent ? response.body.count : 0))
+        let isJoined = hasContent && response.body.count <= joinedBodyBytesLimit
+        bytes.reserveCapacity(headCapacity + (isJoined ? response.body.count : 0))
         appendStatusLine(response.status, date: date, to: &bytes)
         if response.status.allowsContent {
             appendField("Content-Length", String(response.body.count), to: &bytes)
         }
         appendConnection(keepsConnection: keepsConnection, version: version, to: &bytes)
         appendFields(response.fields, to: &bytes)
-        if hasContent {
-            bytes += response.body
-        }
-        return bytes
+        if isJoined { bytes += response.body }
+        return (bytes, hasContent && !isJoined ? response.body : [])
     }
 
     /// The head of a response whose length is not known: what follows are `chunk`s and `lastChunk` in HTTP/1.1, plain
@@ -66,7 +72,11 @@ public enum ResponseEncoder {
 
     /// RFC 9110 §2.5: the version of a response is the highest that the server speaks, also to an HTTP/1.0 client.
     private static func appendStatusLine(_ status: StatusCode, date: String?, to bytes: inout [UInt8]) {
-        bytes += "HTTP/1.1 \(status.code) \(status.reasonPhrase)\r\n".utf8
+        bytes += "HTTP/1.1 ".utf8
+        bytes += String(status.code).utf8
+        bytes.append(.space)
+        bytes += status.reasonPhrase.utf8
+        bytes += "\r\n".utf8
         if let date {
             appendField("Date", date, to: &bytes)
         }
@@ -94,11 +104,17 @@ public enum ResponseEncoder {
     }
 
     private static func appendField(_ name: String, _ value: String, to bytes: inout [UInt8]) {
-        precondition(!name.isEmpty && name.utf8.allSatisfy(\.isTokenCharacter), "a field name is a token")
-        precondition(
-            !value.utf8.contains { $0 == .carriageReturn || $0 == .lineFeed || $0 == 0 },
-            "a field value holds no CR, LF or NUL",
-        )
+        let nameBytes = name.utf8Span.span
+        precondition(!nameBytes.isEmpty, "a field name is a token")
+        for index in nameBytes.indices { precondition(nameBytes[index].isTokenCharacter, "a field name is a token") }
+        let valueBytes = value.utf8Span.span
+        for index in valueBytes.indices {
+            let byte = valueBytes[index]
+            precondition(
+                byte != .carriageReturn && byte != .lineFeed && byte != 0,
+                "a field value holds no CR, LF or NUL",
+            )
+        }
         bytes += name.utf8
         bytes += ": ".utf8
         bytes += value.utf8

@@ -5,49 +5,86 @@
 /// the leftmost literal wins; its methods decide about 405. HEAD is answered by the handler of GET unless it has one of
 /// its own. Lookup is linear in the table, which is some twenty lines.
 public struct Router<Handler: Sendable>: Sendable {
-    private enum Segment: Hashable, Sendable {
-        case literal(String)
-        case parameter(String)
-    }
-
-    private struct Route: Sendable {
-        let method: Method
-        let segments: [Segment]
-        let handler: Handler
-    }
-
-    private let routes: [Route]
+    @usableFromInline let table: RouteTable
+    @usableFromInline let handlers: [Handler]
 
     /// Precondition: each pattern begins with a slash, parameters are whole segments with distinct names that are not
     /// empty, and no method has two patterns that match the same paths.
     public init(_ table: [(method: Method, pattern: String, handler: Handler)]) {
-        var routes: [Route] = []
-        for line in table {
-            let segments = Self.parsePattern(line.pattern)
-            precondition(
-                !routes.contains { $0.method == line.method && Self.areEquivalent($0.segments, segments) },
-                "two routes for \(line.method) \(line.pattern)",
-            )
-            routes.append(Route(method: line.method, segments: segments, handler: line.handler))
-        }
-        self.routes = routes
+        self.table = RouteTable(table.map { ($0.method, $0.pattern) })
+        handlers = table.map(\.handler)
     }
 
     /// Looks up a path by its decoded segments, as `RequestTarget.segments` has them.
+    // Inlinable, so that whoever knows the handler's type pays for no other.
+    @inlinable
     public func route(_ method: Method, _ segments: [String]) -> RouteMatch<Handler> {
-        var best: [Route] = []
-        for route in routes where Self.matches(route.segments, segments) {
-            if let first = best.first, !Self.areEquivalent(first.segments, route.segments) {
-                guard Self.isMoreSpecific(route.segments, than: first.segments) else { continue }
-                best = []
-            }
-            best.append(route)
+        switch table.route(method, segments) {
+        case .found(let line, let parameters): .found(handlers[line], parameters: parameters)
+        case .methodNotAllowed(let allowed): .methodNotAllowed(allowed: allowed)
+        case .notFound: .notFound
         }
-        guard !best.isEmpty else { return .notFound }
-        let route =
-            best.first { $0.method == method } ?? (method == .head ? best.first { $0.method == .get } : nil)
-        guard let route else { return .methodNotAllowed(allowed: Self.allowedMethods(best)) }
-        return .found(route.handler, parameters: Self.parameters(route.segments, segments))
+    }
+}
+
+/// The lines of a router's table, by their number.
+@usableFromInline
+struct RouteTable: Sendable {
+    private enum Segment: Hashable, Sendable {
+        case literal(String)
+        case parameter(String)
+
+        /// Whether it stands in the same place for the same: the names of parameters do not matter.
+        func isEquivalent(to other: Segment) -> Bool {
+            switch (self, other) {
+            case (.literal(let text), .literal(let otherText)): text == otherText
+            case (.parameter, .parameter): true
+            case (.literal, .parameter), (.parameter, .literal): false
+            }
+        }
+    }
+
+    private struct Line: Sendable {
+        let method: Method
+        let number: Int
+        /// Parameters are named by each line.
+        let segments: [Segment]
+    }
+
+    /// What matches the same paths.
+    private struct Pattern: Sendable {
+        let segments: [Segment]
+        var lines: [Line]
+    }
+
+    private var patterns: [Pattern] = []
+
+    init(_ table: [(method: Method, pattern: String)]) {
+        for (number, line) in table.enumerated() {
+            let segments = Self.parsePattern(line.pattern)
+            let entry = Line(method: line.method, number: number, segments: segments)
+            guard let index = patterns.firstIndex(where: { Self.areEquivalent($0.segments, segments) }) else {
+                patterns.append(Pattern(segments: segments, lines: [entry]))
+                continue
+            }
+            precondition(
+                !patterns[index].lines.contains { $0.method == line.method },
+                "two routes for \(line.method) \(line.pattern)",
+            )
+            patterns[index].lines.append(entry)
+        }
+    }
+
+    @usableFromInline
+    func route(_ method: Method, _ segments: [String]) -> RouteMatch<Int> {
+        var best: Pattern?
+        for pattern in patterns where Self.matches(pattern.segments, segments) {
+            if best.map({ Self.isMoreSpecific(pattern.segments, than: $0.segments) }) ?? true { best = pattern }
+        }
+        guard let best else { return .notFound }
+        let line = best.lines.first { $0.method == method } ?? best.lines.first { $0.method == .get && method == .head }
+        guard let line else { return .methodNotAllowed(allowed: Self.allowedMethods(best.lines)) }
+        return .found(line.number, parameters: Self.parameters(line.segments, segments))
     }
 
     private static func parsePattern(_ pattern: String) -> [Segment] {
@@ -64,16 +101,9 @@ public struct Router<Handler: Sendable>: Sendable {
         }
     }
 
-    /// Whether two patterns match the same paths: only the names of their parameters differ.
+    /// Whether two patterns match the same paths.
     private static func areEquivalent(_ left: [Segment], _ right: [Segment]) -> Bool {
-        left.count == right.count
-            && zip(left, right).allSatisfy { pair in
-                switch pair {
-                case (.literal(let leftText), .literal(let rightText)): leftText == rightText
-                case (.parameter, .parameter): true
-                case (.literal, .parameter), (.parameter, .literal): false
-                }
-            }
+        left.count == right.count && zip(left, right).allSatisfy { $0.isEquivalent(to: $1) }
     }
 
     /// Compares two patterns that match the same path.
@@ -89,14 +119,15 @@ public struct Router<Handler: Sendable>: Sendable {
     }
 
     private static func matches(_ pattern: [Segment], _ segments: [String]) -> Bool {
-        pattern.count == segments.count
-            && zip(pattern, segments).allSatisfy { expected, segment in
-                switch expected {
-                // Strings compare by canonical equivalence; a path is compared by its bytes.
-                case .literal(let text): text.utf8.elementsEqual(segment.utf8)
-                case .parameter: !segment.isEmpty
-                }
+        guard pattern.count == segments.count else { return false }
+        for index in pattern.indices {
+            switch pattern[index] {
+            // Strings compare by canonical equivalence; a path is compared by its bytes.
+            case .literal(let text): guard equalBytes(text, segments[index]) else { return false }
+            case .parameter: guard !segments[index].isEmpty else { return false }
             }
+        }
+        return true
     }
 
     private static func parameters(_ pattern: [Segment], _ segments: [String]) -> RouteParameters {
@@ -109,9 +140,9 @@ public struct Router<Handler: Sendable>: Sendable {
         return parameters
     }
 
-    private static func allowedMethods(_ routes: [Route]) -> [Method] {
+    private static func allowedMethods(_ lines: [Line]) -> [Method] {
         var methods: [Method] = []
-        for method in routes.flatMap({ $0.method == .get ? [.get, .head] : [$0.method] })
+        for method in lines.flatMap({ $0.method == .get ? [.get, .head] : [$0.method] })
         where !methods.contains(method) {
             methods.append(method)
         }

@@ -24,13 +24,12 @@ final class Connection {
     private let peer: Peer
     private unowned let server: Server
     private let share: Share
-    private var watch: IOWatch?
+    private var watch: IOGroup.Watch?
     private var timer: Timer?
 
     private var state = State.receiving
     private var parser: RequestParser
-    private var output: [UInt8] = []
-    private var sent = 0
+    private var output = Output()
     /// Who made the piece that is being sent, and waits until it is out.
     private var waitingForRoom: CheckedContinuation<Void, Never>?
     /// No request is read after the one that is being answered.
@@ -72,8 +71,9 @@ final class Connection {
         self.share = share
         waitingSince = server.moment()
         parser = RequestParser(limits: server.limits.request)
-        watch = try IOWatch(socket.descriptor, .readable) { [weak self] in self?.ready($0) }
-        timer = try Timer { [weak self] in self?.timedOut() }
+        // Neither calls when the connection has gone. Weak references would make every other one slower.
+        watch = try server.group.watch(socket.descriptor, .readable) { [unowned self] in ready($0) }
+        timer = try Timer { [unowned self] in timedOut() }
         timer?.arm(after: server.limits.idleTimeout)
     }
 
@@ -140,8 +140,7 @@ final class Connection {
             case .bytes(let count):
                 if case .lingering = state { return }
                 let wasInside = parser.isInsideRequest
-                let buffer = server.receiveBuffer
-                parser.receive(buffer.span.extracting(..<count))
+                parser.receive(server.receiveBuffer[..<count])
                 if !wasInside, case .receiving = state, output.isEmpty {
                     waitingSince = server.moment()
                     timer?.arm(after: server.limits.headerTimeout)
@@ -249,7 +248,7 @@ final class Connection {
         requestBytes = headBytes + request.body.capacity
         hold()
         isWorking = true
-        EventLoop.start { [self] in
+        EventLoop.begin { [self] in
             let (response, stream) = await server.handler.respond(request, peer)
             endWork()
             guard case .answering = state else { return }
@@ -384,52 +383,47 @@ final class Connection {
 
     private func send(_ response: Response, to method: Method?, version: HTTPVersion, keepsConnection: Bool) {
         closesAfterResponse = closesAfterResponse || !keepsConnection
-        write(
-            ResponseEncoder.encode(
-                response,
-                to: method,
-                keepsConnection: keepsConnection,
-                version: version,
-                date: server.dateField
-            )
+        let (head, body) = ResponseEncoder.encode(
+            response,
+            to: method,
+            keepsConnection: keepsConnection,
+            version: version,
+            date: server.dateField
         )
+        output.append(head)
+        output.append(body)
+        flush()
     }
 
     private func write(_ bytes: [UInt8]) {
-        if output.isEmpty {
-            output = bytes
-        } else {
-            output.append(contentsOf: bytes)
-        }
+        output.append(bytes)
         flush()
     }
 
     private func flush() {
         guard let socket else { return }
         do throws(SystemError) {
-            while sent < output.count {
-                let count = try socket.descriptor.send(output, from: sent)
+            while let (piece, offset, isLast) = output.next {
+                let count = try socket.descriptor.send(piece, from: offset, isLast: isLast)
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
                     updateEvents()
                     return countOutput()
                 }
-                sent += count
+                output.advance(by: count)
                 waitingSince = server.moment()
             }
         } catch {
             return close()
         }
-        output = []
-        sent = 0
         countOutput()
         outputDrained()
     }
 
     /// Counts what waits for the peer to take it.
     private func countOutput() {
-        let more = output.count - outputBytes
-        outputBytes = output.count
+        let more = output.heldByteCount - outputBytes
+        outputBytes = output.heldByteCount
         if more != 0 { server.countWaiting(more, of: self) }
     }
 
@@ -473,7 +467,7 @@ final class Connection {
         timer = nil
         waitingForRoom?.resume()
         waitingForRoom = nil
-        output = []
+        output = Output()
         countOutput()
         dropInput()
         share.remove(self)

@@ -5,7 +5,7 @@ public enum Peer: Sendable {
     /// A process on this machine, as the kernel saw it connect.
     case unix(PeerCredentials)
     /// A TCP client, and where it is; nil when it had gone before that could be asked.
-    case tcp(SocketAddress?)
+    case tcp(String?)
     /// A machine at the other end of an AF_VSOCK connection, by its context id; nil as above.
     case vsock(ContextID?)
 

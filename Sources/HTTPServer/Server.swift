@@ -7,6 +7,8 @@ public final class Server {
     let handler: RequestHandler
     let limits: ServerLimits
     private var listeners: [Listener] = []
+    /// What waits for the connections.
+    let group: IOGroup
     private let trusted: Share
     private let strangers: Share
     /// What ``ServerLimits/waitingBytesLimit`` limits.
@@ -31,12 +33,15 @@ public final class Server {
     public init(_ handler: RequestHandler, limits: ServerLimits = ServerLimits()) throws(SystemError) {
         self.handler = handler
         self.limits = limits
+        group = try IOGroup(eventsAtATime: Self.connectionsAtATime)
         trusted = Share(limits.trusted)
         strangers = Share(limits.strangers)
         resume = try Timer { [weak self] in self?.resumeAccepting() }
         nextTurn = try Deferral(patience: Self.turnPatience) { [weak self] in self?.giveTurn() }
     }
 
+    /// So many connections are served before systemd's word and new connections get their turn.
+    private static let connectionsAtATime = 16
     /// How long a server that has other things to do all the time lets a connection wait for its next turn.
     private static let turnPatience = Duration.milliseconds(5)
 
@@ -146,7 +151,7 @@ public final class Server {
                 switch socket.kind {
                 case .unix: .unix(try descriptor.peerCredentials())
                 case .vsock: .vsock(descriptor.peerContextID())
-                case .tcp, .other: .tcp(descriptor.peerAddress())
+                case .tcp, .other: .tcp(descriptor.peerAddress()?.description)
                 }
             // What the client has sent is read before another one can take its place.
             try open(descriptor, peer).receive()

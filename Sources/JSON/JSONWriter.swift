@@ -18,8 +18,10 @@ public struct JSONWriter: Sendable {
     /// Whether the innermost array or object, or the document, has a value already.
     private var hasValue = false
 
-    /// A writer that has written nothing.
-    public init() {}
+    /// A writer that has written nothing, with room for so many bytes.
+    public init(capacity: Int = 0) {
+        if capacity > 0 { bytes.reserveCapacity(capacity) }
+    }
 
     /// The text. Precondition: the value is complete.
     public func finish() -> [UInt8] {

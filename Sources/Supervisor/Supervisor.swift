@@ -39,6 +39,8 @@ public final class Supervisor {
     public internal(set) var outage: String? = "the agent is starting"
     var services: [ServiceName: ManagedService] = [:]
     var namesByID: [String: ServiceName] = [:]
+    /// The names of all services in order; nil after one has come or gone.
+    private var sortedNames: [ServiceName]?
     let lanes = Lanes<ServiceName>()
     let events = EventLog()
     let journalNews = JournalNews()
@@ -126,8 +128,7 @@ public final class Supervisor {
 
     private func adopt(_ record: ServiceRecord) {
         let name = record.spec.name
-        services[name] = ManagedService(record)
-        namesByID[record.id] = name
+        insert(ManagedService(record))
         guard record.phase != .deleting else { return }
         do throws(SystemError) {
             // Of a record whose operation was interrupted they are expected to differ.
@@ -137,6 +138,29 @@ public final class Supervisor {
         } catch {
             notice(.error, "cannot write the unit's files: \(error)", name)
         }
+    }
+
+    // MARK: Which services there are
+
+    func insert(_ service: ManagedService) {
+        let name = service.record.spec.name
+        services[name] = service
+        namesByID[service.record.id] = name
+        sortedNames = nil
+    }
+
+    func take(_ name: ServiceName) -> ManagedService? {
+        guard let service = services.removeValue(forKey: name) else { return nil }
+        namesByID[service.record.id] = nil
+        sortedNames = nil
+        return service
+    }
+
+    /// All services, by name.
+    var snapshots: [Service] {
+        let names = sortedNames ?? services.keys.sorted()
+        sortedNames = names
+        return names.compactMap { services[$0]?.snapshot }
     }
 
     // MARK: What systemd says

@@ -46,6 +46,7 @@ final class Daemon {
             let (logs, events) = supervisor.streamCounts
             return AgentMeasurements.Streams(logs: logs, events: events)
         }
+        let requestIDs = try IdentifierSequence()
         let api = API(
             API.Configuration(
                 identity: configuration.identity,
@@ -57,7 +58,7 @@ final class Daemon {
             describeComputer: { await Self.computer(supervisor, bootID: bootID) },
             now: { Timestamp(microseconds: WallClock.now().microseconds) },
             measureAgent: { await instruments.measure() },
-            makeRequestID: { Self.randomID() }
+            makeRequestID: { requestIDs.next().description }
         )
         let groupID = ProcessContext.groupID(of: configuration.group)
         if groupID == nil {
@@ -226,11 +227,6 @@ final class Daemon {
             agentVersion: Version.text,
             systemdVersion: systemd?.version
         )
-    }
-
-    private nonisolated static func randomID() -> String {
-        // The kernel's generator does not fail once the machine has booted; a request without an id can be served.
-        (try? Identifier.random().description) ?? "none"
     }
 }
 

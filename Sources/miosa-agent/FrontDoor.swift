@@ -52,7 +52,7 @@ final class FrontDoor {
 
     private func note(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
         log.write(reply, head, caller, duration)
-        instruments.count(reply, head, api, duration)
+        instruments.count(reply, head, duration)
     }
 
     /// Lets whoever has sent a wrong token wait for the answer.
@@ -69,7 +69,7 @@ final class FrontDoor {
                 pid: credentials.pid,
                 isAdmitted: credentials.isRoot(orIn: groupID)
             )
-        case .tcp(let address): .tcp(address: address?.description ?? "unknown")
+        case .tcp(let address): .tcp(address: address ?? "unknown")
         case .vsock(let machine): .vsock(contextID: machine?.number, isHost: machine == .host)
         }
     }

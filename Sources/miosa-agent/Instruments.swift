@@ -10,13 +10,8 @@ final class Instruments {
     var streams: @EventLoopActor () -> AgentMeasurements.Streams = { AgentMeasurements.Streams() }
 
     /// Counts a request that was answered; without a head it was none.
-    func count(_ reply: API.Reply, _ head: RequestHead?, _ api: API, _ duration: Duration) {
-        requests.count(
-            route: head.flatMap { api.route(of: $0) },
-            method: head?.method,
-            status: reply.response.status,
-            duration
-        )
+    func count(_ reply: API.Reply, _ head: RequestHead?, _ duration: Duration) {
+        requests.count(route: reply.route, method: head?.method, status: reply.response.status, duration)
     }
 
     func measure() -> AgentMeasurements {

@@ -176,9 +176,11 @@ struct MetricsRoutesTests {
 }
 
 struct RequestMetricsTests {
-    private func route(_ method: HTTP.Method, _ target: String) throws -> String? {
+    private func route(_ method: HTTP.Method, _ target: String) async throws -> String? {
         let target = try RequestTarget(parsing: target, method: method)
-        return Client().api.route(of: try RequestHead(method: method, target: target, fields: ["Host": "h"]))
+        let request = Request(head: try RequestHead(method: method, target: target, fields: ["Host": "h"]))
+        let caller = Caller.unix(uid: 1000, gid: 1000, pid: 1, isAdmitted: false)
+        return await Client().api.respond(to: request, from: caller).route
     }
 
     @Test(arguments: [
@@ -188,37 +190,37 @@ struct RequestMetricsTests {
         (.post, "/api/v1/computers/self/services/web/start", "/v1/services/{ref}/start"),
         (.post, "/api/v1/computers/other/services/web/start", "/v1/services/{ref}/start"),
     ])
-    func `a route is its pattern whatever the mount`(method: HTTP.Method, target: String, pattern: String) throws {
-        #expect(try route(method, target) == pattern)
+    func `a route is its pattern whatever the mount`(method: HTTP.Method, target: String, pattern: String) async throws {
+        #expect(try await route(method, target) == pattern)
     }
 
     @Test(arguments: ["/", "/v2/services", "/v1/services/", "/v1x", "/api/v1/computers"])
-    func `a path that is not in the table has no route`(target: String) throws {
-        #expect(try route(.get, target) == nil)
+    func `a path that is not in the table has no route`(target: String) async throws {
+        #expect(try await route(.get, target) == nil)
     }
 
-    @Test func `a method that a path has not has no route`() throws {
-        #expect(try route(.delete, "/healthz") == nil)
-        #expect(try route(HTTP.Method(rawValue: "BREW")!, "/v1") == nil)
+    @Test func `a method that a path has not has no route`() async throws {
+        #expect(try await route(.delete, "/healthz") == nil)
+        #expect(try await route(HTTP.Method(rawValue: "BREW")!, "/v1") == nil)
     }
 
-    @Test func `whatever clients send there are few counters`() throws {
+    @Test func `whatever clients send there are few counters`() async throws {
         var metrics = RequestMetrics()
         for number in 0..<1000 {
             let method = HTTP.Method(rawValue: "METHOD\(number)")!
-            metrics.count(route: try route(method, "/path/\(number)"), method: method, status: .notFound, .zero)
+            metrics.count(route: try await route(method, "/path/\(number)"), method: method, status: .notFound, .zero)
             metrics.count(
-                route: try route(.get, "/v1/services/\(number)"),
+                route: try await route(.get, "/v1/services/\(number)"),
                 method: .get,
                 status: .notFound,
                 .zero
             )
         }
         #expect(
-            metrics.durations.keys.sorted().map { "\($0.method) \($0.route)" } == [
+            metrics.answers.keys.sorted().map { "\($0.method) \($0.route)" } == [
                 "GET /v1/services/{ref}", "other none",
             ]
         )
-        #expect(metrics.statuses.values.allSatisfy { $0 == [404: 1000] })
+        #expect(metrics.answers.values.allSatisfy { $0.statuses == [404: 1000] })
     }
 }

@@ -25,6 +25,16 @@ import Testing
         #expect(Outcome(example.input.map { [$0] }, limits: example.limits) == whole)
     }
 
+    @Test(arguments: messageTable)
+    func `a message that comes again comes out the same`(_ example: MessageCase) {
+        let once = Outcome([example.input], limits: example.limits)
+        guard once.failure == nil, !once.isInsideRequest, once.requests.allSatisfy(\.head.keepsConnection) else { return }
+        for pieces in [[example.input, example.input], [example.input + example.input]] {
+            #expect(Outcome(pieces, limits: example.limits).events == once.events + once.events)
+        }
+        #expect(Outcome([example.input] + example.input.map { [$0] }).events == once.events + once.events)
+    }
+
     @Test func `no message stands twice in the tables`() {
         struct Key: Hashable {
             let input: [UInt8]

@@ -50,13 +50,34 @@ import Testing
         #expect(left == [second.utf8.count + third.utf8.count, third.utf8.count, 0])
     }
 
-    @Test func `bytes from a span are the same as bytes from an array`() throws {
-        let bytes = Array("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+    @Test(arguments: [0, 1])
+    func `a head that comes again is the same, whether it was kept or not`(past: Int) throws {
+        let lines = "POST /v1/x?y=z HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nA: "
+        let padding = RequestParser.keptHeadBytesLimit - lines.utf8.count - "\r\n\r\n".utf8.count + past
+        let head = Array((lines + String(repeating: "b", count: padding) + "\r\n\r\n").utf8)
         var parser = RequestParser()
-        parser.receive(bytes.span.extracting(first: 10))
-        #expect(try parser.nextEvent() == nil)
-        parser.receive(bytes.span.extracting(droppingFirst: 10))
-        #expect(try parser.nextEvent() == Outcome([bytes]).events.first)
+        var events: [[RequestParser.Event]] = []
+        var taken: [Int] = []
+        for body in ["hi", "yo"] {
+            parser.receive(head + Array(body.utf8))
+            events.append([])
+            while let event = try parser.nextEvent() {
+                events[events.count - 1].append(event)
+                if case .head = event { taken.append(parser.headByteCount) }
+            }
+        }
+        #expect(parser.keepsLastHead == (past == 0))
+        #expect(events[0].first == events[1].first)
+        #expect(taken[0] == taken[1])
+        let requests = Outcome([head + Array("hi".utf8) + head + Array("yo".utf8)]).requests
+        #expect(events.map(\.last) == requests.map { .request($0) })
+    }
+
+    @Test func `another head after one that is kept is parsed`() throws {
+        let first = "GET /1 HTTP/1.1\r\nHost: a\r\n"
+        let outcome = Outcome([first + "\r\n", first + "A: b\r\n\r\n", first + "\r\n"].map { Array($0.utf8) })
+        #expect(outcome.heads.map(\.fields.count) == [1, 2, 1])
+        #expect(Outcome([first + "\r\n", first + "\n"].map { Array($0.utf8) }).status == 400)
     }
 
     @Test func `a failed parser stays failed and takes no more bytes`() {

@@ -1,5 +1,6 @@
-import HTTP
 import Testing
+
+@testable import HTTP
 
 @Suite struct ResponseEncoderTests {
     private let date = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -11,14 +12,33 @@ import Testing
         version: HTTPVersion = .http11,
         date: String? = nil
     ) -> String {
-        let bytes = ResponseEncoder.encode(
+        let (head, body) = ResponseEncoder.encode(
             response,
             to: method,
             keepsConnection: keepsConnection,
             version: version,
             date: date
         )
-        return String(decoding: bytes, as: UTF8.self)
+        return String(decoding: head + body, as: UTF8.self)
+    }
+
+    @Test(arguments: [
+        (ResponseEncoder.joinedBodyBytesLimit, Method.get, 0), (ResponseEncoder.joinedBodyBytesLimit + 1, .get, 1),
+        (ResponseEncoder.joinedBodyBytesLimit + 1, .head, 0),
+    ])
+    func `a long body stays by itself`(bytes: Int, method: Method, alone: Int) {
+        let response = Response(status: .ok, body: [UInt8](repeating: 0x78, count: bytes))
+        let (head, body) = ResponseEncoder.encode(
+            response,
+            to: method,
+            keepsConnection: true,
+            version: .http11,
+            date: nil
+        )
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: \(bytes)\r\n\r\n"
+        #expect(String(decoding: head.prefix(text.utf8.count), as: UTF8.self) == text)
+        #expect(body.count == alone * bytes)
+        #expect(head.count == text.utf8.count + (method == .head ? 0 : (1 - alone) * bytes))
     }
 
     @Test func `a response has status line, date, length, fields in order, and body`() {

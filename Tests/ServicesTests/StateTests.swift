@@ -159,6 +159,21 @@ import Testing
         return Service(record: record, state: state, intent: intent, refusal: refusal).message
     }
 
+    @Test(arguments: [(Service.keptEncodingBytesLimit, 1), (Service.keptEncodingBytesLimit + 1, 2)])
+    func `a service is encoded once unless that is long`(bytes: Int, expected: Int) throws {
+        let record = ServiceRecord(id: "id", spec: try Samples.spec(), createdAt: Timestamp(microseconds: 0))
+        let service = Service(record: record, state: UnitState(), intent: .none, refusal: nil)
+        var count = 0
+        for _ in 0..<2 {
+            let encoded = service.encoded {
+                count += 1
+                return [UInt8](repeating: 0x78, count: bytes)
+            }
+            #expect(encoded.count == bytes)
+        }
+        #expect(count == expected)
+    }
+
     @Test func `a service with which nothing is wrong has no message`() throws {
         #expect(try message("active", sub: "running") == nil)
         #expect(try message("activating", sub: "start") == nil)

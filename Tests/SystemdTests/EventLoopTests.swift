@@ -37,6 +37,36 @@ struct EventLoopTests {
         #expect(steps.all == ["caller", "begin", "end"])
     }
 
+    @EventLoopActor
+    private static func beginTwoSteps(_ steps: Arrivals<String>) {
+        EventLoop.begin {
+            steps.add("begin")
+            await Task.yield()
+            steps.add("end")
+        }
+        steps.add("caller")
+    }
+
+    @Test @EventLoopActor
+    func `a task that a callback begins has done what it can when the callback goes on`() async throws {
+        let steps = Arrivals<String>()
+        let timer = try Timer {
+            EventLoop.start { steps.add("earlier") }
+            Self.beginTwoSteps(steps)
+        }
+        timer.arm(after: .zero)
+        for _ in 0..<4 { _ = try await steps.next() }
+        #expect(steps.all == ["earlier", "begin", "caller", "end"])
+    }
+
+    @Test @EventLoopActor
+    func `a task that a task begins waits for that one to suspend`() async throws {
+        let steps = Arrivals<String>()
+        EventLoop.start { Self.beginTwoSteps(steps) }
+        for _ in 0..<3 { _ = try await steps.next() }
+        #expect(steps.all == ["caller", "begin", "end"])
+    }
+
     @Test @EventLoopActor func `a task that another thread starts runs on the loop`() async throws {
         let places = Arrivals<Bool?>()
         await startElsewhere(places)

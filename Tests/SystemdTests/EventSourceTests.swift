@@ -108,6 +108,113 @@ struct EventSourceTests {
         #expect(duration.microseconds == expected)
     }
 
+    @Test @EventLoopActor func `a timer that is put off and then not has its earlier time`() async throws {
+        let calls = Arrivals<MonotonicClock>()
+        let timer = try Timer { calls.add(.now()) }
+        timer.arm(after: .milliseconds(5))
+        timer.arm(after: .seconds(3600))
+        try await dispatchTimers()
+        #expect(calls.all.isEmpty)
+        let begin = MonotonicClock.now()
+        timer.arm(after: .milliseconds(1))
+        #expect(try await calls.next().duration(since: begin) < .seconds(5))
+    }
+
+    @Test @EventLoopActor func `a cancelled timer can be armed again`() async throws {
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
+        timer.arm(after: .milliseconds(5))
+        timer.cancel()
+        timer.arm(after: .milliseconds(10))
+        try await calls.next()
+        try await dispatchTimers()
+        #expect(calls.all.count == 1)
+    }
+
+    // MARK: IOGroup
+
+    @Test @EventLoopActor func `a group tells each descriptor's handler what it is ready for`() async throws {
+        let calls = Arrivals<Int>()
+        let group = try IOGroup(eventsAtATime: 16)
+        let pairs = try (0..<3).map { _ in try Pair() }
+        var watches: [IOGroup.Watch] = []
+        for (number, pair) in pairs.enumerated() {
+            let events: IOWatch.Events = number == 2 ? [.readable, .writable] : .readable
+            let watch = try group.watch(pair.near, events) { [unowned pair] events in
+                calls.add(number)
+                #expect(events == (number == 2 ? .writable : .readable))
+                watches[number].events = []
+                withExtendedLifetime(pair) {}
+            }
+            watches.append(watch)
+        }
+        try pairs[1].sendFromFar()
+        var called = [try await calls.next(), try await calls.next()]
+        #expect(called.sorted() == [1, 2])
+        try await turnLoop()
+        #expect(calls.all.count == 2)
+        // Level-triggered: what was not read is still there.
+        watches[1].events = .readable
+        called = [try await calls.next()]
+        #expect(called == [1])
+    }
+
+    @Test @EventLoopActor func `a handler that drops another's watch keeps it from being called`() async throws {
+        let calls = Arrivals<Int>()
+        let group = try IOGroup(eventsAtATime: 16)
+        var pairs = try (0..<2).map { _ in try Pair() }
+        var watches: [IOGroup.Watch?] = [nil, nil]
+        for number in 0..<2 {
+            watches[number] = try group.watch(pairs[number].near, .readable) { _ in
+                calls.add(number)
+                // Of both, ready at once: descriptors and watches go, and the numbers are used anew.
+                watches = [nil, nil]
+                pairs = []
+                pairs = [try? Pair(), try? Pair()].compactMap { $0 }
+                watches = pairs.map { pair in
+                    _ = try? pair.sendFromFar()
+                    return try? group.watch(pair.near, .readable) { _ in
+                        calls.add(2)
+                        watches = [nil, nil]
+                    }
+                }
+            }
+        }
+        for pair in pairs { try pair.sendFromFar() }
+        let first = try await calls.next()
+        #expect(first < 2)
+        #expect(try await calls.next() == 2)
+        try await turnLoop()
+        #expect(calls.all.count == 2)
+    }
+
+    @Test @EventLoopActor func `a group lets others go first after as many as it may handle at a time`() async throws {
+        let order = Arrivals<String>()
+        let group = try IOGroup(eventsAtATime: 2)
+        let pairs = try (0..<4).map { _ in try Pair() }
+        var watches: [IOGroup.Watch?] = []
+        for (number, pair) in pairs.enumerated() {
+            try pair.sendFromFar()
+            watches.append(
+                try group.watch(pair.near, .readable) { _ in
+                    order.add("group")
+                    watches[number] = nil
+                }
+            )
+        }
+        let other = try Pair()
+        try other.sendFromFar()
+        var watch: IOWatch?
+        watch = try IOWatch(other.near, .readable) { _ in
+            order.add("other")
+            watch = nil
+        }
+        for _ in 0..<5 { _ = try await order.next() }
+        let place = try #require(order.all.firstIndex(of: "other"))
+        #expect(place == 0 || place == 2)
+        #expect(watch == nil)
+    }
+
     // MARK: Deferral
 
     @Test @EventLoopActor func `a deferral calls once for many requests, and again when asked again`() async throws {

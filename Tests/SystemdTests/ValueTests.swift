@@ -6,6 +6,18 @@ import Testing
 @testable import Systemd
 
 @Suite struct IdentifierTests {
+    @Test func `ids of a sequence are random ones that differ`() throws {
+        let sequences = try (0..<2).map { _ in try IdentifierSequence() }
+        let ids = sequences.flatMap { sequence in (0..<2000).map { _ in sequence.next().description } }
+        #expect(Set(ids).count == ids.count)
+        for id in ids {
+            let parts = id.split(separator: "-")
+            #expect(parts.map(\.count) == [8, 4, 4, 4, 12])
+            // RFC 9562: version 4, variant 10.
+            #expect(parts[2].hasPrefix("4") && "89ab".contains(parts[3].prefix(1)))
+        }
+    }
+
     @Test func `an id prints as a UUID in lower case`() throws {
         let bytes: [UInt8] = [
             0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10,

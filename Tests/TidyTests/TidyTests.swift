@@ -8,7 +8,7 @@ struct TidyTests {
     static let imports: [String: Set<String>] = [
         "JSON": [],
         "HTTP": [],
-        "Services": [],
+        "Services": ["Synchronization"],
         "Systemd": ["CSystemd", "Glibc", "Synchronization"],
         "HTTPServer": ["HTTP", "Systemd"],
         "Supervisor": ["JSON", "Services", "Systemd"],

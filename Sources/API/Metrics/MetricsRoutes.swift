@@ -123,8 +123,8 @@ extension MetricsText {
     fileprivate mutating func write(_ agent: AgentMeasurements) {
         let requests = agent.requests
         family("miosa_http_requests_total", .counter, "Requests answered, by route, method and status.") { family in
-            for (endpoint, statuses) in requests.statuses.sorted(by: { $0.key < $1.key }) {
-                for (status, count) in statuses.sorted(by: { $0.key < $1.key }) {
+            for (endpoint, answers) in requests.answers.sorted(by: { $0.key < $1.key }) {
+                for (status, count) in answers.statuses.sorted(by: { $0.key < $1.key }) {
                     family.sample(
                         ["route": endpoint.route, "method": endpoint.method, "status": String(status)],
                         count
@@ -137,8 +137,8 @@ extension MetricsText {
             .histogram,
             "Time from a request to its response, or to the head of one that streams, by route and method."
         ) { family in
-            for (endpoint, durations) in requests.durations.sorted(by: { $0.key < $1.key }) {
-                family.histogram(["route": endpoint.route, "method": endpoint.method], durations)
+            for (endpoint, answers) in requests.answers.sorted(by: { $0.key < $1.key }) {
+                family.histogram(["route": endpoint.route, "method": endpoint.method], answers.durations)
             }
         }
         family("miosa_agent_streams", .gauge, "Responses that are being streamed, by what they carry.") { family in

@@ -16,30 +16,30 @@ public struct RequestMetrics: Sendable {
         }
     }
 
-    private(set) var durations: [Endpoint: DurationHistogram] = [:]
-    private(set) var statuses: [Endpoint: [Int: Int]] = [:]
+    /// What was answered at an endpoint.
+    struct Answers {
+        var durations = DurationHistogram()
+        var statuses: [Int: Int] = [:]
+    }
+
+    private(set) var answers: [Endpoint: Answers] = [:]
 
     public init() {}
 
-    /// Counts a request. `route` is what ``API/route(of:)`` says; without a method it could not be read.
+    /// Counts a request. `route` is what ``API/Reply`` says; without a method it could not be read.
     public mutating func count(route: String?, method: Method?, status: StatusCode, _ duration: Duration) {
         let isKnown = method.map(Self.methods.contains) ?? false
         let endpoint = Endpoint(route: route ?? "none", method: isKnown ? method?.rawValue ?? "other" : "other")
-        durations[endpoint, default: DurationHistogram()].count(duration)
-        statuses[endpoint, default: [:]][status.code, default: 0] += 1
+        answers[endpoint, default: Answers()].count(status, duration)
     }
 
     /// The methods of the route table, and what browsers and the usual clients send besides.
     private static let methods: Set<Method> = [.get, .head, .post, .put, .delete, .patch, .options]
 }
 
-extension API {
-    /// The pattern of the route table that a request fits, as it is below the first mount; nil when there is none.
-    public func route(of head: RequestHead) -> String? {
-        guard case .found(let route, _) = router.route(head.method, head.target.segments) else { return nil }
-        for mount in Routes.mounts where route.pattern.hasPrefix(mount) {
-            return Routes.mounts[0] + route.pattern.dropFirst(mount.count)
-        }
-        return route.pattern
+extension RequestMetrics.Answers {
+    fileprivate mutating func count(_ status: StatusCode, _ duration: Duration) {
+        durations.count(duration)
+        statuses[status.code, default: 0] += 1
     }
 }

@@ -10,7 +10,16 @@ struct Accept {
     private let ranges: [Range]
 
     init(_ fields: Fields) {
-        ranges = (fields["Accept"] ?? "").split(separator: ",").map { element in
+        guard let text = fields["Accept"] else {
+            ranges = []
+            return
+        }
+        // What the clients of the API send needs no taking apart.
+        guard text != "*/*", text != MediaType.json else {
+            ranges = [Range(type: text, quality: 1000)]
+            return
+        }
+        ranges = text.split(separator: ",").map { element in
             let parts = element.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() }
             let weight = parts.dropFirst().first { $0.hasPrefix("q=") }
             return Range(type: parts.first ?? "", quality: Self.thousandths(weight?.dropFirst(2) ?? "1"))
@@ -21,6 +30,8 @@ struct Accept {
     /// RFC 9110 lets a server send what it has.
     func best(of offers: [String]) -> String {
         var best = offers[0]
+        // Who takes anything, or asks for what comes first, gets that.
+        guard let first = ranges.first, ranges.count > 1 || first.type != "*/*" && first.type != best else { return best }
         var bestQuality = quality(of: best)
         for offer in offers.dropFirst() {
             let quality = quality(of: offer)

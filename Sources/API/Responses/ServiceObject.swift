@@ -13,10 +13,21 @@ enum ServiceObject {
         withEnvironment: Bool = true,
         into writer: inout JSONWriter
     ) {
-        let status = context.vocabulary.word(for: status ?? service.status)
-        writer.beginObject()
-        writeMembers(service, status, withEnvironment: withEnvironment, api, into: &writer)
-        writer.endObject()
+        let status = status ?? service.status
+        let word = context.vocabulary.word(for: status)
+        func write(into writer: inout JSONWriter) {
+            writer.beginObject()
+            writeMembers(service, word, withEnvironment: withEnvironment, api, into: &writer)
+            writer.endObject()
+        }
+        guard withEnvironment, word == service.status.rawValue else { return write(into: &writer) }
+        writer.raw(
+            service.encoded {
+                var writer = JSONWriter()
+                write(into: &writer)
+                return writer.finish()
+            }
+        )
     }
 
     /// A service that was deleted, with who did it when.

@@ -1,16 +1,36 @@
-/// A service as it stands: what the API shows.
-public struct Service: Equatable, Sendable {
+internal import Synchronization
+
+/// A service as it stands: what the API shows. All who ask before it changes share one object.
+public final class Service: Equatable, Sendable {
     public let record: ServiceRecord
     public let state: UnitState
     public let intent: ServiceStatus.Intent
     /// systemd's reason for not taking the unit at the last start.
     public let refusal: String?
+    private let encoding = Mutex<[UInt8]?>(nil)
+
+    /// A longer encoding is not kept: a service has its place in memory, and reads of what is long take their time.
+    public static let keptEncodingBytesLimit = 4096
 
     public init(record: ServiceRecord, state: UnitState, intent: ServiceStatus.Intent, refusal: String?) {
         self.record = record
         self.state = state
         self.intent = intent
         self.refusal = refusal
+    }
+
+    public static func == (left: Service, right: Service) -> Bool {
+        left.record == right.record && left.state == right.state && left.intent == right.intent
+            && left.refusal == right.refusal
+    }
+
+    /// The service in the form that is asked for most: what `encode` makes of it, which is kept as long as the service
+    /// does not change. Precondition: `encode` is always the same.
+    public func encoded(_ encode: () -> [UInt8]) -> [UInt8] {
+        if let kept = encoding.withLock({ $0 }) { return kept }
+        let bytes = encode()
+        if bytes.count <= Self.keptEncodingBytesLimit { encoding.withLock { $0 = bytes } }
+        return bytes
     }
 
     public var name: ServiceName { record.spec.name }

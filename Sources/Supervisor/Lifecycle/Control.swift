@@ -16,7 +16,7 @@ extension Supervisor {
 
     public func list() async throws(ControlError) -> [Service] {
         try await requireSystemd()
-        return services.values.map(\.snapshot).sorted { $0.name < $1.name }
+        return snapshots
     }
 
     public func listRemoved() throws(ControlError) -> [RemovedService] {
@@ -29,7 +29,8 @@ extension Supervisor {
 
     public func service(_ reference: String) async throws(ControlError) -> Service {
         try await requireSystemd()
-        return try find(reference).snapshot
+        guard let snapshot = name(of: reference).flatMap({ services[$0]?.snapshot }) else { throw .serviceNotFound }
+        return snapshot
     }
 
     public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {
@@ -109,9 +110,14 @@ extension Supervisor {
     }
 
     func find(_ reference: String) throws(ControlError) -> ManagedService {
-        let name = ServiceName(reference).flatMap { services[$0] == nil ? nil : $0 } ?? namesByID[reference]
-        guard let name, let service = services[name] else { throw .serviceNotFound }
+        guard let name = name(of: reference), let service = services[name] else { throw .serviceNotFound }
         return service
+    }
+
+    /// The service that a name or an id is about; names win.
+    private func name(of reference: String) -> ServiceName? {
+        if let name = ServiceName(reference), services.keys.contains(name) { return name }
+        return namesByID[reference]
     }
 
     func find(_ name: ServiceName) throws(ControlError) -> ManagedService {

@@ -2,13 +2,15 @@ internal import Services
 
 /// A service as the supervisor holds it: the record, and systemd's word on its unit.
 struct ManagedService {
-    var record: ServiceRecord
-    var state = UnitState()
-    var intent = ServiceStatus.Intent.none
+    var record: ServiceRecord { didSet { takeSnapshot() } }
+    private(set) var state = UnitState() { didSet { takeSnapshot() } }
+    var intent = ServiceStatus.Intent.none { didSet { takeSnapshot() } }
     /// The job of the newest start, until its end is known.
     var startJob: Job?
     /// systemd's reason for not taking the unit at the last start.
-    var refusal: String?
+    var refusal: String? { didSet { takeSnapshot() } }
+    /// What is shown of all that.
+    private(set) var snapshot: Service
     /// The figures from before systemd was out of sight; nil when nothing can have been missed.
     var runBeforeAbsence: ServiceRun?
     /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
@@ -23,10 +25,13 @@ struct ManagedService {
     init(_ record: ServiceRecord) {
         self.record = record
         runBeforeAbsence = record.run
-        if !record.isEnabled { intent = .stop }
+        intent = record.isEnabled ? .none : .stop
+        snapshot = Service(record: record, state: state, intent: intent, refusal: nil)
     }
 
-    var snapshot: Service { Service(record: record, state: state, intent: intent, refusal: refusal) }
+    private mutating func takeSnapshot() {
+        snapshot = Service(record: record, state: state, intent: intent, refusal: refusal)
+    }
 
     var unit: String { UnitName.unit(of: record.spec.name) }
 

@@ -12,8 +12,7 @@ extension Supervisor {
         var service = ManagedService(try newRecord(spec))
         try write(service.record) { self.removeFiles(of: spec.name) }
         service.intent = .start
-        services[spec.name] = service
-        namesByID[service.record.id] = spec.name
+        insert(service)
         announce(spec.name)
         do throws(ControlError) {
             try await dispatchStart(spec.name)
@@ -332,10 +331,7 @@ extension Supervisor {
     }
 
     private func forget(_ name: ServiceName) {
-        if let service = services.removeValue(forKey: name) {
-            namesByID[service.record.id] = nil
-            announceRemoval(of: service)
-        }
+        if let service = take(name) { announceRemoval(of: service) }
         discard(name)
     }
 

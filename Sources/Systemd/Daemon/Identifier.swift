@@ -1,5 +1,6 @@
 internal import CSystemd
 internal import Glibc
+internal import Synchronization
 
 /// A 128-bit id of libsystemd, printed as an RFC 9562 UUID.
 public struct Identifier: Hashable, Sendable, CustomStringConvertible {
@@ -58,18 +59,54 @@ public struct Identifier: Hashable, Sendable, CustomStringConvertible {
 
     /// Lower-case hexadecimal with hyphens, 36 characters.
     public var description: String {
-        let digits = Array("0123456789abcdef")
-        var text = ""
-        for (index, half) in [high, low].enumerated() {
-            for shift in stride(from: 60, through: 0, by: -4) {
-                text.append(digits[Int(half >> UInt64(shift) & 0xf)])
-                let written = index * 16 + (64 - shift) / 4
-                if [8, 12, 16, 20].contains(written) { text.append("-") }
+        unsafe String(unsafeUninitializedCapacity: 36) { text in
+            var end = 0
+            for digit in 0..<32 {
+                if digit == 8 || digit == 12 || digit == 16 || digit == 20 {
+                    unsafe text[end] = UInt8(ascii: "-")
+                    end += 1
+                }
+                let half = digit < 16 ? high : low
+                let value = UInt8(truncatingIfNeeded: half >> UInt64(60 - digit % 16 * 4)) & 0xf
+                unsafe text[end] = value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+                end += 1
             }
+            return end
         }
-        return text
     }
 
     /// Whether all bits are zero, which systemd uses for "none".
     public var isNull: Bool { high == 0 && low == 0 }
+}
+
+/// Ids that differ from each other and from those of any other sequence, without asking the kernel for each: for what
+/// has to be told apart and need not be secret.
+public final class IdentifierSequence: Sendable {
+    private let first: Identifier
+    private let count = Atomic<UInt64>(0)
+
+    /// Begins at a random id.
+    public init() throws(SystemError) {
+        first = try Identifier.random()
+    }
+
+    public func next() -> Identifier {
+        let number = count.add(1, ordering: .relaxed).newValue
+        return first.stepped(number)
+    }
+}
+
+extension Identifier {
+    /// The id that is so many steps away, version and variant kept. An odd factor makes neighbours look different, and
+    /// no two of them alike.
+    fileprivate func stepped(_ number: UInt64) -> Identifier {
+        let variant: UInt64 = 0xc000_0000_0000_0000
+        let step = (low &+ number &* 0x9e37_79b9_7f4a_7c15) & ~variant
+        return Identifier(high: high, low: low & variant | step)
+    }
+
+    private init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
 }

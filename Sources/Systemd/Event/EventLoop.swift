@@ -25,6 +25,8 @@ internal import Synchronization
     private let thread = Atomic<UInt>(0)
     /// Wakes the loop from its own thread, without a system call. Only touched there.
     private var localWakeUp: OpaquePointer?
+    /// Whoever runs jobs sees to those that are added meanwhile. Only touched there, too.
+    private var isRunningJobs = false
     /// Wakes the loop from any other thread.
     private let remoteWakeUp: CInt
 
@@ -93,14 +95,25 @@ internal import Synchronization
         Task(executorPreference: EventLoop.shared, operation: operation)
     }
 
+    /// The same, and begins at once, after what has been started before: what need not wait is done when this returns.
+    @EventLoopActor
+    public static func begin(_ operation: @escaping @EventLoopActor () async -> Void) {
+        // Task.immediate would take the task to be away from its preferred executor, and have it come here later.
+        let isNested = shared.isRunningJobs
+        shared.isRunningJobs = true
+        start(operation)
+        shared.isRunningJobs = isNested
+        if !isNested { shared.runJobs() }
+    }
+
     // MARK: Executor
 
     public func enqueue(_ job: UnownedJob) {
         jobs.withLock { $0.append(job) }
-        if isRunningHere {
-            _ = unsafe sd_event_source_set_enabled(localWakeUp, CInt(SD_EVENT_ONESHOT))
-        } else {
+        if !isRunningHere {
             remoteWake()
+        } else if !isRunningJobs {
+            localWake()
         }
     }
 
@@ -118,6 +131,11 @@ internal import Synchronization
 
     private var currentThread: UInt { UInt(pthread_self()) }
 
+    private func localWake() {
+        // Only an unregistered source can fail here.
+        _ = unsafe sd_event_source_set_enabled(localWakeUp, CInt(SD_EVENT_ONESHOT))
+    }
+
     private func remoteWake() {
         var one: UInt64 = 1
         // EAGAIN means that the counter is full of wake-ups: the loop will come.
@@ -125,6 +143,7 @@ internal import Synchronization
     }
 
     fileprivate func runJobs() {
+        isRunningJobs = true
         let batch = jobs.withLock { queue in
             let batch = queue
             queue.removeAll(keepingCapacity: queue.capacity <= 64)
@@ -133,6 +152,8 @@ internal import Synchronization
         let serial = unsafe asUnownedSerialExecutor()
         let task = unsafe asUnownedTaskExecutor()
         for job in batch { unsafe job.runSynchronously(isolatedTo: serial, taskExecutor: task) }
+        isRunningJobs = false
+        if jobs.withLock({ !$0.isEmpty }) { localWake() }
     }
 }
 

@@ -110,8 +110,15 @@ public final class IOWatch: EventSource {
 /// Calls a handler once, some time from now (sd_event_add_time(3), CLOCK_MONOTONIC); can be armed again.
 ///
 /// The monotonic clock stands still while a VM is paused, so a pause expires nothing.
+///
+/// A timer that is put off before it has elapsed, as the ones of connections are with every request, stays set in the
+/// kernel and is looked at again when it comes: that costs one wake-up at most, and no system call for each time.
 public final class Timer: EventSource {
     private let handler: @EventLoopActor () -> Void
+    /// When the handler is to be called, in microseconds of CLOCK_MONOTONIC; nil: not at all.
+    private var deadline: UInt64?
+    /// When sd-event comes next; nil: it does not.
+    private var elapse: UInt64?
 
     /// How late it may come, so that several can share a wake-up. Zero would be sd-event's default, a quarter of a
     /// second.
@@ -129,21 +136,40 @@ public final class Timer: EventSource {
             Timer.accuracyMicroseconds,
             { _, _, context in
                 EventLoopActor.assumeIsolated {
-                    unsafe Unmanaged<Timer>.fromOpaque(context!).takeUnretainedValue().handler()
+                    unsafe Unmanaged<Timer>.fromOpaque(context!).takeUnretainedValue().elapsed()
                 }
                 return 0
             },
             context
         )
         try check("sd_event_add_time", result)
-        cancel()
+        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
     }
 
     /// Calls the handler once after `duration`; an earlier arming is forgotten.
     public func arm(after duration: Duration) {
+        var now: UInt64 = 0
+        // Fails only for a clock that does not exist.
+        _ = unsafe sd_event_now(EventLoop.shared.event, CLOCK_MONOTONIC, &now)
+        let deadline = now + duration.microseconds
+        self.deadline = deadline
+        if elapse.map({ deadline < $0 }) ?? true { setElapse(deadline) }
+    }
+
+    private func setElapse(_ moment: UInt64) {
+        elapse = moment
         // Both fail only for an unregistered source.
-        _ = unsafe sd_event_source_set_time_relative(source, duration.microseconds)
+        _ = unsafe sd_event_source_set_time(source, moment)
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_ONESHOT))
+    }
+
+    private func elapsed() {
+        let moment = elapse ?? 0
+        elapse = nil
+        guard let deadline else { return }
+        guard deadline <= moment else { return setElapse(deadline) }
+        self.deadline = nil
+        handler()
     }
 
     /// Waits for so long.
@@ -157,9 +183,7 @@ public final class Timer: EventSource {
     }
 
     /// Makes sure that the handler is not called.
-    public func cancel() {
-        _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
-    }
+    public func cancel() { deadline = nil }
 }
 
 /// Calls a handler when the process gets a signal. The signal is blocked for normal delivery: sd_event_add_signal(3).

@@ -23,12 +23,14 @@ extension FileDescriptor {
         }
     }
 
-    /// Sends bytes from `offset` on and gives back how many the kernel took: send(2). Zero: it would have to wait.
-    public func send(_ bytes: [UInt8], from offset: Int) throws(SystemError) -> Int {
+    /// Sends bytes from `offset` on and gives back how many the kernel took: send(2). Zero: it would have to wait. What
+    /// is not the last may be held back until more is sent.
+    public func send(_ bytes: [UInt8], from offset: Int, isLast: Bool = true) throws(SystemError) -> Int {
+        let flags = CInt(MSG_NOSIGNAL) | (isLast ? 0 : CInt(MSG_MORE))
         do throws(SystemError) {
             return try checkErrno("send") {
                 unsafe bytes.withUnsafeBytes {
-                    unsafe Glibc.send(raw, $0.baseAddress! + offset, $0.count - offset, CInt(MSG_NOSIGNAL))
+                    unsafe Glibc.send(raw, $0.baseAddress! + offset, $0.count - offset, flags)
                 }
             }
         } catch let error where error.wouldBlock {
