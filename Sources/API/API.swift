@@ -2,7 +2,7 @@ public import HTTP
 public import Services
 
 /// The HTTP API of a computer's services: from a request to a response.
-public struct API: Sendable {
+public final class API: Sendable {
     /// What the API is told about its surroundings.
     public struct Configuration: Sendable {
         public var identity: Identity
@@ -30,7 +30,7 @@ public struct API: Sendable {
         public let service: String?
     }
 
-    public var configuration: Configuration
+    public let configuration: Configuration
     let control: any ServiceControl
     let answers: any AnswerStore
     let describeComputer: @Sendable () async -> Computer
@@ -58,6 +58,21 @@ public struct API: Sendable {
         self.measureAgent = measureAgent
         self.makeRequestID = makeRequestID
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
+    }
+
+    /// The same API for clients that have to show another token.
+    public func replacingToken(by token: BearerToken?) -> API {
+        var configuration = configuration
+        configuration.token = token
+        return API(
+            configuration,
+            control: control,
+            answers: answers,
+            describeComputer: describeComputer,
+            now: now,
+            measureAgent: measureAgent,
+            makeRequestID: makeRequestID
+        )
     }
 
     /// Answers a request.

@@ -1,5 +1,5 @@
 /// A request line and its header section, with what they say about connection and body.
-public struct RequestHead: Hashable, Sendable {
+public final class RequestHead: Sendable {
     public let method: Method
     public let target: RequestTarget
     public let version: HTTPVersion
@@ -68,5 +68,20 @@ public struct RequestHead: Hashable, Sendable {
             throw ParseFailure(status: .expectationFailed, reason: "the expectation is not 100-continue")
         }
         return !expectations.isEmpty
+    }
+}
+
+extension RequestHead: Hashable {
+    /// Everything else follows from these.
+    public static func == (left: RequestHead, right: RequestHead) -> Bool {
+        left === right
+            || left.method == right.method && left.target == right.target && left.version == right.version
+                && left.fields == right.fields && left.framing == right.framing
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(method)
+        hasher.combine(target)
+        hasher.combine(fields)
     }
 }

@@ -77,13 +77,15 @@ struct RouteTable: Sendable {
 
     @usableFromInline
     func route(_ method: Method, _ segments: [String]) -> RouteMatch<Int> {
-        var best: Pattern?
-        for pattern in patterns where Self.matches(pattern.segments, segments) {
-            if best.map({ Self.isMoreSpecific(pattern.segments, than: $0.segments) }) ?? true { best = pattern }
+        var best: Int?
+        for index in patterns.indices where Self.matches(patterns[index].segments, segments) {
+            let isBetter = best.map { Self.isMoreSpecific(patterns[index].segments, than: patterns[$0].segments) }
+            if isBetter ?? true { best = index }
         }
         guard let best else { return .notFound }
-        let line = best.lines.first { $0.method == method } ?? best.lines.first { $0.method == .get && method == .head }
-        guard let line else { return .methodNotAllowed(allowed: Self.allowedMethods(best.lines)) }
+        let lines = patterns[best].lines
+        let line = lines.first { $0.method == method } ?? lines.first { $0.method == .get && method == .head }
+        guard let line else { return .methodNotAllowed(allowed: Self.allowedMethods(lines)) }
         return .found(line.number, parameters: Self.parameters(line.segments, segments))
     }
 

@@ -209,7 +209,7 @@ final class Connection {
         }
         do throws(ParseFailure) {
             // The next request waits until the response to the last one is out: what it may cost is bounded.
-            while case .receiving = state, output.isEmpty, !closesAfterResponse {
+            while case .receiving = state, output.isEmpty, !closesAfterResponse, !awaitsTurn {
                 guard let event = try parser.nextEvent() else {
                     // What is left is the beginning of a request whose rest will not come.
                     if inputEnded { close() }
@@ -287,7 +287,7 @@ final class Connection {
 
     /// Goes on with what has been received already, after everybody else.
     private func processNext() {
-        guard !isProcessing, !awaitsTurn else { return }
+        guard !awaitsTurn else { return }
         // The end of what the peer sends is one more thing to look at.
         guard parser.bufferedByteCount > 0 else { return process() }
         awaitsTurn = true

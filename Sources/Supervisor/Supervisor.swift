@@ -12,6 +12,8 @@ public final class Supervisor {
         public var layout: StateLayout
         /// The manager's private socket.
         public var systemdSocket = "/run/systemd/private"
+        /// Where the manager tells which run of each unit goes on.
+        public var invocationDirectory = "/run/systemd/units"
         /// The id of this boot.
         public var bootID: Identifier
         /// The most services that the agent keeps.
@@ -172,7 +174,13 @@ public final class Supervisor {
 
     private func readEverything() async {
         do throws(BusError) {
-            try await systemd.readStates()
+            // Without the directory nothing is recalled, and systemd is asked for everything.
+            let recollection = try? Recollection(
+                services.mapValues(\.record.run),
+                bootID: bootID,
+                invocationsIn: configuration.invocationDirectory
+            )
+            try await systemd.readStates { name, unit in recollection?.state(of: name, unit) }
             // A dead state is taken over once systemd has had its say.
             try await systemd.settle()
         } catch {

@@ -23,7 +23,7 @@ final class FrontDoor {
     /// What a TCP client has to show from now on.
     var token: BearerToken? {
         get { api.configuration.token }
-        set { api.configuration.token = newValue }
+        set { api = api.replacingToken(by: newValue) }
     }
 
     var handler: RequestHandler {

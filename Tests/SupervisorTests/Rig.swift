@@ -24,6 +24,7 @@ final class Rig {
         let path = directory.path
         layout = StateLayout(stateDirectory: path + "/state", unitDirectory: path + "/units")
         try FileManager.default.createDirectory(atPath: layout.unitDirectory, withIntermediateDirectories: false)
+        try FileManager.default.createDirectory(atPath: path + "/invocations", withIntermediateDirectories: false)
         systemd = try FakeSystemd(path + "/systemd")
         supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries, jobTimeout)
     }
@@ -40,6 +41,8 @@ final class Rig {
         let bootID = try #require(Identifier(bytes: [UInt8](repeating: 1, count: 16)))
         var configuration = Supervisor.Configuration(layout: layout, bootID: bootID)
         configuration.systemdSocket = systemd.socketPath
+        // Beside the state directory.
+        configuration.invocationDirectory = layout.stateDirectory + "/../invocations"
         if let jobTimeout { configuration.jobTimeout = jobTimeout }
         return try Supervisor(
             configuration,
@@ -62,6 +65,12 @@ final class Rig {
     /// Lets the supervisor go, as the end of the process would, and makes another one over the same files.
     func restart() throws {
         supervisor = try Self.makeSupervisor(layout, systemd, notices, summaries, jobTimeout)
+    }
+
+    /// Tells which run of a unit goes on, as systemd does.
+    func tellInvocation(_ name: String, _ id: String) throws {
+        let link = directory.path + "/invocations/invocation:" + FakeSystemd.unit(name)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: id)
     }
 
     /// Puts a record on disk, as an earlier agent would have left it.

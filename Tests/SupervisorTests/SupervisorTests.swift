@@ -37,6 +37,54 @@ struct SupervisorTests {
         #expect(summary == Supervisor.Summary(services: 4, running: 1, failed: 1))
     }
 
+    /// What differs between the run in a record and the one that goes on; nothing does in the first.
+    @Test(arguments: [
+        ("", false), ("no link", true), ("another invocation", true), ("another boot", true), ("restarts", true),
+        ("another process", true), ("ended", true), ("stopping", true),
+    ])
+    @EventLoopActor
+    func `systemd is asked for no more of a run than the record does not tell`(what: String, isAsked: Bool) async throws {
+        let rig = try Rig()
+        let running = FakeSystemd.Unit.running(pid: 7)
+        try rig.leave("web") { record in
+            record.run.startedAt = Timestamp(microseconds: Int64(running.startedAt))
+            record.run.remember(ServiceRun.Process(pid: 7, startedAt: Timestamp(microseconds: 1_000_000)))
+            record.run.invocationID = "07070707-0707-0707-0707-070707070707"
+            record.run.bootID = what == "another boot" ? "boot" : Rig.bootID
+            record.run.restarts = what == "restarts" ? 1 : 0
+            if what == "another process" {
+                record.run.remember(ServiceRun.Process(pid: 6, startedAt: Timestamp(microseconds: 500_000)))
+            }
+            if what == "ended" { record.run.exitedAt = Timestamp(microseconds: 2_000_000) }
+        }
+        if what != "no link" {
+            let digit = what == "another invocation" ? "08" : "07"
+            try rig.tellInvocation("web", String(repeating: digit, count: 16))
+        }
+        var unit = running
+        if what == "stopping" { (unit.active, unit.sub) = ("deactivating", "stop-sigterm") }
+        rig.systemd.units[FakeSystemd.unit("web")] = unit
+        var asked = 0
+        rig.systemd.script = { call in
+            if call.member == "GetAll" { asked += 1 }
+            return nil
+        }
+        try await rig.start()
+        #expect(asked == (isAsked ? 1 : 0))
+        let state = try await rig.supervisor.service("web").state
+        #expect(state.mainPID == 7)
+        #expect(state.activeState.rawValue == unit.active)
+        #expect(state.subState == unit.sub)
+        #expect(state.invocationID == "07070707-0707-0707-0707-070707070707")
+        #expect(state.main.startedAt == Timestamp(microseconds: 1_000_000))
+        #expect(state.main.pid == 7)
+        #expect(state.result == "success")
+        #expect(state.restarts == 0)
+        // What comes after is heard as ever.
+        rig.systemd.report("web", running.ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
+        #expect(try await eventually { rig.status("web") == .failed })
+    }
+
     @Test @EventLoopActor func `a systemd that is not there yet is waited for`() async throws {
         let rig = try Rig()
         let elsewhere = rig.systemd.socketPath + ".later"

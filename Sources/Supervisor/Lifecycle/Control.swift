@@ -29,8 +29,8 @@ extension Supervisor {
 
     public func service(_ reference: String) async throws(ControlError) -> Service {
         try await requireSystemd()
-        guard let snapshot = name(of: reference).flatMap({ services[$0]?.snapshot }) else { throw .serviceNotFound }
-        return snapshot
+        guard let name = name(of: reference), let index = services.index(forKey: name) else { throw .serviceNotFound }
+        return services.values[index].snapshot
     }
 
     public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {

@@ -127,27 +127,35 @@ final class SystemdClient {
         return isAnswered
     }
 
-    /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`.
-    func readStates() async throws(BusError) {
-        let list = try await call(Self.manager("ListUnitsByPatterns")) { writer throws(SystemError) in
+    /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`. What
+    /// `recall` knows by what the list says of a unit is not asked for: a unit's properties are many, and it takes
+    /// systemd the better part of a millisecond to tell them.
+    func readStates(
+        _ recall: @escaping @EventLoopActor (ServiceName, ListedUnit) -> UnitState?
+    ) async throws(BusError) {
+        let unknown = try await call(Self.manager("ListUnitsByPatterns")) { writer throws(SystemError) in
             try writer.strings([])
             try writer.strings([UnitName.pattern])
-        } decode: { reply throws(SystemError) in
-            var units: [(unit: String, path: String)] = []
+        } decode: { [weak self] reply throws(SystemError) in
+            var unknown: [(name: ServiceName, path: String)] = []
             try reply.array(of: "(ssssssouso)") { () throws(SystemError) in
                 try reply.structure(of: "ssssssouso") { () throws(SystemError) in
-                    let unit = try reply.string()
-                    for _ in 0..<5 { try reply.skip() }
-                    units.append((unit, try reply.string()))
-                    for _ in 0..<3 { try reply.skip() }
+                    let unit = try ListedUnit(reading: reply)
+                    guard let name = UnitName.service(ofUnit: unit.unit) else { return }
+                    // Inside the callback: what systemd says next changes what it says here.
+                    if let state = recall(name, unit) {
+                        self?.adopt(unit.job, of: name)
+                        self?.publish(state, of: name)
+                    } else {
+                        unknown.append((name, unit.path))
+                    }
                 }
             }
-            return units
+            return unknown
         }
-        for entry in list {
-            guard let name = UnitName.service(ofUnit: entry.unit) else { continue }
+        for entry in unknown {
             do throws(BusError) {
-                try await readState(of: name, at: entry.path)
+                try await readState(of: entry.name, at: entry.path)
             } catch .remote {
                 // A unit that systemd cannot tell about must not hide the others.
                 continue
@@ -326,7 +334,7 @@ final class SystemdClient {
             }
         } catch {
             // systemd does not send such a message; reading everything again is the way back to the truth.
-            EventLoop.start { [weak self] in try? await self?.readStates() }
+            EventLoop.start { [weak self] in try? await self?.readStates { _, _ in nil } }
         }
     }
 

@@ -1,0 +1,27 @@
+internal import Services
+internal import Systemd
+
+/// A unit in the answer of ListUnitsByPatterns: org.freedesktop.systemd1(5).
+struct ListedUnit {
+    let unit: String
+    let activeState: ActiveState
+    let subState: String
+    let path: String
+    /// The path of its job, "/" where it has none.
+    let job: String
+
+    /// Reads the members of a structure, which is entered.
+    init(reading reply: borrowing MessageReader) throws(SystemError) {
+        unit = try reply.string()
+        // Its description, and whether its file could be loaded.
+        for _ in 0..<2 { try reply.skip() }
+        activeState = ActiveState(rawValue: try reply.string())
+        subState = try reply.string()
+        // Which unit it follows.
+        try reply.skip()
+        path = try reply.string()
+        // The number and type of its job.
+        for _ in 0..<2 { try reply.skip() }
+        job = try reply.string()
+    }
+}
