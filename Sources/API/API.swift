@@ -38,6 +38,7 @@ public final class API: Sendable {
     let measureAgent: @Sendable () async -> AgentMeasurements
     private let makeRequestID: @Sendable () -> String
     let router: Router<Route>
+    let lastList = LastList()
 
     /// `describeComputer` tells about the machine, `measureAgent` about this process, `now` the time; `makeRequestID`
     /// makes an id for a request that brings none.

@@ -35,16 +35,20 @@ enum ServiceRoutes {
                 response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
             )
         }
-        var writer = JSONWriter(capacity: services.count * Service.keptEncodingBytesLimit / 2)
-        writer.beginObject()
-        writer.key("data")
-        writer.beginArray()
-        for service in services { ServiceObject.write(service, api, context, into: &writer) }
-        for service in removed { ServiceObject.write(service, api, context, into: &writer) }
-        writer.endArray()
-        writer.member("total", integer: services.count + removed.count)
-        writer.endObject()
-        return Answer(response: Response(json: writer))
+        func encode() -> [UInt8] {
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.key("data")
+            writer.beginArray()
+            for service in services { ServiceObject.write(service, api, context, into: &writer) }
+            for service in removed { ServiceObject.write(service, api, context, into: &writer) }
+            writer.endArray()
+            writer.member("total", integer: services.count + removed.count)
+            writer.endObject()
+            return writer.finish()
+        }
+        let body = wanted == nil ? api.lastList.encoding(of: services, context.vocabulary, encode) : encode()
+        return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -106,7 +110,7 @@ enum ServiceRoutes {
             let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
             return document(ready, api, context, status: status)
         } catch .waitTimeout(let service, let log) {
-            throw .waitTimeout(ServiceObject.value(of: service, api, context), log)
+            throw .waitTimeout(ServiceObject.encoded(service, api, context), log)
         } catch {
             throw Failure(error)
         }
@@ -121,7 +125,7 @@ enum ServiceRoutes {
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
-        ServiceObject.write(service, api, context, into: &writer)
+        writer.raw(ServiceObject.encoded(service, api, context))
         writer.endObject()
         return Answer(response: Response(status: status, json: writer), service: service.name.description)
     }

@@ -51,7 +51,8 @@ public final class RequestHead: Sendable {
         var isKeepAlive = false
         for value in fields.values(of: "Connection") {
             // Byte by byte: to a Character, a comma with a combining mark behind it is something else.
-            for option in value.utf8.split(whereSeparator: { ", \t".utf8.contains($0) }).map({ String(Substring($0)) }) {
+            for option in value.utf8.split(whereSeparator: { ", \t".utf8.contains($0) }).map({ String(Substring($0)) })
+            {
                 if equalIgnoringCase(option, "close") { return false }
                 if equalIgnoringCase(option, "keep-alive") { isKeepAlive = true }
             }

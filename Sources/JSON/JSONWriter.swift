@@ -18,10 +18,8 @@ public struct JSONWriter: Sendable {
     /// Whether the innermost array or object, or the document, has a value already.
     private var hasValue = false
 
-    /// A writer that has written nothing, with room for so many bytes.
-    public init(capacity: Int = 0) {
-        if capacity > 0 { bytes.reserveCapacity(capacity) }
-    }
+    /// A writer that has written nothing.
+    public init() {}
 
     /// The text. Precondition: the value is complete.
     public func finish() -> [UInt8] {
@@ -165,10 +163,13 @@ public struct JSONWriter: Sendable {
     private mutating func appendString(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
         // Most strings need no escape, and are then copied at once.
-        if text.utf8.contains(where: Self.needsEscape) {
-            for byte in text.utf8 { appendEscaping(byte) }
-        } else {
+        let span = text.utf8Span.span
+        var isPlain = true
+        for index in span.indices where Self.needsEscape(span[index]) { isPlain = false }
+        if isPlain {
             bytes += text.utf8
+        } else {
+            for byte in text.utf8 { appendEscaping(byte) }
         }
         bytes.append(UInt8(ascii: "\""))
     }

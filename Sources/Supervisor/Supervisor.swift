@@ -64,6 +64,9 @@ public final class Supervisor {
     /// Services whose record on disk is older than the one here.
     private var unsaved: Set<ServiceName> = []
     private var saving: Deferral?
+    /// Begins to write when what belongs together has happened.
+    private var savingSoon: Timer?
+    private var isSavingSoon = false
     private var summary: Summary?
 
     /// How many services there are, for a status line.
@@ -88,6 +91,7 @@ public final class Supervisor {
         systemd = SystemdClient(socketPath: configuration.systemdSocket)
         bootID = configuration.bootID.description
         saving = try Deferral { [weak self] in self?.settleAccounts() }
+        savingSoon = try Timer { [weak self] in self?.saving?.request() }
     }
 
     /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
@@ -262,7 +266,14 @@ public final class Supervisor {
         tell(name)
     }
 
-    private func changed() { saving?.request() }
+    /// A start is several changes, which come within so long where the machine is not busy: one record instead of two.
+    private static let togetherness = Duration.milliseconds(30)
+
+    private func changed() {
+        guard !isSavingSoon else { return }
+        isSavingSoon = true
+        savingSoon?.arm(after: Self.togetherness)
+    }
 
     /// Waits until the picture is complete, or until the time is over.
     func nextReadiness(within duration: Duration) async {
@@ -289,22 +300,26 @@ public final class Supervisor {
     private static let recordsAtATime = 4
 
     private func settleAccounts() {
+        isSavingSoon = false
         saveRecords(atMost: Self.recordsAtATime)
         countServices()
     }
 
     private func saveRecords(atMost limit: Int) {
-        for name in unsaved.prefix(limit) {
-            do throws(SystemError) {
-                if let record = services[name]?.record { try records.save(record) }
-            } catch {
-                // With the next change it is tried again.
-                notice(.error, "cannot write the record: \(error)", name)
-                return
+        let names = unsaved.prefix(limit)
+        let changes = NameChanges()
+        do throws(SystemError) {
+            for name in names {
+                if let record = services[name]?.record { try records.save(record, with: changes) }
             }
-            unsaved.remove(name)
+            try changes.synchronize()
+        } catch {
+            // With the next change it is tried again.
+            notice(.error, "cannot write the records of \(names.map(\.description).joined(separator: ", ")): \(error)")
+            return
         }
-        if !unsaved.isEmpty { changed() }
+        unsaved.subtract(names)
+        if !unsaved.isEmpty { saving?.request() }
     }
 
     private func countServices() {

@@ -11,6 +11,11 @@ public struct FileDescriptor: ~Copyable {
         self.raw = raw
     }
 
+    /// Waits until what was written is on disk: fsync(2).
+    func synchronize() throws(SystemError) {
+        try checkErrno("fsync") { fsync(raw) }
+    }
+
     deinit {
         // After close(2) the number is free whatever it returns; EBADF would mean that somebody else closed ours.
         let result = close(raw)

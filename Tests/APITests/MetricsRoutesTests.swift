@@ -190,7 +190,11 @@ struct RequestMetricsTests {
         (.post, "/api/v1/computers/self/services/web/start", "/v1/services/{ref}/start"),
         (.post, "/api/v1/computers/other/services/web/start", "/v1/services/{ref}/start"),
     ])
-    func `a route is its pattern whatever the mount`(method: HTTP.Method, target: String, pattern: String) async throws {
+    func `a route is its pattern whatever the mount`(
+        method: HTTP.Method,
+        target: String,
+        pattern: String
+    ) async throws {
         #expect(try await route(method, target) == pattern)
     }
 

@@ -305,7 +305,7 @@ struct StreamTests {
 
     @Test @EventLoopActor func `a stream may be quiet for as long as it likes`() async throws {
         let producer = Producer()
-        let time = Duration.seconds(1)
+        let time = Duration.seconds(2)
         let harness = try Self.harness(
             producer,
             limits: limits { limits in

@@ -28,7 +28,8 @@ import Testing
     @Test(arguments: messageTable)
     func `a message that comes again comes out the same`(_ example: MessageCase) {
         let once = Outcome([example.input], limits: example.limits)
-        guard once.failure == nil, !once.isInsideRequest, once.requests.allSatisfy(\.head.keepsConnection) else { return }
+        guard once.failure == nil, !once.isInsideRequest, once.requests.allSatisfy(\.head.keepsConnection)
+        else { return }
         for pieces in [[example.input, example.input], [example.input + example.input]] {
             #expect(Outcome(pieces, limits: example.limits).events == once.events + once.events)
         }

@@ -43,7 +43,8 @@ struct SupervisorTests {
         ("another process", true), ("ended", true), ("stopping", true),
     ])
     @EventLoopActor
-    func `systemd is asked for no more of a run than the record does not tell`(what: String, isAsked: Bool) async throws {
+    func `systemd is asked for no more of a run than the record does not tell`(what: String, isAsked: Bool) async throws
+    {
         let rig = try Rig()
         let running = FakeSystemd.Unit.running(pid: 7)
         try rig.leave("web") { record in

@@ -12,7 +12,7 @@ struct TidyTests {
         "Systemd": ["CSystemd", "Glibc", "Synchronization"],
         "HTTPServer": ["HTTP", "Systemd"],
         "Supervisor": ["JSON", "Services", "Systemd"],
-        "API": ["HTTP", "JSON", "Services"],
+        "API": ["HTTP", "JSON", "Services", "Synchronization"],
         "miosa-agent": ["API", "HTTP", "HTTPServer", "Services", "Supervisor", "Systemd"],
         "http-echo": ["HTTP", "HTTPServer", "Systemd"],
     ]

@@ -31,7 +31,8 @@ struct Accept {
     func best(of offers: [String]) -> String {
         var best = offers[0]
         // Who takes anything, or asks for what comes first, gets that.
-        guard let first = ranges.first, ranges.count > 1 || first.type != "*/*" && first.type != best else { return best }
+        guard let first = ranges.first, ranges.count > 1 || first.type != "*/*" && first.type != best
+        else { return best }
         var bestQuality = quality(of: best)
         for offer in offers.dropFirst() {
             let quality = quality(of: offer)

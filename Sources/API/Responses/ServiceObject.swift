@@ -13,21 +13,22 @@ enum ServiceObject {
         withEnvironment: Bool = true,
         into writer: inout JSONWriter
     ) {
-        let status = status ?? service.status
-        let word = context.vocabulary.word(for: status)
-        func write(into writer: inout JSONWriter) {
-            writer.beginObject()
-            writeMembers(service, word, withEnvironment: withEnvironment, api, into: &writer)
-            writer.endObject()
+        let word = context.vocabulary.word(for: status ?? service.status)
+        if withEnvironment, word == service.status.rawValue, let kept = service.keptEncoding { return writer.raw(kept) }
+        writer.beginObject()
+        writeMembers(service, word, withEnvironment: withEnvironment, api, into: &writer)
+        writer.endObject()
+    }
+
+    /// The same, encoded by itself and kept for whoever asks next.
+    static func encoded(_ service: Service, _ api: API, _ context: Context) -> [UInt8] {
+        func encode() -> [UInt8] {
+            var writer = JSONWriter()
+            write(service, api, context, into: &writer)
+            return writer.finish()
         }
-        guard withEnvironment, word == service.status.rawValue else { return write(into: &writer) }
-        writer.raw(
-            service.encoded {
-                var writer = JSONWriter()
-                write(into: &writer)
-                return writer.finish()
-            }
-        )
+        let isUsual = context.vocabulary.word(for: service.status) == service.status.rawValue
+        return isUsual ? service.encoded(encode) : encode()
     }
 
     /// A service that was deleted, with who did it when.
@@ -42,13 +43,6 @@ enum ServiceObject {
         writer.member("request_id", string: removed.removedBy.requestID)
         writer.endObject()
         writer.endObject()
-    }
-
-    /// The object as a part of another document.
-    static func value(of service: Service, _ api: API, _ context: Context) -> [UInt8] {
-        var writer = JSONWriter()
-        write(service, api, context, into: &writer)
-        return writer.finish()
     }
 
     private static func writeMembers(

@@ -27,11 +27,14 @@ public final class Service: Equatable, Sendable {
     /// The service in the form that is asked for most: what `encode` makes of it, which is kept as long as the service
     /// does not change. Precondition: `encode` is always the same.
     public func encoded(_ encode: () -> [UInt8]) -> [UInt8] {
-        if let kept = encoding.withLock({ $0 }) { return kept }
+        if let keptEncoding { return keptEncoding }
         let bytes = encode()
         if bytes.count <= Self.keptEncodingBytesLimit { encoding.withLock { $0 = bytes } }
         return bytes
     }
+
+    /// What ``encoded(_:)`` has kept.
+    public var keptEncoding: [UInt8]? { encoding.withLock { $0 } }
 
     public var name: ServiceName { record.spec.name }
 

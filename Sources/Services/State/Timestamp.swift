@@ -17,9 +17,16 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
         let day = seconds.quotient(floorDividedBy: 86_400)
         let second = Int(seconds - day * 86_400)
         let (year, month, dayOfMonth) = Self.civil(day: Int(day))
-        let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(dayOfMonth, 2))"
-        let time = "\(padded(second / 3600, 2)):\(padded(second / 60 % 60, 2)):\(padded(second % 60, 2))"
-        return "\(date)T\(time).\(padded(Int(milliseconds - seconds * 1000), 3))Z"
+        var text: [UInt8] = []
+        text.reserveCapacity(24)
+        for (value, width, mark) in [
+            (year, 4, "-"), (month, 2, "-"), (dayOfMonth, 2, "T"), (second / 3600, 2, ":"), (second / 60 % 60, 2, ":"),
+            (second % 60, 2, "."), (Int(milliseconds - seconds * 1000), 3, "Z"),
+        ] {
+            Self.append(value, width, to: &text)
+            text += mark.utf8
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 
     public static func < (left: Timestamp, right: Timestamp) -> Bool { left.microseconds < right.microseconds }
@@ -38,9 +45,14 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
         return (year, month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
     }
 
-    private func padded(_ value: Int, _ width: Int) -> String {
-        let digits = String(value)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    /// Appends a number with zeros in front, in so many digits or as many as it has.
+    private static func append(_ value: Int, _ width: Int, to text: inout [UInt8]) {
+        guard value >= 0 else {
+            text.append(UInt8(ascii: "-"))
+            return append(-value, width - 1, to: &text)
+        }
+        if width > 1 || value >= 10 { append(value / 10, width - 1, to: &text) }
+        text.append(UInt8(ascii: "0") + UInt8(value % 10))
     }
 }
 

@@ -19,15 +19,16 @@ struct RecordStore {
     }
 
     /// Writes a record, durably.
-    func save(_ record: ServiceRecord) throws(SystemError) {
-        try Directory(path).write(fileName(of: record.spec.name), RecordCoding.encode(record), mode: 0o600)
+    func save(_ record: ServiceRecord, with changes: NameChanges? = nil) throws(SystemError) {
+        let bytes = RecordCoding.encode(record)
+        try Directory(path).write(fileName(of: record.spec.name), bytes, mode: 0o600, with: changes)
     }
 
     /// Removes a record, durably.
-    func remove(_ name: ServiceName) throws(SystemError) {
+    func remove(_ name: ServiceName, with changes: NameChanges? = nil) throws(SystemError) {
         let directory = try Directory(path)
         guard try directory.remove(fileName(of: name)) else { return }
-        try directory.synchronize()
+        try directory.synchronize(with: changes)
     }
 
     /// All records, by name, and what could not be read. A file that is no record stays where it is, under a name

@@ -22,10 +22,10 @@ final class RemovedStore {
     }
 
     /// Writes a record, durably, and drops the oldest one too many.
-    func add(_ removed: RemovedService) throws(SystemError) {
+    func add(_ removed: RemovedService, with changes: NameChanges? = nil) throws(SystemError) {
         let directory = try Directory(path)
         let file = fileName(of: removed)
-        try directory.write(file, RemovedCoding.encode(removed), mode: 0o600)
+        try directory.write(file, RemovedCoding.encode(removed), mode: 0o600, with: changes)
         // A deletion is written when it begins and when it is done.
         if !files.contains(file) { files.append(file) }
         while files.count > RemovedService.countLimit {

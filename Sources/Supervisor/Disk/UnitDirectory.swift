@@ -18,17 +18,18 @@ struct UnitDirectory {
 
     /// Makes the files say what the record says and gives back whether one of them did not.
     @discardableResult
-    func write(_ record: ServiceRecord) throws(SystemError) -> Bool {
+    func write(_ record: ServiceRecord, with changes: NameChanges? = nil) throws(SystemError) -> Bool {
         let spec = record.spec
         // The unit file names the environment file, so that comes first.
-        let wroteEnvironment = try writeEnvironment(spec)
+        let wroteEnvironment = try writeEnvironment(spec, with: changes)
         let wroteUnit = try Self.put(
             UnitName.unit(of: spec.name),
             render(record),
             mode: 0o644,
-            in: Directory(layout.unitDirectory)
+            in: Directory(layout.unitDirectory),
+            with: changes
         )
-        let wroteLink = try setEnabled(record.isEnabled, spec.name)
+        let wroteLink = try setEnabled(record.isEnabled, spec.name, with: changes)
         return wroteEnvironment || wroteUnit || wroteLink
     }
 
@@ -48,16 +49,20 @@ struct UnitDirectory {
 
     /// Makes or removes the link through which the boot target starts the service. False when it was so already.
     @discardableResult
-    func setEnabled(_ isEnabled: Bool, _ name: ServiceName) throws(SystemError) -> Bool {
+    func setEnabled(
+        _ isEnabled: Bool,
+        _ name: ServiceName,
+        with changes: NameChanges? = nil
+    ) throws(SystemError) -> Bool {
         let unit = UnitName.unit(of: name)
         if isEnabled {
             let target = layout.unitDirectory + "/" + unit
             let wants = try Directory(wantsDirectory, creatingWithMode: 0o755)
             guard wants.linkTarget(unit) != target else { return false }
-            try wants.link(unit, to: target)
+            try wants.link(unit, to: target, with: changes)
             return true
         }
-        return try Self.remove(unit, in: wantsDirectory)
+        return try Self.remove(unit, in: wantsDirectory, with: changes)
     }
 
     /// Throws what a change of the unit's files would throw, without making one.
@@ -70,17 +75,19 @@ struct UnitDirectory {
     func remove(_ name: ServiceName) throws(SystemError) {
         let unit = UnitName.unit(of: name)
         var failure: SystemError?
+        let changes = NameChanges()
         let places = [
             (unit, wantsDirectory), (unit, layout.unitDirectory),
             (environmentName(of: name), layout.environmentDirectory),
         ]
         for (file, directory) in places {
             do throws(SystemError) {
-                try Self.remove(file, in: directory)
+                try Self.remove(file, in: directory, with: changes)
             } catch {
                 failure = failure ?? error
             }
         }
+        try changes.synchronize()
         if let failure { throw failure }
     }
 
@@ -97,12 +104,12 @@ struct UnitDirectory {
         }
     }
 
-    private func writeEnvironment(_ spec: ServiceSpec) throws(SystemError) -> Bool {
+    private func writeEnvironment(_ spec: ServiceSpec, with changes: NameChanges?) throws(SystemError) -> Bool {
         let name = environmentName(of: spec.name)
         guard let text = PrivateFile.render(spec) else {
-            return try Self.remove(name, in: layout.environmentDirectory)
+            return try Self.remove(name, in: layout.environmentDirectory, with: changes)
         }
-        return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory))
+        return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory), with: changes)
     }
 
     /// Writes a file unless it has that content and mode. Comparing first keeps an untouched file's time, by which
@@ -111,7 +118,8 @@ struct UnitDirectory {
         _ name: String,
         _ text: String,
         mode: UInt32,
-        in directory: borrowing Directory
+        in directory: borrowing Directory,
+        with changes: NameChanges?
     ) throws(SystemError) -> Bool {
         let bytes = Array(text.utf8)
         do throws(SystemError) {
@@ -120,16 +128,20 @@ struct UnitDirectory {
         } catch {
             // A file that is too long or no regular file is not what we wrote: it is replaced like any other.
         }
-        try directory.write(name, bytes, mode: mode)
+        try directory.write(name, bytes, mode: mode, with: changes)
         return true
     }
 
     @discardableResult
-    private static func remove(_ name: String, in path: String) throws(SystemError) -> Bool {
+    private static func remove(
+        _ name: String,
+        in path: String,
+        with changes: NameChanges?
+    ) throws(SystemError) -> Bool {
         do throws(SystemError) {
             let directory = try Directory(path)
             guard try directory.remove(name) else { return false }
-            try directory.synchronize()
+            try directory.synchronize(with: changes)
             return true
         } catch let error where error.isNotFound {
             return false

@@ -113,13 +113,17 @@ extension Supervisor {
             throw ControlError(error)
         }
         let last = try find(name).record
+        let changes = NameChanges()
         do throws(SystemError) {
             // Once more, with the figures of the run that has just ended.
-            try removed.add(RemovedService(last, by: requester))
+            try removed.add(RemovedService(last, by: requester), with: changes)
         } catch {
             notice(.warning, "cannot complete the record of its removal: \(error)", name)
         }
-        try store { () throws(SystemError) in try self.records.remove(name) }
+        try store { () throws(SystemError) in
+            try self.records.remove(name, with: changes)
+            try changes.synchronize()
+        }
         removals[name] = MonotonicClock.now()
         forget(name)
     }
@@ -136,9 +140,11 @@ extension Supervisor {
         let audit = RemovedService(record, by: requester)
         do throws(SystemError) {
             try units.checkWritable()
-            try removed.add(audit)
-            try records.save(record)
-            try units.setEnabled(false, name)
+            let changes = NameChanges()
+            try removed.add(audit, with: changes)
+            try records.save(record, with: changes)
+            try units.setEnabled(false, name, with: changes)
+            try changes.synchronize()
         } catch {
             // As far as the disk allows; what is left of the attempt is put right at the next start.
             try? removed.remove(audit)
@@ -192,9 +198,9 @@ extension Supervisor {
     func queueStart(_ name: ServiceName, restarting: Bool) async throws(ControlError) -> Job? {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
-            // Whoever starts by hand wants more than what is left of systemd's patience with crashes.
-            try await systemd.resetFailedUnit(unit)
-            try await systemd.forgetStaleCopy(of: unit)
+            // Whoever starts by hand wants more than what is left of systemd's patience with crashes. What is not
+            // loaded has no failure, and no older copy.
+            if try await systemd.forgetStaleCopy(of: unit) { try await systemd.resetFailedUnit(unit) }
             services[name]?.refusal = nil
             do throws(BusError) {
                 return try await systemd.queueStart(unit, restarting: restarting)
@@ -234,8 +240,8 @@ extension Supervisor {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
             try await wait(for: try await systemd.stopUnit(unit))
-            try await systemd.resetFailedUnit(unit)
-            try await systemd.settle()
+            // The answer comes after all that systemd had to say, but not after what follows from the call.
+            if try await systemd.resetFailedUnit(unit) { try await systemd.settle() }
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
             // What is not loaded does not run.
         } catch {
@@ -304,8 +310,11 @@ extension Supervisor {
     @discardableResult
     private func write(_ record: ServiceRecord, undo: () -> Void) throws(ControlError) -> Bool {
         do throws(SystemError) {
-            try records.save(record)
-            return try units.write(record)
+            let changes = NameChanges()
+            try records.save(record, with: changes)
+            let hasOtherFiles = try units.write(record, with: changes)
+            try changes.synchronize()
+            return hasOtherFiles
         } catch {
             undo()
             throw ControlError(error)

@@ -6,8 +6,8 @@ internal import Systemd
 final class Recollection {
     private let runs: [ServiceName: ServiceRun]
     private let bootID: String
-    /// Where systemd tells the journal, and whoever reads it, which run of each unit goes on: a link that is named after
-    /// the unit, from before its process starts until the unit is inactive.
+    /// Where systemd tells the journal, and whoever reads it, which run of each unit goes on: a link that is named
+    /// after the unit, from before its process starts until the unit is inactive.
     private let invocations: Directory
 
     /// - Parameter path: The directory of those links, `/run/systemd/units`.

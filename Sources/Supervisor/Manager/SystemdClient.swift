@@ -74,18 +74,24 @@ final class SystemdClient {
 
     func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
 
-    /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
-    func resetFailedUnit(_ unit: String) async throws(BusError) {
+    /// Forgets a unit's failure and its count of starts. False when the unit is not loaded, and has neither.
+    @discardableResult
+    func resetFailedUnit(_ unit: String) async throws(BusError) -> Bool {
+        var isLoaded = false
         try await ignoringUnloaded { () throws(BusError) in
             try await self.call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
             }
+            isLoaded = true
         }
+        return isLoaded
     }
 
     /// Makes sure that the unit's next start runs what is on disk now: reloads systemd when, and only when, it holds an
-    /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first.
-    func forgetStaleCopy(of unit: String) async throws(BusError) {
+    /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first; false for
+    /// one.
+    @discardableResult
+    func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
         var path: String?
         try await ignoringUnloaded { () throws(BusError) in
             path = try await self.call(Self.manager("GetUnit")) { writer throws(SystemError) in
@@ -94,7 +100,7 @@ final class SystemdClient {
                 try reply.string()
             }
         }
-        guard let path else { return }
+        guard let path else { return false }
         let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
         let isStale = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.unitInterface)
@@ -105,6 +111,7 @@ final class SystemdClient {
             return isStale
         }
         if isStale { try await reload() }
+        return true
     }
 
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.

@@ -59,7 +59,8 @@ internal import Glibc
 
     /// Makes a group without a descriptor. `eventsAtATime` are handled before whatever else is ready gets its turn.
     public init(eventsAtATime: Int) throws(SystemError) {
-        poll = FileDescriptor(adopting: try checkErrno("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) })
+        let descriptor = try checkErrno("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
+        poll = FileDescriptor(adopting: descriptor)
         unsafe ready = Array(repeating: epoll_event(), count: eventsAtATime)
         super.init()
         let result = unsafe sd_event_add_io(
@@ -92,14 +93,14 @@ internal import Glibc
     private func dispatch() {
         // Interrupted or not, what is ready is still ready the next time.
         let count = unsafe epoll_wait(poll.raw, &ready, CInt(ready.count), 0)
-        for unsafe event in unsafe ready.prefix(max(0, Int(count))) {
+        for unsafeevent in unsafe ready.prefix(max(0, Int(count))) {
             guard let handler = handler(of: unsafe event.data.u64) else { continue }
             handler(IOWatch.Events(rawValue: unsafe event.events))
         }
     }
 
-    /// The handler of a watch without the watch, as with ``IOWatch``. Another handler may have dropped the watch before,
-    /// and the number may be a new descriptor's.
+    /// The handler of a watch without the watch, as with ``IOWatch``. Another handler may have dropped the watch
+    /// before, and the number may be a new descriptor's.
     private func handler(of key: UInt64) -> (@EventLoopActor (IOWatch.Events) -> Void)? {
         guard let watch = members[CInt(truncatingIfNeeded: key)]?.watch, UInt64(watch.generation) == key >> 32
         else { return nil }

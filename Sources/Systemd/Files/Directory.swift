@@ -88,10 +88,16 @@ public struct Directory: ~Copyable {
     }
 
     /// Puts a file in place, durably: after a crash at any instruction the name holds the old content or the new one.
+    /// With `changes` it may be the old one until those are synchronized.
     ///
     /// The new file's modification time is newer than the old one's and the directory's is now, to the microsecond:
     /// systemd compares both and would otherwise miss a change made within one tick of the kernel's clock.
-    public func write(_ name: String, _ bytes: [UInt8], mode: UInt32) throws(SystemError) {
+    public func write(
+        _ name: String,
+        _ bytes: [UInt8],
+        mode: UInt32,
+        with changes: NameChanges? = nil
+    ) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         try remove(temporary)
         do throws(SystemError) {
@@ -104,12 +110,12 @@ public struct Directory: ~Copyable {
             _ = try? remove(temporary)
             throw error
         }
-        try synchronize()
+        try synchronize(with: changes)
         try touch()
     }
 
     /// Makes a symbolic link, durably, in place of whatever link or file has that name.
-    public func link(_ name: String, to target: String) throws(SystemError) {
+    public func link(_ name: String, to target: String, with changes: NameChanges? = nil) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         try remove(temporary)
         FaultPoint.pass()
@@ -117,7 +123,7 @@ public struct Directory: ~Copyable {
         FaultPoint.pass()
         try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
         FaultPoint.pass()
-        try synchronize()
+        try synchronize(with: changes)
         try touch()
     }
 
@@ -149,8 +155,15 @@ public struct Directory: ~Copyable {
     }
 
     /// Makes the names in this directory durable: fsync(2).
-    public func synchronize() throws(SystemError) {
-        try checkErrno("fsync") { fsync(descriptor.raw) }
+    public func synchronize() throws(SystemError) { try descriptor.synchronize() }
+
+    /// The same together with other changes; now when there are none.
+    public func synchronize(with changes: NameChanges?) throws(SystemError) {
+        if let changes { try changes.add(self) } else { try synchronize() }
+    }
+
+    func duplicateDescriptor() throws(SystemError) -> FileDescriptor {
+        FileDescriptor(adopting: try checkErrno("fcntl") { fcntl(descriptor.raw, F_DUPFD_CLOEXEC, 0) })
     }
 
     /// The name under which a file is written before it gets its own. systemd ignores it in a unit directory.
@@ -194,7 +207,7 @@ public struct Directory: ~Copyable {
         if let previous, modified <= previous { modified = previous.advanced(byMicroseconds: 1) }
         let times = [modified.timespec, modified.timespec]
         try checkErrno("futimens") { unsafe futimens(file.raw, times) }
-        try checkErrno("fsync") { fsync(file.raw) }
+        try file.synchronize()
     }
 
     private func modificationTime(of name: String) throws(SystemError) -> WallClock? {
