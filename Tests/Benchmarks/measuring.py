@@ -96,7 +96,8 @@ class Bench(Machine):
                 "DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends supervisor"
             )
             self.write("/opt/supervisord.conf", SUPERVISORD_CONFIGURATION)
-        with self.running("supervisord", "supervisord", "--nodaemon", "--configuration", "/opt/supervisord.conf") as unit:
+        command = ("supervisord", "--nodaemon", "--configuration", "/opt/supervisord.conf")
+        with self.running("supervisord", *command) as unit:
             eventually(lambda: self.shell(f"test -S {SUPERVISORD} && echo there", check=False), "supervisord")
             time.sleep(1.5)
             yield unit

@@ -131,8 +131,9 @@ static void on_http(const char *address, int64_t *times) {
                 fprintf(stderr, "no event for 5 s\n");
                 exit(1);
             }
-            while ((line = next_line(&events)))
+            while ((line = next_line(&events))) {
                 if (service_number(line, prefix) == number && pid_in(line) != pids[number]) is_gone = true;
+            }
         }
         times[number] = now() - begin;
         pause_between();

@@ -30,8 +30,12 @@ struct lines {
     size_t begin, end;
 };
 
-// Reads more, once; false at the end.
+// Reads more, once, when next_line() has nothing left; false at the end.
 static inline bool fill(struct lines *lines) {
+    if (lines->begin < lines->end) {
+        fprintf(stderr, "what has been read has not been looked at\n");
+        exit(1);
+    }
     ssize_t count = read(lines->descriptor, lines->buffer, sizeof lines->buffer);
     if (count < 0) die("read");
     lines->begin = 0;
@@ -103,16 +107,18 @@ static inline void open_stream(struct lines *lines, const char *address, const c
     lines->is_chunked = true;
 }
 
-// Reads a stream of events until the snapshot is complete; every line goes to a function first.
+// Reads a stream of events until the snapshot is complete; every line goes to a function.
 static inline void read_snapshot(struct lines *lines, void (*take)(const char *line)) {
+    bool is_complete = false;
     while (true) {
         char *line = next_line(lines);
         if (!line) {
+            if (is_complete) return;
             if (!fill(lines)) die("the stream has ended");
             continue;
         }
         if (take) take(line);
-        if (strcmp(line, "event: ready") == 0) return;
+        if (strcmp(line, "event: ready") == 0) is_complete = true;
     }
 }
 
