@@ -45,7 +45,7 @@ class Bench(Machine):
 
     def up(self):
         # A thousand services and the files that they touch.
-        os.environ["MIOSA_AGENT_VM_MEMORY"] = "6G"
+        os.environ.setdefault("MIOSA_AGENT_VM_MEMORY", "6G")
         super().up()
         archive = subprocess.run(["tar", "-C", PROGRAMS, "-c", "."], check=True, stdout=subprocess.PIPE).stdout
         self.put(archive, f"mkdir {INSIDE} && tar -C {INSIDE} --no-same-owner -x && chmod -R a+rX {INSIDE}")
@@ -204,7 +204,7 @@ class Report:
             what,
             f"{number(row['agent']['median'])} {unit}" if agent else "",
             f"{name} {number(row['reference']['median'])} {unit}" if reference else "",
-            f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "",
+            f"{times(ratio['median'])} ({times(ratio['min'])}–{times(ratio['max'])})" if ratio else "",
             target,
             {True: "met", False: "MISSED", None: ""}[is_met],
         )
@@ -227,10 +227,14 @@ class Report:
 
 
 def number(value):
-    """Four significant digits, without an exponent."""
-    if value == 0 or value >= 1000:
+    """A figure with four significant digits, counts without a fraction."""
+    if value == int(value) or value >= 1000:
         return f"{value:.0f}"
-    return f"{value:.{max(0, 3 - len(str(int(value))))}f}" if value >= 1 else f"{value:.3f}"
+    return f"{value:.{max(0, 4 - len(str(int(value))))}f}"
+
+
+def times(ratio):
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def free_ports(count):

@@ -53,8 +53,7 @@ int main(int argument_count, char **arguments) {
     int64_t lateness = 0;
     struct pollfd poll_descriptor = {.fd = lines.descriptor, .events = POLLIN};
     double begin = processor_seconds(pid), end = begin;
-    // It may take a while until the first line; then it is the end when none has come for 3 s.
-    while (last < count - 1 && poll(&poll_descriptor, 1, received > 0 ? 3000 : 15000) > 0 && fill(&lines)) {
+    while (true) {
         int64_t moment = now();
         char *line;
         while ((line = next_line(&lines))) {
@@ -72,6 +71,8 @@ int main(int argument_count, char **arguments) {
             last = number;
         }
         end = processor_seconds(pid);
+        // It may take a while until the first line; then it is the end when none has come for 3 s.
+        if (last >= count - 1 || poll(&poll_descriptor, 1, received > 0 ? 3000 : 15000) <= 0 || !fill(&lines)) break;
     }
     if (child > 0) {
         kill(child, SIGKILL);
