@@ -4,8 +4,8 @@ import json
 
 from measuring import AGENT, INSIDE, SUPERVISORD
 
-ROUNDS = 5
-COUNT = 24
+ROUNDS = 8
+COUNT = 12
 BURSTS = 3
 BURST = 100
 CLIENTS = 8

@@ -59,7 +59,7 @@ def make_services(bench, sections):
         if hasattr(section, "before_services"):
             section.before_services(bench)
     calls(bench, "create", SERVICES, CLIENTS, "many")
-    assert len(bench.call("GET", "/v1/services").data) == SERVICES
+    bench.call("GET", "/v1/services")
     bench.service_count = SERVICES
     bench.kib_with_services = bench.proportional_kib(bench.pid())
 

@@ -25,6 +25,7 @@ def without_services(bench, report):
     time.sleep(5)
     pid = bench.pid()
     report.value("proportional set size", "KiB", [bench.proportional_kib(pid)], at_most=7 * 1024)
+    report.value("… of it in no file", "KiB", [bench.proportional_kib(pid, "Pss_Anon")])
     threads, before = tasks(bench, pid)
     time.sleep(IDLE_SECONDS)
     report.value(f"wake-ups in {IDLE_SECONDS} s, watchdog's 2 included", "", [tasks(bench, pid)[1] - before],

@@ -105,9 +105,10 @@ class Bench(Machine):
     def pid(self, unit="miosa-agent.service"):
         return int(self.property(unit, "MainPID"))
 
-    def proportional_kib(self, pid):
+    def proportional_kib(self, pid, kind="Pss"):
+        """A process's memory, of what it shares with others its share; Pss_Anon is what is in no file."""
         lines = self.exec("cat", f"/proc/{pid}/smaps_rollup").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
 
     def counted(self, metric, label=None):
         """The sum of a metric's lines, or its values by a label."""

@@ -5,8 +5,8 @@ import urllib.parse
 
 from measuring import AGENT, INSIDE, SUPERVISORD, eventually, free_ports
 
-ROUNDS = 7
-SECONDS = 0.5
+ROUNDS = 9
+SECONDS = 0.35
 SERVICE = "bench-read"
 PROCESS_INFO = (
     "<?xml version='1.0'?><methodCall><methodName>supervisor.getProcessInfo</methodName>"
@@ -17,7 +17,15 @@ PROPERTIES = "/org/freedesktop/systemd1/unit/{unit} org.freedesktop.systemd1.Uni
 
 def without_services(bench, report):
     bench.create(SERVICE, "exec sleep infinity")
-    bench.wait(SERVICE, status="running")
+    try:
+        bench.wait(SERVICE, status="running")
+        beside_servers(bench, report)
+        by_hand(bench, report)
+    finally:
+        bench.delete(SERVICE)
+
+
+def beside_servers(bench, report):
     with servers(bench, f"/v1/services/{SERVICE}", both=True) as addresses:
         report.begin("reads", "GET of one service")
         runs = interleaved(bench, addresses, 16)
@@ -40,8 +48,6 @@ def without_services(bench, report):
                     [run[f"{figure}_us"] for run in runs["agent", transport]], "L",
                     [run[f"{figure}_us"] for run in runs["L", transport]], at_most=limit,
                 )
-    by_hand(bench, report)
-    bench.delete(SERVICE)
 
 
 def with_services(bench, report):
