@@ -28,8 +28,10 @@ def without_services(bench, report):
     report.value("… of it in no file", "KiB", [bench.proportional_kib(pid, "Pss_Anon")])
     threads, before = tasks(bench, pid)
     time.sleep(IDLE_SECONDS)
-    report.value(f"wake-ups in {IDLE_SECONDS} s, watchdog's 2 included", "", [tasks(bench, pid)[1] - before],
-                 WATCHDOG_WAKE_UPS)
+    report.value(
+        f"wake-ups in {IDLE_SECONDS} s, watchdog's 2 included", "", [tasks(bench, pid)[1] - before],
+        at_most=WATCHDOG_WAKE_UPS,
+    )
     report.value("threads", "", [threads], at_most=1)
     report.value("binary, stripped", "MiB", [stripped_bytes() / 1024 / 1024], at_most=9)
     report.begin("footprint", "exec to the first answer, no service")
@@ -43,7 +45,7 @@ def without_services(bench, report):
                 "starts", STARTS, SOCKET, "/healthz", f"{INSIDE}/answer", "sd-event", f"{INSIDE}/short"
             )["p50_ms"])
             ready.append(start(bench, environment, FRESH_STATE, "/readyz", STARTS))
-    report.value("to /healthz, p50", "ms", agent, 10, "E", limit)
+    report.value("to /healthz, p50", "ms", agent, at_most=10, name="E", reference=limit)
     report.value("to /readyz, p50", "ms", ready)
     bench.ready_ms = ready
 

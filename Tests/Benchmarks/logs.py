@@ -15,8 +15,8 @@ def without_services(bench, report):
     report.begin("logs", "Following a service's log")
     agent, journalctl = follow_both(bench, SLOW)
     report.value(
-        "line to follower, 50 lines/s, p50", "ms", [run["p50_ms"] for run in agent], 20, "J",
-        [run["p50_ms"] for run in journalctl],
+        "line to follower, 50 lines/s, p50", "ms", [run["p50_ms"] for run in agent], at_most=20, name="J",
+        reference=[run["p50_ms"] for run in journalctl],
     )
     agent, journalctl = follow_both(bench, FAST)
     report.ratio(
@@ -24,15 +24,15 @@ def without_services(bench, report):
         [run["cpu_seconds"] for run in journalctl], at_most=1,
     )
     report.value(
-        "… how late the last line is", "ms", [run["last_ms"] for run in agent], KEEPING_UP_MS, "J",
-        [run["last_ms"] for run in journalctl],
+        "… how late the last line is", "ms", [run["last_ms"] for run in agent], at_most=KEEPING_UP_MS,
+        name="J", reference=[run["last_ms"] for run in journalctl],
     )
     report.value(
-        "… p50 of all lines", "ms", [run["p50_ms"] for run in agent], None, "J",
-        [run["p50_ms"] for run in journalctl],
+        "… p50 of all lines", "ms", [run["p50_ms"] for run in agent], name="J",
+        reference=[run["p50_ms"] for run in journalctl],
     )
     report.value("… lines in the journal, in a round", "", [run["kept"] for run in agent])
-    report.value("… of these not followed, or twice", "", [sum(run["wrong"] for run in agent)], 0)
+    report.value("… of these not followed, or twice", "", [sum(run["wrong"] for run in agent)], at_most=0)
 
 
 def follow_both(bench, workload):

@@ -13,7 +13,8 @@ struct connection {
     int descriptor;
     int number;
     int64_t sent_at;
-    bool is_answered, is_running;
+    // Done is a create when the service is running, which may be before its answer or after.
+    bool is_answered, is_done;
     char answer[65536];
     size_t length;
 };
@@ -27,7 +28,7 @@ static void send_next(struct connection *connection) {
     connection->number = next_number < count ? next_number++ : -1;
     if (connection->number < 0) return;
     connection->length = 0;
-    connection->is_answered = connection->is_running = false;
+    connection->is_answered = connection->is_done = false;
     body[0] = 0;
     const char *method = strcmp(verb, "delete") == 0 ? "DELETE" : "POST";
     char path[256] = "/v1/services";
@@ -48,17 +49,16 @@ static void send_next(struct connection *connection) {
     send_all(connection->descriptor, request, size);
 }
 
-static void finish(struct connection *connection) {
-    if (!connection->is_answered || !connection->is_running) return;
-    done_count++;
-    send_next(connection);
+static void note_done(struct connection *connection) {
+    if (!connection->is_done) times[connection->number] = now() - connection->sent_at;
+    connection->is_done = true;
 }
 
-static void note_running(struct connection *connection) {
-    if (connection->is_running) return;
-    connection->is_running = true;
-    times[connection->number] = now() - connection->sent_at;
-    finish(connection);
+// Goes on to the next change when nothing of this one is awaited any more.
+static void finish(struct connection *connection) {
+    if (!connection->is_answered || !connection->is_done) return;
+    done_count++;
+    send_next(connection);
 }
 
 // Takes what has come of an answer.
@@ -77,8 +77,8 @@ static void take_answer(struct connection *connection) {
     }
     connection->is_answered = true;
     bool is_create = strcmp(verb, "create") == 0;
-    if (!is_create || strstr(end, "\"status\":\"running\"")) note_running(connection);
-    else finish(connection);
+    if (!is_create || strstr(end, "\"status\":\"running\"")) note_done(connection);
+    finish(connection);
 }
 
 int main(int argument_count, char **arguments) {
@@ -121,8 +121,9 @@ int main(int argument_count, char **arguments) {
             int number = service_number(line, prefix);
             if (number < 0 || !strstr(line, "\"status\":\"running\"")) continue;
             for (int index = 0; index < in_flight; index++)
-                if (connections[index].number == number) {
-                    note_running(&connections[index]);
+                if (connections[index].number == number && !connections[index].is_done) {
+                    note_done(&connections[index]);
+                    finish(&connections[index]);
                     break;
                 }
         }

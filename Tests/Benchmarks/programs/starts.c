@@ -2,9 +2,9 @@
 //
 //     starts COUNT ADDRESS PATH PROGRAM ARGUMENT…
 //
-// Listens on ADDRESS and hands it on as systemd does (sd_listen_fds(3)). Each time is that from fork(2) to the end of the
-// first response to GET PATH with status 200; one with another status is followed by the same request again. The server
-// is killed each time. Prints JSON.
+// Listens on ADDRESS and hands it on as systemd does (sd_listen_fds(3)). Each time is that from fork(2) to the end of
+// the first response to GET PATH with status 200; one with another status is followed by the same request again. The
+// server is killed each time. Prints JSON.
 #include "http.h"
 
 #include <signal.h>
