@@ -6,7 +6,7 @@ from measuring import AGENT, INSIDE, SUPERVISORD
 
 ROUNDS = 8
 COUNT = 12
-BURSTS = 3
+BURSTS = 7
 BURST = 100
 CLIENTS = 8
 TEMPLATE = "bench-template"

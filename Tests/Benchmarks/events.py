@@ -5,7 +5,7 @@ import time
 from changes import calls
 from measuring import AGENT
 
-ROUNDS = 6
+ROUNDS = 8
 COUNT = 20
 # A service starts again after 1 s, and fails after 5 starts in 10 s.
 ROUND_SECONDS = 2.7
