@@ -99,3 +99,18 @@ static inline char *read_file(const char *path, size_t *size) {
     fclose(file);
     return bytes;
 }
+
+static inline int compare_times(const void *left, const void *right) {
+    int64_t a = *(const int64_t *) left, b = *(const int64_t *) right;
+    return (a > b) - (a < b);
+}
+
+// Prints how many times there are and their median and 99th percentile in milliseconds, as members of a JSON object;
+// sorts them.
+static inline void print_times(int64_t *times, size_t count) {
+    qsort(times, count, sizeof *times, compare_times);
+    printf("\"count\": %zu", count);
+    if (count > 0) {
+        printf(", \"p50_ms\": %.4f, \"p99_ms\": %.4f", times[count / 2] / 1e6, times[count * 99 / 100] / 1e6);
+    }
+}

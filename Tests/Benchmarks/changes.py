@@ -1,0 +1,101 @@
+"""Changes: from the request to what was asked for, beside the least that a program on sd-bus has to do for the same."""
+
+import json
+
+from measuring import AGENT, INSIDE, SUPERVISORD
+
+ROUNDS = 8
+COUNT = 12
+BURSTS = 7
+BURST = 100
+CLIENTS = 8
+TEMPLATE = "bench-template"
+RECORDS = "/var/lib/bench-units"
+START_STOP = f"""
+import json, time, xmlrpc.client
+from supervisor.xmlrpc import SupervisorTransport
+server = xmlrpc.client.ServerProxy("http://localhost", SupervisorTransport(None, None, "unix://{SUPERVISORD}"))
+times = dict(stop=[], start=[])
+for _ in range(5):
+    for verb, call in (("stop", server.supervisor.stopProcess), ("start", server.supervisor.startProcess)):
+        begin = time.monotonic()
+        call("web")
+        times[verb].append((time.monotonic() - begin) * 1000)
+print(json.dumps(times))
+"""
+
+
+def without_services(bench, report):
+    write_templates(bench)
+    report.begin("changes", "Changes, no other service")
+    one_by_one(bench, report)
+    bursts(bench, report)
+    with bench.supervisord():
+        times = json.loads(bench.exec("python3", "-c", START_STOP))
+        report.scale("startProcess", "ms", "S", times["start"])
+        report.scale("stopProcess", "ms", "S", times["stop"])
+
+
+def with_services(bench, report):
+    write_templates(bench)
+    report.begin("changes", "Changes, 1,000 other services")
+    one_by_one(bench, report)
+
+
+def write_templates(bench):
+    """Gives C the agent's own unit file and record."""
+    bench.create(TEMPLATE, "exec sleep infinity", restart="always")
+    bench.wait(TEMPLATE, status="running")
+    text = bench.call("GET", f"/v1/services/{TEMPLATE}/unit").text
+    text = text.replace(f"miosa-service-{TEMPLATE}", "@NAME@").replace(TEMPLATE, "@NAME@")
+    bench.write(f"{INSIDE}/unit", text)
+    bench.shell(f"cp /var/lib/miosa-agent/services/{TEMPLATE}.json {INSIDE}/record")
+    bench.delete(TEMPLATE)
+
+
+def calls(bench, verb, count, in_flight, prefix):
+    return bench.program("calls", verb, AGENT, count, in_flight, prefix)
+
+
+def units(bench, verb, count, in_flight, prefix):
+    return bench.program(
+        "units", verb, count, in_flight, prefix, f"{INSIDE}/unit", f"{INSIDE}/record", RECORDS
+    )
+
+
+def one_by_one(bench, report):
+    reloads = bench.reloads()
+    agent = {"create": [], "stop": [], "delete": []}
+    minimum = {"create": [], "stop": [], "delete": []}
+
+    def both(verb):
+        agent[verb].append(calls(bench, verb, COUNT, 1, "one"))
+        minimum[verb].append(units(bench, verb, COUNT, 1, "bench-one"))
+
+    for _ in range(ROUNDS):
+        both("create")
+        both("stop")
+        calls(bench, "delete", COUNT, CLIENTS, "one")
+        units(bench, "delete", COUNT, CLIENTS, "bench-one")
+        both("create")
+        both("delete")
+    for verb, what, limit in (
+        ("create", "create to running, p50", 1.25),
+        ("stop", "stop, p50", 1.5),
+        ("delete", "delete of a running one, p50", 1.5),
+    ):
+        report.ratio(
+            what, "ms", [run["p50_ms"] for run in agent[verb]], "C", [run["p50_ms"] for run in minimum[verb]],
+            at_most=limit,
+        )
+    report.value("reloads of systemd meanwhile", "", [bench.reloads() - reloads], at_most=0)
+
+
+def bursts(bench, report):
+    agent, minimum = [], []
+    for _ in range(BURSTS):
+        agent.append(BURST / calls(bench, "create", BURST, CLIENTS, "burst")["seconds"])
+        minimum.append(BURST / units(bench, "create", BURST, CLIENTS, "bench-burst")["seconds"])
+        calls(bench, "delete", BURST, CLIENTS, "burst")
+        units(bench, "delete", BURST, CLIENTS, "bench-burst")
+    report.ratio(f"{BURST} creates, {CLIENTS} at a time", "/s", agent, "C", minimum, at_least=0.8)
