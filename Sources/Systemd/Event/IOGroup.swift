@@ -93,9 +93,9 @@ internal import Glibc
     private func dispatch() {
         // Interrupted or not, what is ready is still ready the next time.
         let count = unsafe epoll_wait(poll.raw, &ready, CInt(ready.count), 0)
-        for unsafeevent in unsafe ready.prefix(max(0, Int(count))) {
-            guard let handler = handler(of: unsafe event.data.u64) else { continue }
-            handler(IOWatch.Events(rawValue: unsafe event.events))
+        for index in 0..<max(0, Int(count)) {
+            let (key, events) = unsafe (ready[index].data.u64, ready[index].events)
+            if let handler = handler(of: key) { handler(IOWatch.Events(rawValue: events)) }
         }
     }
 
