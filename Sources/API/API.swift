@@ -100,31 +100,55 @@ public final class API: Sendable {
         }
     }
 
+    /// Answers a read of what is in memory; nil for whatever takes ``respond(to:from:)``. Called on the control's own
+    /// executor.
+    public func respondAtOnce(to request: Request, from caller: Caller) -> Reply? {
+        let match = match(request.head)
+        guard case .found(let route, _) = match, let read = route.read else { return nil }
+        let requestID = requestID(of: request.head)
+        do throws(Failure) {
+            let context = context(request, caller, try admit(request.head, caller, match), requestID)
+            guard let answer = try read(self, context) else { return nil }
+            return Reply(answer.response, answer.stream, requestID, match, service: answer.service)
+        } catch {
+            return reply(error, requestID, Accept(request.head.fields), match)
+        }
+    }
+
     private func carryOut(
         _ request: Request,
         _ caller: Caller,
         _ admitted: Admission,
         _ requestID: String
     ) async -> Answer {
-        let target = request.head.target
-        let context = Context(
-            path: target.path,
-            query: target.query,
-            fields: request.head.fields,
-            // What is kept for an idempotency key is kept as JSON.
-            accept: Accept(request.head.fields.contains(Idempotency.field) ? Fields() : request.head.fields),
-            parameters: admitted.parameters,
-            body: request.body,
-            vocabulary: Vocabulary(request.head.fields),
-            requester: Requester(uid: caller.uid, requestID: requestID),
-            isStranger: admitted.isStranger
-        )
+        let context = context(request, caller, admitted, requestID)
         do throws(Failure) {
             return try await admitted.route.action(self, context)
         } catch {
             let response = error.response(requestID: requestID, context.accept)
             return Answer(response: response, service: admitted.parameters["ref"])
         }
+    }
+
+    private func context(
+        _ request: Request,
+        _ caller: Caller,
+        _ admitted: Admission,
+        _ requestID: String
+    ) -> Context {
+        let head = request.head
+        return Context(
+            path: head.target.path,
+            query: head.target.query,
+            fields: head.fields,
+            // What is kept for an idempotency key is kept as JSON.
+            accept: Accept(head.fields.contains(Idempotency.field) ? Fields() : head.fields),
+            parameters: admitted.parameters,
+            body: request.body,
+            vocabulary: Vocabulary(head.fields),
+            requester: Requester(uid: caller.uid, requestID: requestID),
+            isStranger: admitted.isStranger
+        )
     }
 
     /// The answer to a request whose body need not be read, because its head already gives reason to refuse it.

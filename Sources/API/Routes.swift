@@ -4,6 +4,9 @@ internal import Services
 /// Carries a request out.
 typealias Action = @Sendable (API, Context) async throws(Failure) -> Answer
 
+/// Answers a read at once where that is possible; nil where it takes the action.
+typealias Read = @Sendable (API, Context) throws(Failure) -> Answer?
+
 /// What an action gives back.
 struct Answer: Sendable {
     var response: Response
@@ -30,6 +33,8 @@ struct Route: Sendable {
     let access: Access
     /// The query parameters that it understands.
     let parameters: [String]
+    /// Goes before the action; reads of what is in memory have one.
+    let read: Read?
     let action: Action
 
     init(
@@ -38,6 +43,7 @@ struct Route: Sendable {
         label: String? = nil,
         access: Access = .caller,
         parameters: [String] = [],
+        atOnce read: Read? = nil,
         _ action: @escaping Action
     ) {
         self.method = method
@@ -45,6 +51,7 @@ struct Route: Sendable {
         self.label = label ?? pattern
         self.access = access
         self.parameters = parameters
+        self.read = read
         self.action = action
     }
 }
@@ -62,8 +69,8 @@ enum Routes {
     static let mounted: [Route] = [
         Route(.get, "", ComputerRoutes.get),
         Route(.post, "/services", parameters: Wait.parameters, ServiceRoutes.create),
-        Route(.get, "/services", parameters: ["status"], ServiceRoutes.list),
-        Route(.get, "/services/{ref}", ServiceRoutes.get),
+        Route(.get, "/services", parameters: ["status"], atOnce: ServiceRoutes.listAtOnce, ServiceRoutes.list),
+        Route(.get, "/services/{ref}", atOnce: ServiceRoutes.getAtOnce, ServiceRoutes.get),
         Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
         Route(.delete, "/services/{ref}", ServiceRoutes.delete),
         Route(.post, "/services/{ref}/start", parameters: Wait.parameters, ServiceRoutes.start),
@@ -87,6 +94,7 @@ enum Routes {
                     label: mounts[0] + route.pattern,
                     access: route.access,
                     parameters: route.parameters,
+                    atOnce: route.read,
                     route.action
                 )
             }

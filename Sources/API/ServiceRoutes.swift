@@ -35,20 +35,43 @@ enum ServiceRoutes {
                 response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
             )
         }
-        func encode() -> [UInt8] {
-            var writer = JSONWriter()
-            writer.beginObject()
-            writer.key("data")
-            writer.beginArray()
-            for service in services { ServiceObject.write(service, api, context, into: &writer) }
-            for service in removed { ServiceObject.write(service, api, context, into: &writer) }
-            writer.endArray()
-            writer.member("total", integer: services.count + removed.count)
-            writer.endObject()
-            return writer.finish()
-        }
-        let body = wanted == nil ? api.lastList.encoding(of: services, context.vocabulary, encode) : encode()
+        let body = encode(services, removed, api, context)
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
+    }
+
+    /// The list of all services as JSON.
+    static func listAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
+        guard context.query.isEmpty, !context.wantsText, let services = api.control.listAtOnce() else { return nil }
+        let body = api.lastList.encoding(of: services, context.vocabulary) { encode(services, [], api, context) }
+        return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
+    }
+
+    private static func encode(
+        _ services: [Service],
+        _ removed: [RemovedService],
+        _ api: API,
+        _ context: Context
+    ) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.key("data")
+        writer.beginArray()
+        for service in services { ServiceObject.write(service, api, context, into: &writer) }
+        for service in removed { ServiceObject.write(service, api, context, into: &writer) }
+        writer.endArray()
+        writer.member("total", integer: services.count + removed.count)
+        writer.endObject()
+        return writer.finish()
+    }
+
+    /// A service as JSON.
+    static func getAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
+        guard !context.wantsText else { return nil }
+        do throws(ControlError) {
+            return try api.control.serviceAtOnce(context.reference).map { document($0, api, context) }
+        } catch {
+            throw Failure(error)
+        }
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -110,7 +133,7 @@ enum ServiceRoutes {
             let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
             return document(ready, api, context, status: status)
         } catch .waitTimeout(let service, let log) {
-            throw .waitTimeout(ServiceObject.encoded(service, api, context), log)
+            throw .waitTimeout(ServiceObject.value(of: service, api, context), log)
         } catch {
             throw Failure(error)
         }
@@ -122,12 +145,9 @@ enum ServiceRoutes {
         _ context: Context,
         status: StatusCode = .ok
     ) -> Answer {
-        var writer = JSONWriter()
-        writer.beginObject()
-        writer.key("data")
-        writer.raw(ServiceObject.encoded(service, api, context))
-        writer.endObject()
-        return Answer(response: Response(status: status, json: writer), service: service.name.description)
+        let body = ServiceObject.document(service, api, context)
+        let response = Response(status: status, contentType: "application/json", body: body)
+        return Answer(response: response, service: service.name.description)
     }
 
     /// The filter `?status=failed,running`; nil without one.

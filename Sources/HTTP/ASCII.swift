@@ -76,9 +76,9 @@ extension UInt8 {
 
 /// Compares without regard to the case of ASCII letters, as field names and most tokens of HTTP are compared.
 func equalIgnoringCase(_ left: String, _ right: String) -> Bool {
+    guard left.utf8.count == right.utf8.count else { return false }
     let left = left.utf8Span.span
     let right = right.utf8Span.span
-    guard left.count == right.count else { return false }
     for index in left.indices where left[index] != right[index] {
         guard left[index].lowercased == right[index].lowercased else { return false }
     }
@@ -87,9 +87,9 @@ func equalIgnoringCase(_ left: String, _ right: String) -> Bool {
 
 /// Compares byte by byte; `==` takes different bytes for equal that Unicode means to be the same.
 func equalBytes(_ left: String, _ right: String) -> Bool {
+    guard left.utf8.count == right.utf8.count else { return false }
     let left = left.utf8Span.span
     let right = right.utf8Span.span
-    guard left.count == right.count else { return false }
     for index in left.indices where left[index] != right[index] { return false }
     return true
 }

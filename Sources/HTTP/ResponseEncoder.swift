@@ -73,10 +73,10 @@ public enum ResponseEncoder {
     /// RFC 9110 §2.5: the version of a response is the highest that the server speaks, also to an HTTP/1.0 client.
     private static func appendStatusLine(_ status: StatusCode, date: String?, to bytes: inout [UInt8]) {
         bytes += "HTTP/1.1 ".utf8
-        bytes += String(status.code).utf8
-        bytes.append(.space)
+        bytes += [UInt8(ascii: "0") + UInt8(status.code / 100), UInt8(ascii: "0") + UInt8(status.code / 10 % 10)]
+        bytes += [UInt8(ascii: "0") + UInt8(status.code % 10), .space]
         bytes += status.reasonPhrase.utf8
-        bytes += "\r\n".utf8
+        appendLineEnd(to: &bytes)
         if let date {
             appendField("Date", date, to: &bytes)
         }
@@ -96,7 +96,12 @@ public enum ResponseEncoder {
             precondition(!isOwnField(name), "the encoder writes this field itself")
             appendField(name, value, to: &bytes)
         }
-        bytes += "\r\n".utf8
+        appendLineEnd(to: &bytes)
+    }
+
+    private static func appendLineEnd(to bytes: inout [UInt8]) {
+        bytes.append(.carriageReturn)
+        bytes.append(.lineFeed)
     }
 
     private static func isOwnField(_ name: String) -> Bool {
@@ -116,8 +121,9 @@ public enum ResponseEncoder {
             )
         }
         bytes += name.utf8
-        bytes += ": ".utf8
+        bytes.append(UInt8(ascii: ":"))
+        bytes.append(.space)
         bytes += value.utf8
-        bytes += "\r\n".utf8
+        appendLineEnd(to: &bytes)
     }
 }

@@ -245,6 +245,9 @@ final class Connection {
         state = .answering
         hasAnswered = true
         timer?.cancel()
+        if let response = server.handler.respondAtOnce(request, peer) {
+            return finish(response, to: request.head, keepsConnection: keepsConnection(after: request))
+        }
         requestBytes = headBytes + request.body.capacity
         hold()
         isWorking = true
@@ -252,15 +255,19 @@ final class Connection {
             let (response, stream) = await server.handler.respond(request, peer)
             endWork()
             guard case .answering = state else { return }
-            // A peer that has shut down its side gets answers to all that it has sent.
-            let isLast = inputEnded && parser.bufferedByteCount == 0
-            let keeps = request.head.keepsConnection && !closesAfterResponse && !isLast && !server.isDraining
+            let keeps = keepsConnection(after: request)
             if let stream {
                 begin(stream, with: response, to: request.head, keepsConnection: keeps)
             } else {
                 finish(response, to: request.head, keepsConnection: keeps)
             }
         }
+    }
+
+    private func keepsConnection(after request: Request) -> Bool {
+        // A peer that has shut down its side gets answers to all that it has sent.
+        let isLast = inputEnded && parser.bufferedByteCount == 0
+        return request.head.keepsConnection && !closesAfterResponse && !isLast && !server.isDraining
     }
 
     /// Nobody is at work on a request any more, nor on a stream.

@@ -36,8 +36,9 @@ public final class Server {
         group = try IOGroup(eventsAtATime: Self.connectionsAtATime)
         trusted = Share(limits.trusted)
         strangers = Share(limits.strangers)
-        resume = try Timer { [weak self] in self?.resumeAccepting() }
-        nextTurn = try Deferral(patience: Self.turnPatience) { [weak self] in self?.giveTurn() }
+        // Neither calls when the server has gone. Weak references would make every other one slower.
+        resume = try Timer { [unowned self] in resumeAccepting() }
+        nextTurn = try Deferral(patience: Self.turnPatience) { [unowned self] in giveTurn() }
     }
 
     /// So many connections are served before systemd's word and new connections get their turn.
@@ -54,7 +55,7 @@ public final class Server {
 
     /// Serves what connects to a socket.
     public func listen(on socket: ListeningSocket) throws(SystemError) {
-        let watch = try socket.watch { [weak self] _ in self?.accept(from: socket) }
+        let watch = try socket.watch { [unowned self] _ in accept(from: socket) }
         listeners.append(Listener(socket: socket, watch: watch))
     }
 

@@ -106,7 +106,10 @@ public struct JSONWriter: Sendable {
     }
 
     /// A value that is encoded already. Precondition, checked only for emptiness: it is one complete JSON value.
-    public mutating func raw(_ encoded: [UInt8]) {
+    public mutating func raw(_ encoded: [UInt8]) { raw(encoded[...]) }
+
+    /// The same with a part of an array.
+    public mutating func raw(_ encoded: ArraySlice<UInt8>) {
         precondition(!encoded.isEmpty, "an encoded value is not empty")
         beginValue()
         bytes += encoded

@@ -35,6 +35,13 @@ final class FrontDoor {
                 return reply.response
             },
             delay: { [self] in delay($0) },
+            respondAtOnce: { [self] request, peer in
+                let begin = MonotonicClock.now()
+                let caller = caller(peer)
+                guard let reply = api.respondAtOnce(to: request, from: caller) else { return nil }
+                note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
+                return reply.response
+            },
             respond: { [self] request, peer in
                 let begin = MonotonicClock.now()
                 let caller = caller(peer)

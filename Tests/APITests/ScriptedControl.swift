@@ -59,6 +59,14 @@ final class ScriptedControl: ServiceControl, AnswerStore {
 
     func service(_ reference: String) async throws(ControlError) -> Service { try called("service \(reference)") }
 
+    func listAtOnce() -> [Service]? {
+        state.withLock { $0.outage == nil && $0.error == nil ? $0.services : nil }
+    }
+
+    func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
+        state.withLock { $0.outage } == nil ? try called("service \(reference)") : nil
+    }
+
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8] {
         _ = try called("unit \(reference)")
         return Array("[Unit]\n".utf8)

@@ -2,7 +2,7 @@
 enum LocalHost {
     /// Whether a Host field, whose syntax is known to be right, has "localhost" or an address. HTTP/1.0 needs none.
     static func isLocal(_ host: String?) -> Bool {
-        guard let host else { return true }
+        guard let host, host != "localhost" else { return true }
         if host.hasPrefix("[") { return true }
         let name = host.prefix { $0 != ":" }
         return name.lowercased() == "localhost" || isAddress(name)

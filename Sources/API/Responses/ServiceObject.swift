@@ -14,21 +14,34 @@ enum ServiceObject {
         into writer: inout JSONWriter
     ) {
         let word = context.vocabulary.word(for: status ?? service.status)
-        if withEnvironment, word == service.status.rawValue, let kept = service.keptEncoding { return writer.raw(kept) }
+        if withEnvironment, word == service.status.rawValue, let document = service.keptEncoding {
+            return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
+        }
         writer.beginObject()
         writeMembers(service, word, withEnvironment: withEnvironment, api, into: &writer)
         writer.endObject()
     }
 
-    /// The same, encoded by itself and kept for whoever asks next.
-    static func encoded(_ service: Service, _ api: API, _ context: Context) -> [UInt8] {
+    /// The document that is a service and nothing else, kept for whoever asks next.
+    static func document(_ service: Service, _ api: API, _ context: Context) -> [UInt8] {
         func encode() -> [UInt8] {
             var writer = JSONWriter()
             write(service, api, context, into: &writer)
-            return writer.finish()
+            return documentBegin + writer.finish() + documentEnd
         }
         let isUsual = context.vocabulary.word(for: service.status) == service.status.rawValue
         return isUsual ? service.encoded(encode) : encode()
+    }
+
+    /// What is around the service in its document.
+    private static let documentBegin = Array(#"{"data":"#.utf8)
+    private static let documentEnd = Array("}".utf8)
+
+    /// The object as a part of another document.
+    static func value(of service: Service, _ api: API, _ context: Context) -> [UInt8] {
+        var writer = JSONWriter()
+        write(service, api, context, into: &writer)
+        return writer.finish()
     }
 
     /// A service that was deleted, with who did it when.

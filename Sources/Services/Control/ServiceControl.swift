@@ -15,6 +15,11 @@ public protocol ServiceControl: Sendable {
     /// One service, by name or id; names win.
     func service(_ reference: String) async throws(ControlError) -> Service
 
+    /// The same as ``list()`` and ``service(_:)`` where they need not wait, nil where they may have to. Called on the
+    /// control's own executor.
+    func listAtOnce() -> [Service]?
+    func serviceAtOnce(_ reference: String) throws(ControlError) -> Service?
+
     /// The unit file of a service as it is on disk.
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
 

@@ -29,8 +29,25 @@ extension Supervisor {
 
     public func service(_ reference: String) async throws(ControlError) -> Service {
         try await requireSystemd()
-        guard let name = name(of: reference), let index = services.index(forKey: name) else { throw .serviceNotFound }
-        return services.values[index].snapshot
+        return try snapshot(of: reference)
+    }
+
+    public nonisolated func listAtOnce() -> [Service]? {
+        EventLoopActor.assumeIsolated { isReady ? snapshots : nil }
+    }
+
+    public nonisolated func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
+        try EventLoopActor.assumeIsolated { () throws(ControlError) in
+            isReady ? try snapshot(of: reference) : nil
+        }
+    }
+
+    private func snapshot(of reference: String) throws(ControlError) -> Service {
+        if let name = ServiceName(reference), let index = services.index(forKey: name) {
+            return services.values[index].snapshot
+        }
+        guard let name = namesByID[reference], let service = services[name] else { throw .serviceNotFound }
+        return service.snapshot
     }
 
     public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {
@@ -110,14 +127,9 @@ extension Supervisor {
     }
 
     func find(_ reference: String) throws(ControlError) -> ManagedService {
-        guard let name = name(of: reference), let service = services[name] else { throw .serviceNotFound }
+        if let name = ServiceName(reference), let service = services[name] { return service }
+        guard let name = namesByID[reference], let service = services[name] else { throw .serviceNotFound }
         return service
-    }
-
-    /// The service that a name or an id is about; names win.
-    private func name(of reference: String) -> ServiceName? {
-        if let name = ServiceName(reference), services.keys.contains(name) { return name }
-        return namesByID[reference]
     }
 
     func find(_ name: ServiceName) throws(ControlError) -> ManagedService {

@@ -12,7 +12,8 @@ public actor EventLoopActor {
     public static func assumeIsolated<Result, Failure: Error>(
         _ operation: @EventLoopActor () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        shared.preconditionIsolated()
+        // What preconditionIsolated() comes to, without the runtime's search for the executor.
+        EventLoop.shared.checkIsolated()
         // The compiler writes the path of the file into the program here. With one of its own the program is the same
         // wherever it was built.
         #sourceLocation(file:"EventLoopActor",line:19)
