@@ -7,6 +7,10 @@
 
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <elf.h>
+#include <malloc.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>

@@ -202,6 +202,7 @@ public final class Supervisor {
         announceAll()
         for waiter in waitingForReadiness { waiter.end() }
         waitingForReadiness = []
+        countServices()
         changed()
         await finishInterrupted()
     }

@@ -159,6 +159,7 @@ final class Daemon {
         serve()
         Notifier.ready(status: text)
         log.write(.info, "ready. \(text)")
+        ProcessMemory.releaseCode()
     }
 
     // MARK: Sockets

@@ -76,6 +76,7 @@ func check(_ flags: [String: String]) -> Int32 {
 func serve(_ flags: [String: String]) -> Int32 {
     let environment = ProcessContext.environment()
     Signal.ignorePipe()
+    ProcessMemory.returnBlocks(above: 128 * 1024)
     EventLoop.shared.adoptThread()
     return EventLoopActor.assumeIsolated {
         var log = Log(journalStream: environment["JOURNAL_STREAM"])

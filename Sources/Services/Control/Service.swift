@@ -36,12 +36,15 @@ public final class Service: Equatable, Sendable {
     /// What ``encoded(_:)`` has kept.
     public var keptEncoding: [UInt8]? { encoding.withLock { $0 } }
 
+    public func forgetEncoding() { encoding.withLock { $0 = nil } }
+
     public var name: ServiceName { record.spec.name }
 
     public var status: ServiceStatus { .of(state.activeState, intent: intent, refusal: refusal) }
 
     /// The same without the environment.
     public func withoutEnvironment() -> Service {
+        guard !record.spec.environment.isEmpty else { return self }
         var record = record
         record.spec = record.spec.withoutEnvironment()
         return Service(record: record, state: state, intent: intent, refusal: refusal)

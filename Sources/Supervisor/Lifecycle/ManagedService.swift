@@ -1,36 +1,70 @@
 internal import Services
 
 /// A service as the supervisor holds it: the record, and systemd's word on its unit.
+///
+/// What is shown of it is in one object that is replaced with every change, and what is hardly ever there in boxes: of
+/// a thousand services most do nothing most of the time.
 struct ManagedService {
-    var record: ServiceRecord { didSet { takeSnapshot() } }
-    private(set) var state = UnitState() { didSet { takeSnapshot() } }
-    var intent = ServiceStatus.Intent.none { didSet { takeSnapshot() } }
+    /// Record, state, intent and refusal.
+    private(set) var snapshot: Service {
+        // Whoever still has the old one, such as the events, shows it once at most.
+        willSet { snapshot.forgetEncoding() }
+    }
     /// The job of the newest start, until its end is known.
     var startJob: Job?
-    /// systemd's reason for not taking the unit at the last start.
-    var refusal: String? { didSet { takeSnapshot() } }
-    /// What is shown of all that.
-    private(set) var snapshot: Service
-    /// The figures from before systemd was out of sight; nil when nothing can have been missed.
-    var runBeforeAbsence: ServiceRun?
+    private var heldBackState: Box<UnitState>?
+    private var runBefore: Box<ServiceRun>?
     /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
     var generation = 0
-    /// A state that is held back until systemd has had its say.
-    var heldBack: UnitState?
     /// What the readers of events were told last; nil before they have heard of the service.
     var announced: Service?
     /// How the runs ended whose end this agent has learned of, each with how often.
     private(set) var exits: [RunEnding: Int] = [:]
 
-    init(_ record: ServiceRecord) {
-        self.record = record
-        runBeforeAbsence = record.run
-        intent = record.isEnabled ? .none : .stop
-        snapshot = Service(record: record, state: state, intent: intent, refusal: nil)
+    private final class Box<Value> {
+        let value: Value
+
+        init(_ value: Value) { self.value = value }
     }
 
-    private mutating func takeSnapshot() {
-        snapshot = Service(record: record, state: state, intent: intent, refusal: refusal)
+    init(_ record: ServiceRecord) {
+        snapshot = Service(
+            record: record,
+            state: UnitState(),
+            intent: record.isEnabled ? .none : .stop,
+            refusal: nil
+        )
+        runBeforeAbsence = record.run
+    }
+
+    var record: ServiceRecord {
+        get { snapshot.record }
+        set { snapshot = Service(record: newValue, state: state, intent: intent, refusal: refusal) }
+    }
+
+    var state: UnitState { snapshot.state }
+
+    var intent: ServiceStatus.Intent {
+        get { snapshot.intent }
+        set { snapshot = Service(record: record, state: state, intent: newValue, refusal: refusal) }
+    }
+
+    /// systemd's reason for not taking the unit at the last start.
+    var refusal: String? {
+        get { snapshot.refusal }
+        set { snapshot = Service(record: record, state: state, intent: intent, refusal: newValue) }
+    }
+
+    /// The figures from before systemd was out of sight; nil when nothing can have been missed.
+    var runBeforeAbsence: ServiceRun? {
+        get { runBefore?.value }
+        set { runBefore = newValue.map { Box($0) } }
+    }
+
+    /// A state that is held back until systemd has had its say.
+    var heldBack: UnitState? {
+        get { heldBackState?.value }
+        set { heldBackState = newValue.map { Box($0) } }
     }
 
     var unit: String { UnitName.unit(of: record.spec.name) }
@@ -45,8 +79,9 @@ struct ManagedService {
     mutating func settle(_ newState: UnitState) {
         // From dead to alive: systemd has begun, or somebody started by hand what was stopped. A unit that is about to
         // be stopped reports its job while it is still active; that is no new beginning.
-        if state.activeState.isDead, !newState.activeState.isDead { intent = .none }
-        state = newState
+        let hasBegun = state.activeState.isDead && !newState.activeState.isDead
+        let newIntent = hasBegun ? .none : intent
+        snapshot = Service(record: record, state: newState, intent: newIntent, refusal: refusal)
         heldBack = nil
     }
 
