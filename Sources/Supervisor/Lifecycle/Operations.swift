@@ -240,6 +240,8 @@ extension Supervisor {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
             try await wait(for: try await systemd.stopUnit(unit))
+            // Nothing has to be forgotten of a unit that has just stopped as it should.
+            if await isReportedInactive(name) { return }
             // The answer comes after all that systemd had to say, but not after what follows from the call.
             if try await systemd.resetFailedUnit(unit) { try await systemd.settle() }
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
@@ -248,6 +250,21 @@ extension Supervisor {
             throw ControlError(error)
         }
     }
+
+    /// Whether systemd reports a unit, whose stop has ended, to be inactive: it says so within a millisecond where it
+    /// is not busy.
+    private func isReportedInactive(_ name: ServiceName) async -> Bool {
+        let deadline = MonotonicClock.now().advanced(by: Self.reportPatience)
+        while systemd.state(of: name)?.activeState != .inactive {
+            let left = deadline.duration(since: .now())
+            guard left > .zero, systemd.state(of: name)?.activeState != .failed else { return false }
+            await nextChange(of: name, within: left)
+        }
+        return true
+    }
+
+    /// After that long it is asked.
+    private static let reportPatience = Duration.milliseconds(50)
 
     private func wait(for job: Job) async throws(BusError) {
         do throws(Job.Failure) {

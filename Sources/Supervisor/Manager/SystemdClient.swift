@@ -170,6 +170,9 @@ final class SystemdClient {
         }
     }
 
+    /// What systemd said last of a unit; nil when it has said nothing since the connection was made.
+    func state(of name: ServiceName) -> UnitState? { states[name] }
+
     /// The job that a unit is known to have queued.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
 
