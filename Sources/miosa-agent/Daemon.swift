@@ -159,7 +159,7 @@ final class Daemon {
         serve()
         Notifier.ready(status: text)
         log.write(.info, "ready. \(text)")
-        ProcessMemory.releaseCode()
+        ProcessMemory.releaseProgram()
     }
 
     // MARK: Sockets

@@ -21,12 +21,6 @@ struct ManagedService {
     /// How the runs ended whose end this agent has learned of, each with how often.
     private(set) var exits: [RunEnding: Int] = [:]
 
-    private final class Box<Value> {
-        let value: Value
-
-        init(_ value: Value) { self.value = value }
-    }
-
     init(_ record: ServiceRecord) {
         snapshot = Service(
             record: record,

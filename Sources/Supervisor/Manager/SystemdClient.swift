@@ -42,7 +42,7 @@ final class SystemdClient {
     private var retry: Timer?
     private var retryDelay = SystemdClient.firstRetryDelay
 
-    private var states: [ServiceName: UnitState] = [:]
+    private var states: [ServiceName: Box<UnitState>] = [:]
     private var jobs: [String: (unit: String, job: Job)] = [:]
     private let reloads = ReloadQueue()
     /// When systemd was last asked whether it answers, and whether it did.
@@ -171,7 +171,7 @@ final class SystemdClient {
     }
 
     /// What systemd said last of a unit; nil when it has said nothing since the connection was made.
-    func state(of name: ServiceName) -> UnitState? { states[name] }
+    func state(of name: ServiceName) -> UnitState? { states[name]?.value }
 
     /// The job that a unit is known to have queued.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
@@ -332,12 +332,12 @@ final class SystemdClient {
         else { return }
         do throws(SystemError) {
             let interface = try message.string()
-            var state = states[name] ?? UnitState()
+            var state = self.state(of: name) ?? UnitState()
             let job = try UnitProperties.apply(message, to: &state)
             if interface == Self.serviceInterface {
                 // The unit's own signal follows at once and completes the picture; between the two it would show a new
                 // process in an old state.
-                states[name] = state
+                states[name] = Box(state)
             } else if interface == Self.unitInterface {
                 publish(state, of: name)
                 if let job { endJobs(of: unit, but: job) }
@@ -376,7 +376,7 @@ final class SystemdClient {
     }
 
     private func publish(_ state: UnitState, of name: ServiceName) {
-        states[name] = state
+        states[name] = Box(state)
         observer?.unitChanged(name, state)
     }
 }

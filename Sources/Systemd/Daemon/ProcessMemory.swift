@@ -10,9 +10,9 @@ public enum ProcessMemory {
         _ = mallopt(M_MMAP_THRESHOLD, bytes)
     }
 
-    /// Lets go of the program's code, most of which was there to start. What is needed comes back, a page at a time,
-    /// from the kernel's cache of the file: madvise(2), MADV_DONTNEED.
-    public static func releaseCode() {
+    /// Lets go of the program's code and of what else of it is never written to: much of it was there to start. What is
+    /// needed comes back by itself from the kernel's cache of the file: madvise(2), MADV_DONTNEED.
+    public static func releaseProgram() {
         let page = UInt(getpagesize())
         // getauxval(3), elf(5): where the kernel has put the program headers, and what they say of the segments.
         let place = getauxval(UInt(AT_PHDR))
@@ -23,10 +23,10 @@ public enum ProcessMemory {
         guard let own = unsafe headers.first(where: { $0.p_type == PT_PHDR }) else { return }
         for index in headers.indices {
             let header = unsafe headers[index]
-            guard header.p_type == PT_LOAD, header.p_flags & UInt32(PF_X) != 0 else { continue }
+            guard header.p_type == PT_LOAD, header.p_flags & UInt32(PF_W) == 0 else { continue }
             let begin = place - UInt(own.p_vaddr) + UInt(header.p_vaddr)
             let end = begin + UInt(header.p_memsz)
-            // Nothing is written to a segment of code. A failure leaves everything as it was.
+            // A failure leaves everything as it was.
             _ = unsafe madvise(
                 UnsafeMutableRawPointer(bitPattern: begin / page * page),
                 Int(end - begin / page * page),
