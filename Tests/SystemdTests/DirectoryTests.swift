@@ -281,4 +281,19 @@ import Testing
         let absent = path + "/absent"
         #expect(errorCode { () throws(SystemError) in _ = try Directory(absent) } == ENOENT)
     }
+
+    @Test func `changes that are made durable together are there at once`() throws {
+        let directory = try Directory(path)
+        let changes = NameChanges()
+        try directory.write("a", Array("x".utf8), mode: 0o600, with: changes)
+        try directory.link("b", to: "a", with: changes)
+        #expect(try directory.read("a", limitBytes: 1) == Array("x".utf8))
+        #expect(directory.linkTarget("b") == "a")
+        try changes.synchronize()
+        // The directory's own descriptor is not needed any more, nor is the directory.
+        try directory.write("c", [], mode: 0o600, with: changes)
+        for name in ["a", "b", "c"] { try directory.remove(name) }
+        try changes.synchronize()
+        #expect(try directory.names().isEmpty)
+    }
 }
