@@ -6,11 +6,11 @@ public import HTTP
 ///
 ///      64   what is being received: ``Share/receivedBytesLimit`` of both kinds of peers
 ///      96   responses that peers do not take: ``waitingBytesLimit``, and for a stream twice as much while it waits
-///      10   the connections, some 5 KiB each: ``Share/connectionsLimit`` of both kinds, and as many turned away
+///      12   the connections, some 7 KiB each: ``Share/connectionsLimit`` of both kinds, and as many turned away
 ///      25   log entries that journald does not take: 1,000 that have a path of 8 KiB three times
 ///       8   events that are kept for readers who come back
 ///      28   open journals: 256 streams with a hundred files each, some 1 KiB a file
-///      25   what is made of the one body that is being read at a time, and what the allocator loses
+///      23   what is made of the one body that is being read at a time, and what the allocator loses
 ///     256
 ///
 /// To that come the records of the services and the longest answer, which is a list of them: twice while it is made.
