@@ -70,12 +70,11 @@ struct UnitDirectory {
         try Directory(layout.unitDirectory).touch()
     }
 
-    /// Removes all that systemd has to read of a service, durably. What is gone already is no error; what cannot be
-    /// removed does not keep the rest.
-    func remove(_ name: ServiceName) throws(SystemError) {
+    /// Removes all that systemd has to read of a service. What is gone already is no error; what cannot be removed does
+    /// not keep the rest.
+    func remove(_ name: ServiceName, with changes: NameChanges) throws(SystemError) {
         let unit = UnitName.unit(of: name)
         var failure: SystemError?
-        let changes = NameChanges()
         let places = [
             (unit, wantsDirectory), (unit, layout.unitDirectory),
             (environmentName(of: name), layout.environmentDirectory),
@@ -87,7 +86,6 @@ struct UnitDirectory {
                 failure = failure ?? error
             }
         }
-        try changes.synchronize()
         if let failure { throw failure }
     }
 

@@ -10,12 +10,13 @@ extension Supervisor {
         }
         await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
-        try write(service.record) { self.removeFiles(of: spec.name) }
+        let changes = NameChanges()
+        try write(service.record, with: changes) { self.removeFiles(of: spec.name) }
         service.intent = .start
         insert(service)
         announce(spec.name)
         do throws(ControlError) {
-            try await dispatchStart(spec.name)
+            try await dispatchStart(spec.name, with: changes)
         } catch {
             removeFiles(of: spec.name)
             forget(spec.name)
@@ -102,24 +103,25 @@ extension Supervisor {
     /// Stops a service and removes all of it. Its record goes last: as long as it is there, the removal is finished
     /// by the next start of the agent.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
-        if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester) }
+        let changes = NameChanges()
+        if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester, with: changes) }
         intend(.stop, name)
-        try await stopUnit(name)
-        try store { () throws(SystemError) in try self.units.remove(name) }
+        try await stopUnit(name, with: changes)
+        try store { () throws(SystemError) in
+            try changes.synchronize()
+            try self.units.remove(name, with: changes)
+        }
+        var failure: SystemError?
         do throws(BusError) {
             // The boot target keeps a unit loaded that it started; systemd would start it from memory.
-            try await systemd.forgetStaleCopy(of: UnitName.unit(of: name))
+            try await systemd.forgetStaleCopy(of: UnitName.unit(of: name)) {
+                failure = Self.failure(of: changes)
+                self.completeAudit(name, by: requester, with: changes)
+            }
         } catch {
             throw ControlError(error)
         }
-        let last = try find(name).record
-        let changes = NameChanges()
-        do throws(SystemError) {
-            // Once more, with the figures of the run that has just ended.
-            try removed.add(RemovedService(last, by: requester), with: changes)
-        } catch {
-            notice(.warning, "cannot complete the record of its removal: \(error)", name)
-        }
+        if let failure { throw ControlError(failure) }
         try store { () throws(SystemError) in
             try self.records.remove(name, with: changes)
             try changes.synchronize()
@@ -128,9 +130,23 @@ extension Supervisor {
         forget(name)
     }
 
+    /// Writes down once more what is removed, with the figures of the run that has just ended.
+    private func completeAudit(_ name: ServiceName, by requester: Requester, with changes: NameChanges) {
+        guard let record = services[name]?.record else { return }
+        do throws(SystemError) {
+            try removed.add(RemovedService(record, by: requester), with: changes)
+        } catch {
+            notice(.warning, "cannot complete the record of its removal: \(error)", name)
+        }
+    }
+
     /// Writes down that a service is to be removed and by whom. When something cannot be written, or the unit's files
     /// could not be removed, nothing has changed.
-    private func beginRemoval(_ name: ServiceName, by requester: Requester) throws(ControlError) {
+    private func beginRemoval(
+        _ name: ServiceName,
+        by requester: Requester,
+        with changes: NameChanges
+    ) throws(ControlError) {
         let before = try find(name).record
         var record = before
         record.phase = .deleting
@@ -140,11 +156,9 @@ extension Supervisor {
         let audit = RemovedService(record, by: requester)
         do throws(SystemError) {
             try units.checkWritable()
-            let changes = NameChanges()
             try removed.add(audit, with: changes)
             try records.save(record, with: changes)
             try units.setEnabled(false, name, with: changes)
-            try changes.synchronize()
         } catch {
             // As far as the disk allows; what is left of the attempt is put right at the next start.
             try? removed.remove(audit)
@@ -157,8 +171,8 @@ extension Supervisor {
     // MARK: Steps in systemd
 
     /// Queues the start of a unit and leaves the rest to systemd.
-    func dispatchStart(_ name: ServiceName) async throws(ControlError) {
-        let job = try await queueStart(name, restarting: false)
+    func dispatchStart(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
+        let job = try await queueStart(name, restarting: false, with: changes)
         establish(name)
         if let job { follow(job, name) }
     }
@@ -194,8 +208,33 @@ extension Supervisor {
     }
 
     /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
-    /// service's own failure.
-    func queueStart(_ name: ServiceName, restarting: Bool) async throws(ControlError) -> Job? {
+    /// service's own failure. `changes` are made durable while systemd works; when that fails the unit is stopped.
+    func queueStart(
+        _ name: ServiceName,
+        restarting: Bool,
+        with changes: NameChanges? = nil
+    ) async throws(ControlError) -> Job? {
+        var failure: SystemError?
+        let job = try await queueStart(name, restarting: restarting) { failure = changes.flatMap(Self.failure) }
+        guard let failure else { return job }
+        try? await stopUnit(name)
+        throw ControlError(failure)
+    }
+
+    private static func failure(of changes: NameChanges) -> SystemError? {
+        do throws(SystemError) {
+            try changes.synchronize()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func queueStart(
+        _ name: ServiceName,
+        restarting: Bool,
+        meanwhile: () -> Void
+    ) async throws(ControlError) -> Job? {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
             // Whoever starts by hand wants more than what is left of systemd's patience with crashes. What is not
@@ -203,7 +242,7 @@ extension Supervisor {
             if try await systemd.forgetStaleCopy(of: unit) { try await systemd.resetFailedUnit(unit) }
             services[name]?.refusal = nil
             do throws(BusError) {
-                return try await systemd.queueStart(unit, restarting: restarting)
+                return try await systemd.queueStart(unit, restarting: restarting, meanwhile: meanwhile)
             } catch .remote {
                 // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
                 // look again by itself.
@@ -236,10 +275,13 @@ extension Supervisor {
     }
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd.
-    func stopUnit(_ name: ServiceName) async throws(ControlError) {
+    /// `changes` are made durable meanwhile, as far as the disk allows.
+    func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
-            try await wait(for: try await systemd.stopUnit(unit))
+            // Whoever needs them to be durable looks again.
+            let job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
+            try await wait(for: job)
             // Nothing has to be forgotten of a unit that has just stopped as it should.
             if await isReportedInactive(name) { return }
             // The answer comes after all that systemd had to say, but not after what follows from the call.
@@ -298,7 +340,12 @@ extension Supervisor {
         var record = before
         change(&record)
         record.updatedAt = Self.now()
-        let hasOtherFiles = try write(record) { self.revert(name, to: before) }
+        let changes = NameChanges()
+        let hasOtherFiles = try write(record, with: changes) { self.revert(name, to: before) }
+        if let failure = Self.failure(of: changes) {
+            revert(name, to: before)
+            throw ControlError(failure)
+        }
         services[name]?.record = record
         announce(name)
         return hasOtherFiles
@@ -323,15 +370,17 @@ extension Supervisor {
         }
     }
 
-    /// Writes the record and what is derived from it; undoes it when something of it cannot be written.
+    /// Writes the record and what is derived from it; undoes it when something of it cannot be written. What is known
+    /// to be durable then are the contents, not yet the names.
     @discardableResult
-    private func write(_ record: ServiceRecord, undo: () -> Void) throws(ControlError) -> Bool {
+    private func write(
+        _ record: ServiceRecord,
+        with changes: NameChanges,
+        undo: () -> Void
+    ) throws(ControlError) -> Bool {
         do throws(SystemError) {
-            let changes = NameChanges()
             try records.save(record, with: changes)
-            let hasOtherFiles = try units.write(record, with: changes)
-            try changes.synchronize()
-            return hasOtherFiles
+            return try units.write(record, with: changes)
         } catch {
             undo()
             throw ControlError(error)
@@ -342,7 +391,9 @@ extension Supervisor {
         do throws(SystemError) {
             // Without its record nobody takes what is left for a service.
             try records.remove(name)
-            try units.remove(name)
+            let changes = NameChanges()
+            try units.remove(name, with: changes)
+            try changes.synchronize()
         } catch {
             notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
         }

@@ -10,7 +10,7 @@ final class Recollection {
     /// after the unit, from before its process starts until the unit is inactive.
     private let invocations: Directory
 
-    /// - Parameter path: The directory of those links, `/run/systemd/units`.
+    /// Opens the directory of those links, `/run/systemd/units`.
     init(_ runs: [ServiceName: ServiceRun], bootID: String, invocationsIn path: String) throws(SystemError) {
         self.runs = runs
         self.bootID = bootID

@@ -68,11 +68,17 @@ final class SystemdClient {
 
     /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless
     /// systemd holds a copy.
-    func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
-        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit)
+    func queueStart(
+        _ unit: String,
+        restarting: Bool,
+        meanwhile: () -> Void = {}
+    ) async throws(BusError) -> Job {
+        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit, meanwhile)
     }
 
-    func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
+    func stopUnit(_ unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Job {
+        try await queueJob("StopUnit", unit, meanwhile)
+    }
 
     /// Forgets a unit's failure and its count of starts. False when the unit is not loaded, and has neither.
     @discardableResult
@@ -91,11 +97,13 @@ final class SystemdClient {
     /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first; false for
     /// one.
     @discardableResult
-    func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
+    func forgetStaleCopy(of unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Bool {
         var path: String?
         try await ignoringUnloaded { () throws(BusError) in
             path = try await self.call(Self.manager("GetUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
+            } meanwhile: {
+                meanwhile()
             } decode: { reply throws(SystemError) in
                 try reply.string()
             }
@@ -220,10 +228,16 @@ final class SystemdClient {
         }
     }
 
-    private func queueJob(_ member: String, _ unit: String) async throws(BusError) -> Job {
+    private func queueJob(
+        _ member: String,
+        _ unit: String,
+        _ meanwhile: () -> Void
+    ) async throws(BusError) -> Job {
         try await call(Self.manager(member), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(unit)
             try writer.string("replace")
+        } meanwhile: {
+            meanwhile()
         } decode: { [weak self] reply throws(SystemError) in
             // Inside the callback: the job's JobRemoved may be the next message.
             let job = Job()
@@ -245,12 +259,19 @@ final class SystemdClient {
         _ method: BusMethod,
         timeout: Duration = callTimeout,
         arguments: (borrowing MessageWriter) throws(SystemError) -> Void = { _ throws(SystemError) in },
+        meanwhile: () -> Void = {},
         decode: @escaping @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Reply
     ) async throws(BusError) -> Reply {
         guard let bus else { throw .local(.notConnected) }
         let begin = MonotonicClock.now()
         defer { callDurations[method.member, default: .init()].count(MonotonicClock.now().duration(since: begin)) }
-        return try await bus.call(method, timeout: timeout, arguments: arguments, decode: decode)
+        return try await bus.call(
+            method,
+            timeout: timeout,
+            arguments: arguments,
+            meanwhile: meanwhile,
+            decode: decode
+        )
     }
 
     /// Calls a method whose reply carries nothing that matters.

@@ -61,11 +61,12 @@ internal import Glibc
     ///
     /// `arguments` appends the arguments to the message. `decode` reads the reply, inside the callback: whatever must
     /// not be reordered with the messages that follow (a job's path before its JobRemoved) is done there and not after
-    /// the `await`.
+    /// the `await`. `meanwhile` is called when the message is on its way, once.
     public func call<Reply: Sendable>(
         _ method: BusMethod,
         timeout: Duration = .seconds(25),
         arguments: (borrowing MessageWriter) throws(SystemError) -> Void = { _ throws(SystemError) in },
+        meanwhile: () -> Void = {},
         decode: @escaping @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Reply
     ) async throws(BusError) -> Reply {
         let result: Result<Reply, BusError> = await withCheckedContinuation { continuation in
@@ -82,6 +83,7 @@ internal import Glibc
             }
             do throws(SystemError) {
                 try send(method, timeout: timeout, arguments: arguments, pending: pending)
+                meanwhile()
             } catch {
                 continuation.resume(returning: .failure(.local(error)))
             }

@@ -99,7 +99,6 @@ public struct Directory: ~Copyable {
         with changes: NameChanges? = nil
     ) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
-        try remove(temporary)
         do throws(SystemError) {
             try create(temporary, bytes, mode: mode, modifiedAfter: try modificationTime(of: name))
             FaultPoint.pass()
@@ -117,9 +116,10 @@ public struct Directory: ~Copyable {
     /// Makes a symbolic link, durably, in place of whatever link or file has that name.
     public func link(_ name: String, to target: String, with changes: NameChanges? = nil) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
-        try remove(temporary)
         FaultPoint.pass()
-        try checkErrno("symlinkat") { unsafe symlinkat(target, descriptor.raw, temporary) }
+        _ = try replacing(temporary) { () throws(SystemError) in
+            try checkErrno("symlinkat") { unsafe symlinkat(target, descriptor.raw, temporary) }
+        }
         FaultPoint.pass()
         try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
         FaultPoint.pass()
@@ -187,11 +187,11 @@ public struct Directory: ~Copyable {
         mode: UInt32,
         modifiedAfter previous: WallClock?
     ) throws(SystemError) {
-        let file = FileDescriptor(
-            adopting: try checkErrno("openat") {
-                unsafe openat(descriptor.raw, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_t(mode))
-            }
-        )
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+        let raw = try replacing(name) { () throws(SystemError) in
+            try checkErrno("openat") { unsafe openat(descriptor.raw, name, flags, mode_t(mode)) }
+        }
+        let file = FileDescriptor(adopting: raw)
         FaultPoint.pass()
         // The umask may have taken bits away.
         try checkErrno("fchmod") { fchmod(file.raw, mode_t(mode)) }
@@ -208,6 +208,19 @@ public struct Directory: ~Copyable {
         let times = [modified.timespec, modified.timespec]
         try checkErrno("futimens") { unsafe futimens(file.raw, times) }
         try file.synchronize()
+    }
+
+    /// Makes what must not exist yet, in place of what a crash may have left under that name.
+    private func replacing(
+        _ name: String,
+        _ make: () throws(SystemError) -> CInt
+    ) throws(SystemError) -> CInt {
+        do throws(SystemError) {
+            return try make()
+        } catch let error where error.code == EEXIST {
+            try remove(name)
+            return try make()
+        }
     }
 
     private func modificationTime(of name: String) throws(SystemError) -> WallClock? {

@@ -5,6 +5,7 @@
 /// of them, the later ones first.
 public final class NameChanges {
     private var directories: [DescriptorHolder] = []
+    private var failure: SystemError?
 
     public init() {}
 
@@ -12,9 +13,16 @@ public final class NameChanges {
         directories.append(DescriptorHolder(try directory.duplicateDescriptor()))
     }
 
-    /// Waits until all of them are on disk: fsync(2).
+    /// Waits until all of them are on disk: fsync(2). Once that has failed it fails every time: the kernel tells an
+    /// error of the disk only once.
     public func synchronize() throws(SystemError) {
-        for directory in directories { try directory.descriptor.synchronize() }
+        if let failure { throw failure }
+        do throws(SystemError) {
+            for directory in directories { try directory.descriptor.synchronize() }
+        } catch {
+            failure = error
+            throw error
+        }
         directories = []
     }
 }
