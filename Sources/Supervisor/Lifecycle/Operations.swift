@@ -302,7 +302,8 @@ extension Supervisor {
             guard left > .zero, systemd.state(of: name)?.activeState != .failed else { return false }
             await nextChange(of: name, within: left)
         }
-        return true
+        // Of a state that is held back systemd has yet to have its say.
+        return services[name]?.heldBack == nil
     }
 
     /// After that long it is asked.
