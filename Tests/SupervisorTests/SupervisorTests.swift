@@ -332,7 +332,6 @@ struct SupervisorTests {
         let service = try await outcome.value()
         #expect(service.status == .stopped)
         #expect(service.message == nil)
-        #expect(rig.systemd.calls(of: "ResetFailedUnit").isEmpty)
         #expect(service.record.run.ending?.exitCode == 143)
         await #expect(throws: ControlError.serviceNotRunning) { try await rig.supervisor.stop("web") }
         rig.supervisor.finish()
@@ -342,31 +341,6 @@ struct SupervisorTests {
         let later = try await rig.supervisor.service("web")
         #expect(later.status == .stopped)
         #expect(later.record.run.ending == .killed(signal: 15))
-    }
-
-    @Test(arguments: [true, false]) @EventLoopActor
-    func `a stop waits for the unit's last state, and asks when that does not come`(comes: Bool) async throws {
-        let rig = try Rig()
-        try await rig.start()
-        _ = try await rig.create("web")
-        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.stop("web") }
-        _ = try await eventually { !rig.systemd.calls(of: "StopUnit").isEmpty }
-        let running = FakeSystemd.Unit.running(pid: 100)
-        let stopped = running.ended("inactive", "dead", code: 2, status: 15, result: "success")
-        // The job's end comes first, as systemd's does.
-        rig.systemd.endJob("web")
-        if comes {
-            try await turnLoop()
-            #expect(!outcome.hasEnded)
-            rig.systemd.report("web", stopped)
-        } else {
-            rig.systemd.script = { call in
-                if call.member == "ResetFailedUnit" { rig.systemd.report("web", stopped) }
-                return nil
-            }
-        }
-        #expect(try await outcome.value().status == .stopped)
-        #expect(rig.systemd.calls(of: "ResetFailedUnit").isEmpty == comes)
     }
 
     @Test @EventLoopActor func `a deliberate stop that ends as a failure is a stop and leaves no failure`() async throws

@@ -282,32 +282,14 @@ extension Supervisor {
             // Whoever needs them to be durable looks again.
             let job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
             try await wait(for: job)
-            // Nothing has to be forgotten of a unit that has just stopped as it should.
-            if await isReportedInactive(name) { return }
-            // The answer comes after all that systemd had to say, but not after what follows from the call.
-            if try await systemd.resetFailedUnit(unit) { try await systemd.settle() }
+            try await systemd.resetFailedUnit(unit)
+            try await systemd.settle()
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
             // What is not loaded does not run.
         } catch {
             throw ControlError(error)
         }
     }
-
-    /// Whether systemd reports a unit, whose stop has ended, to be inactive: it says so within a millisecond where it
-    /// is not busy.
-    private func isReportedInactive(_ name: ServiceName) async -> Bool {
-        let deadline = MonotonicClock.now().advanced(by: Self.reportPatience)
-        while systemd.state(of: name)?.activeState != .inactive {
-            let left = deadline.duration(since: .now())
-            guard left > .zero, systemd.state(of: name)?.activeState != .failed else { return false }
-            await nextChange(of: name, within: left)
-        }
-        // Of a state that is held back systemd has yet to have its say.
-        return services[name]?.heldBack == nil
-    }
-
-    /// After that long it is asked.
-    private static let reportPatience = Duration.milliseconds(50)
 
     private func wait(for job: Job) async throws(BusError) {
         do throws(Job.Failure) {

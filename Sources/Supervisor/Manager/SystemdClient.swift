@@ -80,17 +80,13 @@ final class SystemdClient {
         try await queueJob("StopUnit", unit, meanwhile)
     }
 
-    /// Forgets a unit's failure and its count of starts. False when the unit is not loaded, and has neither.
-    @discardableResult
-    func resetFailedUnit(_ unit: String) async throws(BusError) -> Bool {
-        var isLoaded = false
+    /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
+    func resetFailedUnit(_ unit: String) async throws(BusError) {
         try await ignoringUnloaded { () throws(BusError) in
             try await self.call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
             }
-            isLoaded = true
         }
-        return isLoaded
     }
 
     /// Makes sure that the unit's next start runs what is on disk now: reloads systemd when, and only when, it holds an
@@ -177,9 +173,6 @@ final class SystemdClient {
             }
         }
     }
-
-    /// What systemd said last of a unit; nil when it has said nothing since the connection was made.
-    func state(of name: ServiceName) -> UnitState? { states[name]?.value }
 
     /// The job that a unit is known to have queued.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
@@ -353,7 +346,7 @@ final class SystemdClient {
         else { return }
         do throws(SystemError) {
             let interface = try message.string()
-            var state = self.state(of: name) ?? UnitState()
+            var state = states[name]?.value ?? UnitState()
             let job = try UnitProperties.apply(message, to: &state)
             if interface == Self.serviceInterface {
                 // The unit's own signal follows at once and completes the picture; between the two it would show a new
