@@ -1,8 +1,8 @@
 public import Services
 internal import Systemd
 
-/// What the API asks for. Every operation writes what is wanted to disk before systemd hears of it, so that whatever
-/// interrupts it, the next start of the agent knows what was wanted.
+/// What the API asks for. Every operation writes what is wanted before systemd hears of it, so that whatever interrupts
+/// it, the next start of the agent knows what was wanted, and is done only when that is durable.
 extension Supervisor {
     public var readiness: Readiness {
         get async {

@@ -11,7 +11,14 @@ extension Supervisor {
         await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
         let changes = NameChanges()
-        try write(service.record, with: changes) { self.removeFiles(of: spec.name) }
+        do throws(SystemError) {
+            // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
+            try records.save(service.record)
+            try units.write(service.record, with: changes)
+        } catch {
+            removeFiles(of: spec.name)
+            throw ControlError(error)
+        }
         service.intent = .start
         insert(service)
         announce(spec.name)
@@ -323,11 +330,15 @@ extension Supervisor {
         var record = before
         change(&record)
         record.updatedAt = Self.now()
-        let changes = NameChanges()
-        let hasOtherFiles = try write(record, with: changes) { self.revert(name, to: before) }
-        if let failure = Self.failure(of: changes) {
+        let hasOtherFiles: Bool
+        do throws(SystemError) {
+            let changes = NameChanges()
+            try records.save(record, with: changes)
+            hasOtherFiles = try units.write(record, with: changes)
+            try changes.synchronize()
+        } catch {
             revert(name, to: before)
-            throw ControlError(failure)
+            throw ControlError(error)
         }
         services[name]?.record = record
         announce(name)
@@ -350,23 +361,6 @@ extension Supervisor {
             try units.write(record)
         } catch {
             notice(.error, "cannot go back to what was before: \(error)", name)
-        }
-    }
-
-    /// Writes the record and what is derived from it; undoes it when something of it cannot be written. What is known
-    /// to be durable then are the contents, not yet the names.
-    @discardableResult
-    private func write(
-        _ record: ServiceRecord,
-        with changes: NameChanges,
-        undo: () -> Void
-    ) throws(ControlError) -> Bool {
-        do throws(SystemError) {
-            try records.save(record, with: changes)
-            return try units.write(record, with: changes)
-        } catch {
-            undo()
-            throw ControlError(error)
         }
     }
 
