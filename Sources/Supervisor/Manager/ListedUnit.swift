@@ -7,8 +7,6 @@ struct ListedUnit {
     let activeState: ActiveState
     let subState: String
     let path: String
-    /// The path of its job, "/" where it has none.
-    let job: String
 
     /// Reads the members of a structure, which is entered.
     init(reading reply: borrowing MessageReader) throws(SystemError) {
@@ -20,8 +18,7 @@ struct ListedUnit {
         // Which unit it follows.
         try reply.skip()
         path = try reply.string()
-        // The number and type of its job.
-        for _ in 0..<2 { try reply.skip() }
-        job = try reply.string()
+        // Its job: a unit that runs has no start to come.
+        for _ in 0..<3 { try reply.skip() }
     }
 }

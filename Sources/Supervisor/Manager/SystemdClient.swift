@@ -155,7 +155,6 @@ final class SystemdClient {
                     guard let name = UnitName.service(ofUnit: unit.unit) else { return }
                     // Inside the callback: what systemd says next changes what it says here.
                     if let state = recall(name, unit) {
-                        self?.adopt(unit.job, of: name)
                         self?.publish(state, of: name)
                     } else {
                         unknown.append((name, unit.path))
