@@ -104,6 +104,8 @@ class Machine:
     """A booted stand-in for a VM. Each has a name of its own, so that suites can run side by side."""
 
     count = 0
+    # How long a command inside may take.
+    patience = PATIENCE_SECONDS
 
     def __init__(self, release="bookworm", options=()):
         Machine.count += 1
@@ -154,7 +156,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE_SECONDS,
+            timeout=self.patience,
         )
         # Decoded here and not by subprocess, which would change line ends.
         output = done.stdout.decode()

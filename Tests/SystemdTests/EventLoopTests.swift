@@ -11,8 +11,11 @@ struct EventLoopTests {
     }
 
     @EventLoopActor
-    private static func startTwoSteps(_ steps: Arrivals<String>) {
-        EventLoop.start {
+    private static func twoSteps(
+        _ steps: Arrivals<String>,
+        by start: (@escaping @EventLoopActor () async -> Void) -> Void = { EventLoop.start($0) }
+    ) {
+        start {
             steps.add("begin")
             await Task.yield()
             steps.add("end")
@@ -23,7 +26,7 @@ struct EventLoopTests {
     @Test @EventLoopActor
     func `a task started by a callback begins when the callback is done`() async throws {
         let steps = Arrivals<String>()
-        let timer = try Timer { Self.startTwoSteps(steps) }
+        let timer = try Timer { Self.twoSteps(steps) }
         timer.arm(after: .zero)
         for _ in 0..<3 { _ = try await steps.next() }
         #expect(steps.all == ["caller", "begin", "end"])
@@ -32,19 +35,9 @@ struct EventLoopTests {
     @Test @EventLoopActor
     func `a task started by a task begins when that one suspends`() async throws {
         let steps = Arrivals<String>()
-        EventLoop.start { Self.startTwoSteps(steps) }
+        EventLoop.start { Self.twoSteps(steps) }
         for _ in 0..<3 { _ = try await steps.next() }
         #expect(steps.all == ["caller", "begin", "end"])
-    }
-
-    @EventLoopActor
-    private static func beginTwoSteps(_ steps: Arrivals<String>) {
-        EventLoop.begin {
-            steps.add("begin")
-            await Task.yield()
-            steps.add("end")
-        }
-        steps.add("caller")
     }
 
     @Test @EventLoopActor
@@ -52,7 +45,7 @@ struct EventLoopTests {
         let steps = Arrivals<String>()
         let timer = try Timer {
             EventLoop.start { steps.add("earlier") }
-            Self.beginTwoSteps(steps)
+            Self.twoSteps(steps, by: EventLoop.begin)
         }
         timer.arm(after: .zero)
         for _ in 0..<4 { _ = try await steps.next() }
@@ -62,7 +55,7 @@ struct EventLoopTests {
     @Test @EventLoopActor
     func `a task that a task begins waits for that one to suspend`() async throws {
         let steps = Arrivals<String>()
-        EventLoop.start { Self.beginTwoSteps(steps) }
+        EventLoop.start { Self.twoSteps(steps, by: EventLoop.begin) }
         for _ in 0..<3 { _ = try await steps.next() }
         #expect(steps.all == ["caller", "begin", "end"])
     }
