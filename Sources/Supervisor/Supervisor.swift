@@ -39,10 +39,14 @@ public final class Supervisor {
 
     /// Why systemd's word on the units is not known; nil while the picture is up to date.
     public internal(set) var outage: String? = "the agent is starting"
-    var services: [ServiceName: ManagedService] = [:]
+    var services: [ServiceName: ManagedService] = [:] {
+        didSet { listed = nil }
+    }
     var namesByID: [String: ServiceName] = [:]
     /// The names of all services in order; nil after one has come or gone.
     private var sortedNames: [ServiceName]?
+    /// All services as they were listed last; nil after one has changed.
+    private var listed: [Service]?
     let lanes = Lanes<ServiceName>()
     let events = EventLog()
     let journalNews = JournalNews()
@@ -164,9 +168,12 @@ public final class Supervisor {
 
     /// All services, by name.
     var snapshots: [Service] {
+        if let listed { return listed }
         let names = sortedNames ?? services.keys.sorted()
         sortedNames = names
-        return names.compactMap { services[$0]?.snapshot }
+        let all = names.compactMap { services[$0]?.snapshot }
+        listed = all
+        return all
     }
 
     // MARK: What systemd says

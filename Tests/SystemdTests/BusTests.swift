@@ -259,6 +259,24 @@ struct BusTests {
         try await line.bus.call(Self.method("Do"))
     }
 
+    @Test @EventLoopActor func `a call that wants no reply is there before what is asked next`() async throws {
+        let line = try Line { _ in .reply { _ in } }
+        for _ in 0..<2 {
+            try line.bus.send(Self.method("Tell")) { writer throws(SystemError) in try writer.string("a") }
+        }
+        try await line.bus.call(Self.method("Ask"))
+        #expect(line.peer.calls.map(\.member) == ["Tell", "Tell", "Ask"])
+        #expect(line.peer.calls.map(\.arguments) == [["a"], ["a"], []])
+        #expect(line.peer.calls.map(\.expectsReply) == [false, false, true])
+    }
+
+    @Test @EventLoopActor func `a call that wants no reply fails where the connection is lost`() async throws {
+        let line = try Line()
+        line.peer.close()
+        try await line.disconnects.next()
+        #expect(throws: SystemError.self) { try line.bus.send(Self.method("Tell")) { _ throws(SystemError) in } }
+    }
+
     @Test @EventLoopActor func `calls that wait at the same time get their own replies`() async throws {
         let line = try Line { call in .reply { $0.string(call.arguments[0]) } }
         let replies = Arrivals<String>()

@@ -90,7 +90,7 @@ package final class BusPeer {
         let call = Call(message)
         let answer = answer(call)
         calls.append(call)
-        switch answer {
+        switch call.expectsReply ? answer : .silence {
         case .silence: return 1
         case .builtIn: return 0
         case .error(let name, let text):
@@ -125,8 +125,10 @@ extension BusPeer {
         package let member: String
         /// The strings and object paths among its arguments, and those in arrays of strings, each array in brackets.
         package let arguments: [String]
+        package let expectsReply: Bool
 
         package init(_ message: OpaquePointer) {
+            expectsReply = sd_bus_message_get_expect_reply(message) > 0
             path = String(cString: sd_bus_message_get_path(message))
             interface = String(cString: sd_bus_message_get_interface(message))
             member = String(cString: sd_bus_message_get_member(message))

@@ -16,7 +16,7 @@ final class LastList: Sendable {
         let kept: [UInt8]? = last.withLock { last in
             // A service that changes is another object.
             guard let last, last.vocabulary == vocabulary, last.services.count == services.count,
-                zip(last.services, services).allSatisfy({ $0 === $1 })
+                services.indices.allSatisfy({ last.services[$0] === services[$0] })
             else { return nil }
             return last.encoding
         }

@@ -90,19 +90,22 @@ extension Supervisor {
     /// Stops the service for good: until somebody starts it, it stays stopped over a reboot.
     func halt(_ name: ServiceName) async throws(ControlError) -> Service {
         let before = try find(name)
-        try update(name) { record in
+        let changes = NameChanges()
+        try update(name, with: changes) { record in
             record.isEnabled = false
             record.phase = .stopping
         }
         intend(.stop, name)
         do throws(ControlError) {
-            try await stopUnit(name)
+            try await stopUnit(name, with: changes)
         } catch {
             // Not stopped: whoever asked will ask again, and until then nothing has changed.
             intend(before.intent, name)
             revert(name, to: before.record)
             throw error
         }
+        // It is stopped, which a crash might undo: the record says still what is to be.
+        try store { () throws(SystemError) in try changes.synchronize() }
         establish(name)
         return try find(name).snapshot
     }
@@ -113,7 +116,7 @@ extension Supervisor {
         let changes = NameChanges()
         if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester, with: changes) }
         intend(.stop, name)
-        try await stopUnit(name, with: changes)
+        _ = try await endUnit(name, with: changes)
         try store { () throws(SystemError) in
             try changes.synchronize()
             try self.units.remove(name, with: changes)
@@ -246,7 +249,7 @@ extension Supervisor {
         do throws(BusError) {
             // Whoever starts by hand wants more than what is left of systemd's patience with crashes. What is not
             // loaded has no failure, and no older copy.
-            if try await systemd.forgetStaleCopy(of: unit) { try await systemd.resetFailedUnit(unit) }
+            if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
             services[name]?.refusal = nil
             do throws(BusError) {
                 return try await systemd.queueStart(unit, restarting: restarting, meanwhile: meanwhile)
@@ -281,18 +284,23 @@ extension Supervisor {
         try await started(by: job, name)
     }
 
-    /// Stops the unit until its last process is gone and leaves no failure behind in systemd.
-    /// `changes` are made durable meanwhile, as far as the disk allows.
+    /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
     func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
+        if try await endUnit(name, with: changes) { try await settle() }
+    }
+
+    /// Stops the unit, and takes note of what systemd has to say of that with the answer to the next question.
+    /// `changes` are made durable meanwhile, as far as the disk allows. False for a unit that is not loaded.
+    private func endUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) -> Bool {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
             // Whoever needs them to be durable looks again.
             let job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
             try await wait(for: job)
-            try await systemd.resetFailedUnit(unit)
-            try await systemd.settle()
+            try systemd.resetFailedUnit(unit)
+            return true
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
-            // What is not loaded does not run.
+            return false
         } catch {
             throw ControlError(error)
         }
@@ -320,10 +328,12 @@ extension Supervisor {
     // MARK: Steps on disk
 
     /// Changes the record and what is derived from it, on disk first. When something cannot be written nothing has
-    /// changed. True when a file that systemd reads is another than before.
+    /// changed. True when a file that systemd reads is another than before. The names are durable, too, unless the
+    /// caller has `changes` to see to it.
     @discardableResult
     private func update(
         _ name: ServiceName,
+        with changes: NameChanges? = nil,
         _ change: (inout ServiceRecord) -> Void
     ) throws(ControlError) -> Bool {
         let before = try find(name).record
@@ -332,10 +342,10 @@ extension Supervisor {
         record.updatedAt = Self.now()
         let hasOtherFiles: Bool
         do throws(SystemError) {
-            let changes = NameChanges()
-            try records.save(record, with: changes)
-            hasOtherFiles = try units.write(record, with: changes)
-            try changes.synchronize()
+            let names = changes ?? NameChanges()
+            try records.save(record, with: names)
+            hasOtherFiles = try units.write(record, with: names)
+            if changes == nil { try names.synchronize() }
         } catch {
             revert(name, to: before)
             throw ControlError(error)

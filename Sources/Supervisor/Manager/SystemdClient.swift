@@ -80,12 +80,14 @@ final class SystemdClient {
         try await queueJob("StopUnit", unit, meanwhile)
     }
 
-    /// Forgets a unit's failure and its count of starts. A unit that is not loaded has neither.
-    func resetFailedUnit(_ unit: String) async throws(BusError) {
-        try await ignoringUnloaded { () throws(BusError) in
-            try await self.call(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in
-                try writer.string(unit)
-            }
+    /// Has systemd forget a unit's failure and its count of starts before it is asked anything else. A unit that is not
+    /// loaded has neither, of which systemd would complain.
+    func resetFailedUnit(_ unit: String) throws(BusError) {
+        guard let bus else { throw .local(.notConnected) }
+        do throws(SystemError) {
+            try bus.send(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in try writer.string(unit) }
+        } catch {
+            throw .local(error)
         }
     }
 
@@ -94,17 +96,18 @@ final class SystemdClient {
     /// one.
     @discardableResult
     func forgetStaleCopy(of unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Bool {
-        var path: String?
-        try await ignoringUnloaded { () throws(BusError) in
-            path = try await self.call(Self.manager("GetUnit")) { writer throws(SystemError) in
+        let path: String
+        do throws(BusError) {
+            path = try await call(Self.manager("GetUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
             } meanwhile: {
                 meanwhile()
             } decode: { reply throws(SystemError) in
                 try reply.string()
             }
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            return false
         }
-        guard let path else { return false }
         let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
         let isStale = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.unitInterface)
@@ -235,14 +238,6 @@ final class SystemdClient {
             let job = Job()
             self?.jobs[try reply.string()] = (unit, job)
             return job
-        }
-    }
-
-    private func ignoringUnloaded(_ call: @EventLoopActor () async throws(BusError) -> Void) async throws(BusError) {
-        do throws(BusError) {
-            try await call()
-        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
-            return
         }
     }
 

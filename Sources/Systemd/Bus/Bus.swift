@@ -82,7 +82,7 @@ internal import Glibc
                 )
             }
             do throws(SystemError) {
-                try send(method, timeout: timeout, arguments: arguments, pending: pending)
+                try call(method, timeout: timeout, arguments: arguments, pending: pending)
                 meanwhile()
             } catch {
                 continuation.resume(returning: .failure(.local(error)))
@@ -123,19 +123,46 @@ internal import Glibc
         return slot
     }
 
-    private func send(
+    /// Calls a method without wanting to hear of it: not even an error is answered. The peer takes it up before what it
+    /// is asked next.
+    public func send(
+        _ method: BusMethod,
+        arguments: (borrowing MessageWriter) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        let message = unsafe try makeCall(of: method, arguments)
+        defer { unsafe sd_bus_message_unref(message) }
+        try check("sd_bus_message_set_expect_reply", unsafe sd_bus_message_set_expect_reply(message, 0))
+        FaultPoint.pass()
+        try check("sd_bus_send", unsafe sd_bus_send(bus, message, nil))
+        FaultPoint.pass()
+    }
+
+    private func makeCall(
+        of method: BusMethod,
+        _ arguments: (borrowing MessageWriter) throws(SystemError) -> Void
+    ) throws(SystemError) -> OpaquePointer {
+        var message: OpaquePointer?
+        try check(
+            "sd_bus_message_new_method_call",
+            unsafe sd_bus_message_new_method_call(bus, &message, nil, method.path, method.interface, method.member)
+        )
+        do throws(SystemError) {
+            try arguments(unsafe MessageWriter(message!))
+        } catch {
+            unsafe sd_bus_message_unref(message)
+            throw error
+        }
+        return unsafe message!
+    }
+
+    private func call(
         _ method: BusMethod,
         timeout: Duration,
         arguments: (borrowing MessageWriter) throws(SystemError) -> Void,
         pending: PendingCall
     ) throws(SystemError) {
-        var message: OpaquePointer?
+        let message = unsafe try makeCall(of: method, arguments)
         defer { unsafe sd_bus_message_unref(message) }
-        try check(
-            "sd_bus_message_new_method_call",
-            unsafe sd_bus_message_new_method_call(bus, &message, nil, method.path, method.interface, method.member)
-        )
-        try arguments(unsafe MessageWriter(message!))
         FaultPoint.pass()
         let context = unsafe Unmanaged.passRetained(pending)
         var slot: OpaquePointer?
