@@ -109,8 +109,6 @@ public final class Supervisor {
         for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason)") }
         unreadableRecords = try records.unreadableFiles(unreadable.map(\.file))
         for record in loaded { adopt(record) }
-        let living = loaded.filter { $0.phase != .deleting }.map { ($0.spec.name, $0.createdAt) }
-        try removed.removeUnbegun(Dictionary(uniqueKeysWithValues: living))
         try systemd.start(
             SystemdClient.Observer(
                 connected: { [weak self] in self?.connected() },

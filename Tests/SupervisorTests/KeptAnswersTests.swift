@@ -146,17 +146,6 @@ struct RemovedStoreTests {
         #expect(kept.last?.record.id == "id-2")
     }
 
-    @Test @EventLoopActor func `a deletion that was written down and not begun is forgotten`() throws {
-        let store = RemovedStore(layout)
-        try store.prepare()
-        for number in 1...3 { try store.add(try removed(number)) }
-        let names = (1...3).compactMap { ServiceName("s\($0)") }
-        // The second was deleted and created again; the third was about to be deleted.
-        let living = [names[1]: Timestamp(microseconds: 5), names[2]: Timestamp(microseconds: 2)]
-        try store.removeUnbegun(living)
-        #expect(try store.load().map(\.record.id) == ["id-2", "id-1"])
-    }
-
     @Test @EventLoopActor func `a deletion that is finished a second time is one deletion`() throws {
         let store = RemovedStore(layout)
         try store.prepare()

@@ -26,38 +26,12 @@ final class RemovedStore {
         let directory = try Directory(path)
         let file = fileName(of: removed)
         try directory.write(file, RemovedCoding.encode(removed), mode: 0o600, with: changes)
-        // A deletion is written when it begins and when it is done.
+        // A deletion that was interrupted here is written once more.
         if !files.contains(file) { files.append(file) }
         while files.count > RemovedService.countLimit {
             try directory.remove(files[0])
             files.removeFirst()
         }
-    }
-
-    /// Removes what an agent left that died between writing down a deletion and beginning it: records of deletions
-    /// that are younger than the living service of the name.
-    func removeUnbegun(_ living: [ServiceName: Timestamp]) throws(SystemError) {
-        let directory = try Directory(path)
-        for file in files {
-            guard let (time, name) = Self.parts(ofFile: file), let createdAt = living[name], createdAt <= time else {
-                continue
-            }
-            try directory.remove(file)
-            files.removeAll { $0 == file }
-        }
-    }
-
-    private static func parts(ofFile file: String) -> (Timestamp, ServiceName)? {
-        let parts = file.dropLast(".json".count).split(separator: "-", maxSplits: 1)
-        guard parts.count == 2, let time = Int64(parts[0]), let name = ServiceName(String(parts[1])) else { return nil }
-        return (Timestamp(microseconds: time), name)
-    }
-
-    /// Removes the record of a deletion that did not take place.
-    func remove(_ removed: RemovedService) throws(SystemError) {
-        let file = fileName(of: removed)
-        files.removeAll { $0 == file }
-        try Directory(path).remove(file)
     }
 
     /// All of them, the newest first. What cannot be read is left out.

@@ -110,8 +110,8 @@ extension Supervisor {
         return try find(name).snapshot
     }
 
-    /// Stops a service and removes all of it. Its record goes last: as long as it is there, the removal is finished
-    /// by the next start of the agent.
+    /// Stops a service and removes all of it. Its record goes last, after the one for the audit is there: as long as it
+    /// is there itself, the removal is finished by the next start of the agent.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
         let changes = NameChanges()
         if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester, with: changes) }
@@ -125,8 +125,14 @@ extension Supervisor {
         do throws(BusError) {
             // The boot target keeps a unit loaded that it started; systemd would start it from memory.
             try await systemd.forgetStaleCopy(of: UnitName.unit(of: name)) {
-                failure = Self.failure(of: changes)
-                self.completeAudit(name, by: requester, with: changes)
+                do throws(SystemError) {
+                    try changes.synchronize()
+                    if let record = self.services[name]?.record {
+                        try self.removed.add(RemovedService(record, by: requester), with: changes)
+                    }
+                } catch {
+                    failure = error
+                }
             }
         } catch {
             throw ControlError(error)
@@ -138,16 +144,6 @@ extension Supervisor {
         }
         removals[name] = MonotonicClock.now()
         forget(name)
-    }
-
-    /// Writes down once more what is removed, with the figures of the run that has just ended.
-    private func completeAudit(_ name: ServiceName, by requester: Requester, with changes: NameChanges) {
-        guard let record = services[name]?.record else { return }
-        do throws(SystemError) {
-            try removed.add(RemovedService(record, by: requester), with: changes)
-        } catch {
-            notice(.warning, "cannot complete the record of its removal: \(error)", name)
-        }
     }
 
     /// Writes down that a service is to be removed and by whom. When something cannot be written, or the unit's files
@@ -163,15 +159,11 @@ extension Supervisor {
         record.isEnabled = false
         record.deletedBy = requester
         record.updatedAt = Self.now()
-        let audit = RemovedService(record, by: requester)
         do throws(SystemError) {
             try units.checkWritable()
-            try removed.add(audit, with: changes)
             try records.save(record, with: changes)
             try units.setEnabled(false, name, with: changes)
         } catch {
-            // As far as the disk allows; what is left of the attempt is put right at the next start.
-            try? removed.remove(audit)
             revert(name, to: before)
             throw ControlError(error)
         }
