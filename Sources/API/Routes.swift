@@ -17,7 +17,7 @@ struct Answer: Sendable {
 }
 
 /// A line of the route table.
-struct Route: Sendable {
+final class Route: Sendable {
     /// Who may use it.
     enum Access: Sendable {
         /// Anybody who reaches a listener.

@@ -1,7 +1,8 @@
 /// Writes responses in the form of RFC 9112.
 ///
 /// Precondition of each function: field names are tokens, field values hold no CR, LF or NUL, and no field is one that
-/// the encoder writes itself (Content-Length, Transfer-Encoding, Connection, Date).
+/// the encoder writes itself (Content-Length, Transfer-Encoding, Connection, Date). What may come from a client is
+/// checked in every build, the values; names, which are in the code, in a debug build alone.
 public enum ResponseEncoder {
     /// The interim response that asks for the body. RFC 9110 §15.2.1.
     public static let continueResponse = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
@@ -93,7 +94,16 @@ public enum ResponseEncoder {
 
     private static func appendFields(_ fields: Fields, to bytes: inout [UInt8]) {
         for (name, value) in fields {
-            precondition(!isOwnField(name), "the encoder writes this field itself")
+            assert(!name.isEmpty && name.utf8.allSatisfy(\.isTokenCharacter), "a field name is a token")
+            assert(!isOwnField(name), "the encoder writes this field itself")
+            let valueBytes = value.utf8Span.span
+            for index in valueBytes.indices {
+                let byte = valueBytes[index]
+                precondition(
+                    byte != .carriageReturn && byte != .lineFeed && byte != 0,
+                    "a field value holds no CR, LF or NUL"
+                )
+            }
             appendField(name, value, to: &bytes)
         }
         appendLineEnd(to: &bytes)
@@ -109,17 +119,6 @@ public enum ResponseEncoder {
     }
 
     private static func appendField(_ name: String, _ value: String, to bytes: inout [UInt8]) {
-        let nameBytes = name.utf8Span.span
-        precondition(!nameBytes.isEmpty, "a field name is a token")
-        for index in nameBytes.indices { precondition(nameBytes[index].isTokenCharacter, "a field name is a token") }
-        let valueBytes = value.utf8Span.span
-        for index in valueBytes.indices {
-            let byte = valueBytes[index]
-            precondition(
-                byte != .carriageReturn && byte != .lineFeed && byte != 0,
-                "a field value holds no CR, LF or NUL",
-            )
-        }
         bytes += name.utf8
         bytes.append(UInt8(ascii: ":"))
         bytes.append(.space)

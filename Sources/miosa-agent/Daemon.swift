@@ -236,7 +236,7 @@ extension Log {
     func write(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
         let status = reply.response.status.code
         // Reads that went well are many, and tell nothing: they are logged only when somebody wants to debug.
-        let isRead = head.map { $0.method == .get || $0.method == .head } ?? false
+        let isRead = head?.method == .get || head?.method == .head
         let method = head?.method.rawValue ?? "-"
         let path = head?.target.path ?? "-"
         write(

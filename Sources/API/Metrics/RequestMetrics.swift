@@ -34,7 +34,7 @@ public struct RequestMetrics: Sendable {
     }
 
     /// The methods of the route table, and what browsers and the usual clients send besides.
-    private static let methods: Set<Method> = [.get, .head, .post, .put, .delete, .patch, .options]
+    private static let methods: [Method] = [.get, .head, .post, .put, .delete, .patch, .options]
 }
 
 extension RequestMetrics.Answers {

@@ -153,7 +153,8 @@ public final class Timer: EventSource {
         _ = unsafe sd_event_now(EventLoop.shared.event, CLOCK_MONOTONIC, &now)
         let deadline = now + duration.microseconds
         self.deadline = deadline
-        if elapse.map({ deadline < $0 }) ?? true { setElapse(deadline) }
+        if let elapse, elapse <= deadline { return }
+        setElapse(deadline)
     }
 
     private func setElapse(_ moment: UInt64) {
