@@ -17,9 +17,6 @@ public enum ProcessContext {
         return values
     }
 
-    /// Whether standard error is a terminal.
-    public static var standardErrorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
-
     /// Whether standard error goes to the journal: systemd.exec(5), `JOURNAL_STREAM`.
     public static func standardErrorIsJournal(_ journalStream: String?) -> Bool {
         guard let journalStream else { return false }

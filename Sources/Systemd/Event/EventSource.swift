@@ -32,8 +32,6 @@ public final class IOWatch: EventSource {
 
         public static let readable = Events(rawValue: UInt32(EPOLLIN.rawValue))
         public static let writable = Events(rawValue: UInt32(EPOLLOUT.rawValue))
-        /// The peer has shut down its sending side.
-        public static let peerClosed = Events(rawValue: UInt32(EPOLLRDHUP.rawValue))
         /// Both directions are gone. Always reported, never asked for.
         public static let hungUp = Events(rawValue: UInt32(EPOLLHUP.rawValue))
         /// The descriptor has failed. Always reported, never asked for.

@@ -42,14 +42,6 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether any interface of the machine would be listened on.
-    public var isWildcard: Bool {
-        switch self {
-        case .ip4(let address, _), .ip6(let address, _): address.allSatisfy { $0 == 0 }
-        case .unix: false
-        }
-    }
-
     public var description: String {
         switch self {
         case .ip4(let address, let port): "\(Self.text(address, AF_INET)):\(port)"
