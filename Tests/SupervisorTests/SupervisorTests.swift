@@ -343,6 +343,49 @@ struct SupervisorTests {
         #expect(later.record.run.ending == .killed(signal: 15))
     }
 
+    /// systemd's words for a service that is stopped, or deleted, before the states of its start have come.
+    @EventLoopActor
+    private func stopLate(_ rig: Rig) {
+        let running = FakeSystemd.Unit.running(pid: 100, startedAt: 100_000_000_000)
+        rig.systemd.units[FakeSystemd.unit("web")] = FakeSystemd.Unit()
+        rig.systemd.script = { call in
+            switch call.member {
+            case "StopUnit":
+                rig.systemd.afterwards {
+                    rig.systemd.report("web", running)
+                    rig.systemd.endJob("web")
+                }
+            case "ResetFailedUnit":
+                // The job's end comes first.
+                rig.systemd.report(
+                    "web",
+                    running.ended("failed", "failed", code: 2, status: 9, result: "signal")
+                )
+            default: break
+            }
+            return nil
+        }
+    }
+
+    @Test @EventLoopActor func `a service that is stopped while it starts is stopped`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        stopLate(rig)
+        let service = try await rig.supervisor.stop("web")
+        #expect(service.status == .stopped)
+        #expect(service.state.activeState == .failed)
+    }
+
+    @Test @EventLoopActor func `the record for the audit has the end of the run that comes last`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        stopLate(rig)
+        _ = try await rig.supervisor.delete("web", by: Self.requester)
+        #expect(try rig.supervisor.listRemoved().map(\.record.run.ending) == [.killed(signal: 9)])
+    }
+
     @Test @EventLoopActor func `a deliberate stop that ends as a failure is a stop and leaves no failure`() async throws
     {
         let rig = try Rig()

@@ -153,6 +153,29 @@ import Testing
         #expect(try directory.read("a", limitBytes: 100) == Array("old".utf8))
     }
 
+    @Test func `room that is reserved is there when the disk is full`() throws {
+        try mountMemory(options: "size=64k")
+        defer { unmount() }
+        let directory = try Directory(path)
+        let size = 16 * 1024
+        try directory.reserve(size, for: "a")
+        let error = #expect(throws: SystemError.self) { try directory.reserve(64 * 1024, for: "b") }
+        #expect(error?.isStorageFull == true)
+        #expect(try directory.names() == [".a.tmp"])
+        try directory.write("b", [UInt8](repeating: 1, count: 48 * 1024), mode: 0o600)
+        #expect(throws: SystemError.self) { try directory.write("c", [1], mode: 0o600) }
+        try directory.write("a", [UInt8](repeating: 1, count: size), mode: 0o600)
+        #expect(try directory.names().sorted() == ["a", "b"])
+    }
+
+    @Test func `room that is given back is free`() throws {
+        let directory = try Directory(path)
+        for _ in 0..<2 { try directory.reserve(4096, for: "a") }
+        #expect(try status(".a.tmp").st_size == 4096)
+        for _ in 0..<2 { try directory.release("a") }
+        #expect(try directory.names().isEmpty)
+    }
+
     @Test func `a read-only file system counts as full storage`() throws {
         try mountMemory(options: "ro")
         defer { unmount() }

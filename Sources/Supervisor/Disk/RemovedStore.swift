@@ -21,6 +21,18 @@ final class RemovedStore {
         files = names.filter { !$0.hasPrefix(".") }.sorted()
     }
 
+    /// Takes the room on the disk that a record will need.
+    func reserve(for removed: RemovedService) throws(SystemError) {
+        let size = RemovedCoding.encode(removed).count + Self.endingBytes
+        try Directory(path).reserve(size, for: fileName(of: removed))
+    }
+
+    /// Gives that room back.
+    func release(_ removed: RemovedService) throws(SystemError) { try Directory(path).release(fileName(of: removed)) }
+
+    /// What the end of a service's last run may add to its record, at most: times, numbers and short words.
+    private static let endingBytes = 512
+
     /// Writes a record, durably, and drops the oldest one too many.
     func add(_ removed: RemovedService, with changes: NameChanges? = nil) throws(SystemError) {
         let directory = try Directory(path)

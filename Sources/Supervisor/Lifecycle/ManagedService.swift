@@ -74,7 +74,9 @@ struct ManagedService {
         // From dead to alive: systemd has begun, or somebody started by hand what was stopped. A unit that is about to
         // be stopped reports its job while it is still active; that is no new beginning.
         let hasBegun = state.activeState.isDead && !newState.activeState.isDead
-        let newIntent = hasBegun ? .none : intent
+        // Whoever stops a service that has only just been started hears of its beginning all the same.
+        let isBeingStopped = record.phase == .stopping || record.phase == .deleting
+        let newIntent = hasBegun && !isBeingStopped ? .none : intent
         snapshot = Service(record: record, state: newState, intent: newIntent, refusal: refusal)
         heldBack = nil
     }

@@ -121,29 +121,39 @@ extension Supervisor {
             try changes.synchronize()
             try self.units.remove(name, with: changes)
         }
-        var failure: SystemError?
+        var written: Result<ServiceRecord?, SystemError> = .success(nil)
         do throws(BusError) {
             // The boot target keeps a unit loaded that it started; systemd would start it from memory.
             try await systemd.forgetStaleCopy(of: UnitName.unit(of: name)) {
-                do throws(SystemError) {
+                written = Result { () throws(SystemError) in
                     try changes.synchronize()
-                    if let record = self.services[name]?.record {
-                        try self.removed.add(RemovedService(record, by: requester), with: changes)
-                    }
-                } catch {
-                    failure = error
+                    return try self.keepForAudit(name, by: requester, with: changes)
                 }
             }
         } catch {
             throw ControlError(error)
         }
-        if let failure { throw ControlError(failure) }
         try store { () throws(SystemError) in
+            // systemd may have had more to say of the run's end.
+            if try written.get() != self.services[name]?.record {
+                _ = try self.keepForAudit(name, by: requester, with: changes)
+            }
             try self.records.remove(name, with: changes)
             try changes.synchronize()
         }
         removals[name] = MonotonicClock.now()
         forget(name)
+    }
+
+    /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
+    private func keepForAudit(
+        _ name: ServiceName,
+        by requester: Requester,
+        with changes: NameChanges
+    ) throws(SystemError) -> ServiceRecord? {
+        guard let record = services[name]?.record else { return nil }
+        try removed.add(RemovedService(record, by: requester), with: changes)
+        return record
     }
 
     /// Writes down that a service is to be removed and by whom. When something cannot be written, or the unit's files
@@ -159,11 +169,15 @@ extension Supervisor {
         record.isEnabled = false
         record.deletedBy = requester
         record.updatedAt = Self.now()
+        let audit = RemovedService(record, by: requester)
         do throws(SystemError) {
             try units.checkWritable()
+            try removed.reserve(for: audit)
             try records.save(record, with: changes)
             try units.setEnabled(false, name, with: changes)
         } catch {
+            // As far as the disk allows; what is left of the attempt goes at the next start.
+            try? removed.release(audit)
             revert(name, to: before)
             throw ControlError(error)
         }

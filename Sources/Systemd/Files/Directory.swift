@@ -113,6 +113,31 @@ public struct Directory: ~Copyable {
         try touch()
     }
 
+    /// Takes so much of the disk, until a file of that name is written or ``release(_:)`` is called: there is room then
+    /// for what has to be written once there is no way back. After a crash a temporary file is left.
+    public func reserve(_ byteCount: Int, for name: String) throws(SystemError) {
+        let temporary = Directory.temporaryName(for: name)
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+        let raw = try replacing(temporary) { () throws(SystemError) in
+            try checkErrno("openat") { unsafe openat(descriptor.raw, temporary, flags, 0o600) }
+        }
+        let file = FileDescriptor(adopting: raw)
+        FaultPoint.pass()
+        do throws(SystemError) {
+            try checkErrno("posix_fallocate") {
+                errno = posix_fallocate(file.raw, 0, byteCount)
+                return errno == 0 ? 0 : -1
+            }
+        } catch {
+            _ = try? release(name)
+            throw error
+        }
+        FaultPoint.pass()
+    }
+
+    /// Gives back what was reserved for a file, if anything was.
+    public func release(_ name: String) throws(SystemError) { try remove(Directory.temporaryName(for: name)) }
+
     /// Makes a symbolic link, durably, in place of whatever link or file has that name.
     public func link(_ name: String, to target: String, with changes: NameChanges? = nil) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
