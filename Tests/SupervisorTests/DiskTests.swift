@@ -203,6 +203,17 @@ private struct RandomRecords {
         #expect(again.records == records && again.unreadable.isEmpty)
     }
 
+    @Test(arguments: [0o620, 0o602]) func `a record that others could have written is set aside`(mode: Int) throws {
+        let records = try save("a", "b")
+        try FileManager.default.setAttributes(
+            [.posixPermissions: mode],
+            ofItemAtPath: layout.recordDirectory + "/a.json"
+        )
+        let loaded = try store.load()
+        #expect(loaded.records == [records[1]])
+        #expect(loaded.unreadable.map(\.reason) == ["others than root can write it"])
+    }
+
     @Test func `a record under another's name is set aside`() throws {
         _ = try save("a")
         try FileManager.default.copyItem(

@@ -101,7 +101,7 @@ final class Rig {
         let service = try await supervisor.create(try Self.spec(name))
         systemd.report(name, .running(pid: pid, startedAt: UInt64(pid) * 1_000_000_000))
         systemd.endJob(name)
-        #expect(try await eventually { self.supervisor.services.values.contains { $0.snapshot.status == .running } })
+        #expect(try await eventually { self.status(name) == .running })
         return service
     }
 

@@ -37,6 +37,23 @@ struct SupervisorTests {
         #expect(summary == Supervisor.Summary(services: 4, running: 1, failed: 1))
     }
 
+    @Test @EventLoopActor func `the list is of now, and the same as long as nothing changes`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        for name in ["b", "a"] { _ = try await rig.create(name) }
+        let list = try await rig.supervisor.list()
+        #expect(list.map(\.name.description) == ["a", "b"])
+        #expect(list.allSatisfy { $0.status == .running })
+        let again = try await rig.supervisor.list()
+        #expect(zip(list, again).allSatisfy { $0 === $1 })
+        rig.systemd.report("a", .running(pid: 9).ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
+        #expect(try await eventually { rig.status("a") == .failed })
+        #expect(try await rig.supervisor.list().map(\.status) == [.failed, .running])
+        rig.systemd.obey()
+        _ = try await rig.supervisor.delete("b", by: Self.requester)
+        #expect(try await rig.supervisor.list().map(\.name.description) == ["a"])
+    }
+
     /// What differs between the run in a record and the one that goes on; nothing does in the first.
     @Test(arguments: [
         ("", false), ("no link", true), ("another invocation", true), ("another boot", true), ("restarts", true),

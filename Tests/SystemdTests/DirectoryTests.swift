@@ -319,4 +319,12 @@ import Testing
         try changes.synchronize()
         #expect(try directory.names().isEmpty)
     }
+
+    @Test func `changes of which one cannot be made durable fail, and so they do from then on`() throws {
+        let changes = NameChanges()
+        try changes.add(try Directory(path))
+        // What is there has no disk.
+        try changes.add(try Directory("/proc"))
+        for _ in 0..<2 { #expect(errorCode { () throws(SystemError) in try changes.synchronize() } == EINVAL) }
+    }
 }

@@ -172,8 +172,7 @@ struct EventSourceTests {
                 pairs = []
                 pairs = [try? Pair(), try? Pair()].compactMap { $0 }
                 watches = pairs.map { pair in
-                    _ = try? pair.sendFromFar()
-                    return try? group.watch(pair.near, .readable) { _ in
+                    try? group.watch(pair.near, .readable) { _ in
                         calls.add(2)
                         watches = [nil, nil]
                     }
@@ -183,9 +182,11 @@ struct EventSourceTests {
         for pair in pairs { try pair.sendFromFar() }
         let first = try await calls.next()
         #expect(first < 2)
-        #expect(try await calls.next() == 2)
+        // The event of the other descriptor is not for the new one that has its number.
         try await turnLoop()
-        #expect(calls.all.count == 2)
+        #expect(calls.all.count == 1)
+        try pairs[1 - first].sendFromFar()
+        #expect(try await calls.next() == 2)
     }
 
     @Test @EventLoopActor func `a group lets others go first after as many as it may handle at a time`() async throws {
