@@ -12,6 +12,7 @@ ROUNDS = 5
 STARTS = 8
 STARTS_WITH_SERVICES = 3
 IDLE_SECONDS = 30
+IDLE_ROUNDS = 3
 # sd-event sends a sign of life after a half to three quarters of WatchdogSec=30s.
 WATCHDOG_WAKE_UPS = 2
 STATE = "/var/lib/miosa-agent"
@@ -27,10 +28,15 @@ def without_services(bench, report):
     report.value("proportional set size", "KiB", [bench.proportional_kib(pid)], at_most=7 * 1024)
     report.value("… of it in no file", "KiB", [bench.proportional_kib(pid, "Pss_Anon")])
     threads, before = tasks(bench, pid)
-    time.sleep(IDLE_SECONDS)
+    wake_ups = []
+    # In the first one the machine may have something left to do, and timers of what was asked before run out.
+    for _ in range(IDLE_ROUNDS):
+        time.sleep(IDLE_SECONDS)
+        after = tasks(bench, pid)[1]
+        wake_ups.append(after - before)
+        before = after
     report.value(
-        f"wake-ups in {IDLE_SECONDS} s, watchdog's 2 included", "", [tasks(bench, pid)[1] - before],
-        at_most=WATCHDOG_WAKE_UPS,
+        f"wake-ups in {IDLE_SECONDS} s, watchdog's 2 included", "", wake_ups, at_most=WATCHDOG_WAKE_UPS,
     )
     report.value("threads", "", [threads], at_most=1)
     report.value("binary, stripped", "MiB", [stripped_bytes() / 1024 / 1024], at_most=9)

@@ -394,6 +394,32 @@ struct SupervisorTests {
         #expect(service.state.activeState == .failed)
     }
 
+    /// With many units systemd takes long to answer, and is done with this one much sooner.
+    @Test(arguments: ["stop", "delete"]) @EventLoopActor
+    func `that systemd lets go of a unit is its last word`(verb: String) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.systemd.obey()
+        let usual = rig.systemd.script
+        var asked: [String] = []
+        rig.systemd.script = { call in
+            guard call.member == "Ping" || call.member == "GetUnit" else { return usual(call) }
+            asked.append(call.member)
+            return .silence
+        }
+        if verb == "stop" {
+            let service = try await rig.supervisor.stop("web")
+            #expect(service.status == .stopped)
+            #expect(service.state.activeState == .inactive)
+        } else {
+            _ = try await rig.supervisor.delete("web", by: Self.requester)
+            #expect(rig.supervisor.services.isEmpty)
+        }
+        // It was asked, for the case that something holds the unit.
+        #expect(try await eventually { asked == [verb == "stop" ? "Ping" : "GetUnit"] })
+    }
+
     @Test @EventLoopActor func `the record for the audit has the end of the run that comes last`() async throws {
         let rig = try Rig()
         try await rig.start()

@@ -117,25 +117,18 @@ extension Supervisor {
         if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester, with: changes) }
         intend(.stop, name)
         _ = try await endUnit(name, with: changes)
-        try store { () throws(SystemError) in
+        // While systemd lets go of the unit.
+        let written = try store { () throws(SystemError) in
             try changes.synchronize()
             try self.units.remove(name, with: changes)
+            try changes.synchronize()
+            return try self.keepForAudit(name, by: requester, with: changes)
         }
-        var written: Result<ServiceRecord?, SystemError> = .success(nil)
-        do throws(BusError) {
-            // The boot target keeps a unit loaded that it started; systemd would start it from memory.
-            try await systemd.forgetStaleCopy(of: UnitName.unit(of: name)) {
-                written = Result { () throws(SystemError) in
-                    try changes.synchronize()
-                    return try self.keepForAudit(name, by: requester, with: changes)
-                }
-            }
-        } catch {
-            throw ControlError(error)
-        }
+        // The boot target keeps a unit loaded that it started; systemd would start it from memory.
+        try await ask { () throws(BusError) in try await self.systemd.forget(UnitName.unit(of: name)) }
         try store { () throws(SystemError) in
             // systemd may have had more to say of the run's end.
-            if try written.get() != self.services[name]?.record {
+            if written != self.services[name]?.record {
                 _ = try self.keepForAudit(name, by: requester, with: changes)
             }
             try self.records.remove(name, with: changes)
@@ -217,7 +210,7 @@ extension Supervisor {
     /// Takes note that the job of a start has ended.
     private func started(by job: Job, _ name: ServiceName) async throws(ControlError) {
         // The job's last state may be held back until systemd has had its say.
-        try await settle()
+        try await ask { () throws(BusError) in try await self.systemd.settle() }
         guard services[name]?.startJob === job else { return }
         services[name]?.startJob = nil
         if services[name]?.intent == .start { intend(.none, name) }
@@ -292,10 +285,11 @@ extension Supervisor {
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
     func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
-        if try await endUnit(name, with: changes) { try await settle() }
+        guard try await endUnit(name, with: changes) else { return }
+        try await ask { () throws(BusError) in try await self.systemd.settle(UnitName.unit(of: name)) }
     }
 
-    /// Stops the unit, and takes note of what systemd has to say of that with the answer to the next question.
+    /// Stops the unit. systemd may have more to say of that until it lets go of the unit or answers a question.
     /// `changes` are made durable meanwhile, as far as the disk allows. False for a unit that is not loaded.
     private func endUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) -> Bool {
         let unit = UnitName.unit(of: name)
@@ -323,9 +317,9 @@ extension Supervisor {
         }
     }
 
-    private func settle() async throws(ControlError) {
+    private func ask(_ question: @EventLoopActor () async throws(BusError) -> Void) async throws(ControlError) {
         do throws(BusError) {
-            try await systemd.settle()
+            try await question()
         } catch {
             throw ControlError(error)
         }
@@ -363,7 +357,7 @@ extension Supervisor {
 
     /// Makes the derived files what the record says, should somebody have touched them.
     private func repair(_ record: ServiceRecord) throws(ControlError) {
-        try store { () throws(SystemError) in try self.units.write(record) }
+        _ = try store { () throws(SystemError) in try self.units.write(record) }
     }
 
     /// Goes back to an earlier record, as far as the disk allows; the next start of the agent does the rest.
@@ -419,9 +413,9 @@ extension Supervisor {
         }
     }
 
-    private func store(_ write: () throws(SystemError) -> Void) throws(ControlError) {
+    private func store<Result>(_ write: () throws(SystemError) -> Result) throws(ControlError) -> Result {
         do throws(SystemError) {
-            try write()
+            return try write()
         } catch {
             throw ControlError(error)
         }

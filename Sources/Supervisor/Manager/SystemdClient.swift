@@ -44,6 +44,8 @@ final class SystemdClient {
 
     private var states: [ServiceName: Box<UnitState>] = [:]
     private var jobs: [String: (unit: String, job: Job)] = [:]
+    /// What is waited for, by unit.
+    private var lastWords: [String: LastWord] = [:]
     private let reloads = ReloadQueue()
     /// When systemd was last asked whether it answers, and whether it did.
     private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
@@ -95,13 +97,11 @@ final class SystemdClient {
     /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first; false for
     /// one.
     @discardableResult
-    func forgetStaleCopy(of unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Bool {
+    func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
         let path: String
         do throws(BusError) {
             path = try await call(Self.manager("GetUnit")) { writer throws(SystemError) in
                 try writer.string(unit)
-            } meanwhile: {
-                meanwhile()
             } decode: { reply throws(SystemError) in
                 try reply.string()
             }
@@ -119,6 +119,36 @@ final class SystemdClient {
         }
         if isStale { try await reload() }
         return true
+    }
+
+    /// Waits for systemd's last word on a unit whose stop has ended.
+    func settle(_ unit: String) async throws(BusError) {
+        try await lastWord(on: unit) { [self] () throws(BusError) in try await settle() }
+    }
+
+    /// Makes sure that nothing is left in systemd of a unit whose stop has ended and whose file is gone.
+    func forget(_ unit: String) async throws(BusError) {
+        try await lastWord(on: unit) { [self] () throws(BusError) in try await forgetStaleCopy(of: unit) }
+    }
+
+    /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or until
+    /// it answers a question. With many units in systemd the answer takes it several times as long.
+    private func lastWord(
+        on unit: String,
+        orAnswerTo question: @escaping @EventLoopActor () async throws(BusError) -> Void
+    ) async throws(BusError) {
+        let word = LastWord()
+        lastWords[unit] = word
+        EventLoop.begin {
+            do throws(BusError) {
+                try await question()
+                word.end(.success(()))
+            } catch {
+                word.end(.failure(error))
+            }
+        }
+        defer { if lastWords[unit] === word { lastWords[unit] = nil } }
+        try await word.wait()
     }
 
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
@@ -285,6 +315,7 @@ final class SystemdClient {
                         + "member='PropertiesChanged'"
                 ) { [weak self] message in self?.propertiesChanged(message) },
                 try bus.subscribe(to: Self.managerSignal("JobRemoved")) { [weak self] in self?.jobRemoved($0) },
+                try bus.subscribe(to: Self.managerSignal("UnitRemoved")) { [weak self] in self?.unitRemoved($0) },
             ]
             self.bus = bus
         } catch {
@@ -354,6 +385,12 @@ final class SystemdClient {
             // systemd does not send such a message; reading everything again is the way back to the truth.
             EventLoop.start { [weak self] in try? await self?.readStates { _, _ in nil } }
         }
+    }
+
+    private func unitRemoved(_ message: borrowing MessageReader) {
+        // A message that is not as documented is nobody's last word; the answer to the question is.
+        guard let unit = try? message.string() else { return }
+        lastWords[unit]?.end(.success(()))
     }
 
     private func jobRemoved(_ message: borrowing MessageReader) {
