@@ -98,16 +98,7 @@ final class SystemdClient {
     /// one.
     @discardableResult
     func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
-        let path: String
-        do throws(BusError) {
-            path = try await call(Self.manager("GetUnit")) { writer throws(SystemError) in
-                try writer.string(unit)
-            } decode: { reply throws(SystemError) in
-                try reply.string()
-            }
-        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
-            return false
-        }
+        guard let path = try await path(of: unit) else { return false }
         let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
         let isStale = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.unitInterface)
@@ -121,34 +112,55 @@ final class SystemdClient {
         return true
     }
 
+    /// The object path of a unit; nil for one that is not loaded.
+    private func path(of unit: String) async throws(BusError) -> String? {
+        do throws(BusError) {
+            return try await call(Self.manager("GetUnit")) { writer throws(SystemError) in
+                try writer.string(unit)
+            } decode: { reply throws(SystemError) in
+                try reply.string()
+            }
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            return nil
+        }
+    }
+
     /// Waits for systemd's last word on a unit whose stop has ended.
     func settle(_ unit: String) async throws(BusError) {
-        try await lastWord(on: unit) { [self] () throws(BusError) in try await settle() }
+        _ = try await lastWord(on: unit) { [self] () throws(BusError) in
+            try await settle()
+            return true
+        }
     }
 
     /// Makes sure that nothing is left in systemd of a unit whose stop has ended and whose file is gone.
     func forget(_ unit: String) async throws(BusError) {
-        try await lastWord(on: unit) { [self] () throws(BusError) in try await forgetStaleCopy(of: unit) }
+        let isHeld = try await lastWord(on: unit) { [self] () throws(BusError) in
+            // Before that it may still be about to let go of the unit.
+            try await settle()
+            return try await path(of: unit) != nil
+        }
+        if isHeld { try await forgetStaleCopy(of: unit) }
     }
 
-    /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or until
-    /// it answers a question. With many units in systemd the answer takes it several times as long.
+    /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or
+    /// until a question is answered whether it still has it. With many units in systemd an answer takes several times
+    /// as long.
     private func lastWord(
         on unit: String,
-        orAnswerTo question: @escaping @EventLoopActor () async throws(BusError) -> Void
-    ) async throws(BusError) {
+        orAnswerTo isHeld: @escaping @EventLoopActor () async throws(BusError) -> Bool
+    ) async throws(BusError) -> Bool {
         let word = LastWord()
         lastWords[unit] = word
         EventLoop.begin {
             do throws(BusError) {
-                try await question()
-                word.end(.success(()))
+                word.end(.success(try await isHeld()))
             } catch {
                 word.end(.failure(error))
             }
         }
         defer { if lastWords[unit] === word { lastWords[unit] = nil } }
-        try await word.wait()
+        return try await word.wait()
     }
 
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
@@ -390,7 +402,7 @@ final class SystemdClient {
     private func unitRemoved(_ message: borrowing MessageReader) {
         // A message that is not as documented is nobody's last word; the answer to the question is.
         guard let unit = try? message.string() else { return }
-        lastWords[unit]?.end(.success(()))
+        lastWords[unit]?.end(.success(false))
     }
 
     private func jobRemoved(_ message: borrowing MessageReader) {
