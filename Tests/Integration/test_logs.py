@@ -163,6 +163,7 @@ class Choice(LogsCase):
         # Times are shown in milliseconds and compared in microseconds.
         self.assertEqual(self.texts("clock", f"?until={times[1]}"), ["1"])
         self.assertEqual(self.texts("clock", f"?since={times[0]}&until={times[2]}"), ["1", "2"])
+        self.assertEqual(self.texts("clock", f"?tail=all&until={times[2]}"), ["1", "2"])
         self.assertEqual(self.texts("clock", f"?since={times[0]}&tail=1"), ["3"])
         self.assertEqual(self.texts("clock", f"?until={times[2]}&tail=1"), ["2"])
         self.assertEqual(self.texts("clock", "?since=1h&tail=all"), ["1", "2", "3"])
