@@ -171,6 +171,20 @@ final class FakeSystemd {
         }
     }
 
+    /// From now on a stop ends with the unit as given. `reset` is what comes of it that its failure is to be forgotten.
+    func endStops(of name: String, as unit: Unit, reset: @escaping @EventLoopActor () -> Void) {
+        script = { [weak self] call in
+            if call.member == "ResetFailedUnit" { reset() }
+            if call.member == "StopUnit" {
+                self?.afterwards {
+                    self?.report(name, unit)
+                    self?.endJob(name)
+                }
+            }
+            return nil
+        }
+    }
+
     // MARK: What systemd is asked
 
     private static let managerPath = "/org/freedesktop/systemd1"

@@ -365,22 +365,9 @@ struct SupervisorTests {
     private func stopLate(_ rig: Rig) {
         let running = FakeSystemd.Unit.running(pid: 100, startedAt: 100_000_000_000)
         rig.systemd.units[FakeSystemd.unit("web")] = FakeSystemd.Unit()
-        rig.systemd.script = { call in
-            switch call.member {
-            case "StopUnit":
-                rig.systemd.afterwards {
-                    rig.systemd.report("web", running)
-                    rig.systemd.endJob("web")
-                }
-            case "ResetFailedUnit":
-                // The job's end comes first.
-                rig.systemd.report(
-                    "web",
-                    running.ended("failed", "failed", code: 2, status: 9, result: "signal")
-                )
-            default: break
-            }
-            return nil
+        rig.systemd.endStops(of: "web", as: running) {
+            // The job's end comes first.
+            rig.systemd.report("web", running.ended("failed", "failed", code: 2, status: 9, result: "signal"))
         }
     }
 
@@ -435,26 +422,16 @@ struct SupervisorTests {
         try await rig.start()
         _ = try await rig.create("web")
         let failed = FakeSystemd.Unit.running(pid: 100).ended("failed", "failed", code: 2, status: 9, result: "timeout")
-        rig.systemd.script = { call in
-            switch call.member {
-            case "StopUnit":
-                rig.systemd.afterwards {
-                    rig.systemd.report("web", failed)
-                    rig.systemd.endJob("web")
-                }
-            case "ResetFailedUnit" where rig.systemd.units[FakeSystemd.unit("web")]?.active == "failed":
-                rig.systemd.afterwards {
-                    // What systemd says before it forgets the unit.
-                    var reset = failed
-                    reset.active = "inactive"
-                    reset.sub = "dead"
-                    reset.result = "success"
-                    rig.systemd.report("web", reset)
-                    rig.systemd.unload("web")
-                }
-            default: break
+        rig.systemd.endStops(of: "web", as: failed) {
+            rig.systemd.afterwards {
+                // What systemd says before it forgets the unit.
+                var reset = failed
+                reset.active = "inactive"
+                reset.sub = "dead"
+                reset.result = "success"
+                rig.systemd.report("web", reset)
+                rig.systemd.unload("web")
             }
-            return nil
         }
         let service = try await rig.supervisor.stop("web")
         #expect(service.status == .stopped)

@@ -357,7 +357,7 @@ extension Supervisor {
 
     /// Makes the derived files what the record says, should somebody have touched them.
     private func repair(_ record: ServiceRecord) throws(ControlError) {
-        _ = try store { () throws(SystemError) in try self.units.write(record) }
+        try store { () throws(SystemError) in try self.units.write(record) }
     }
 
     /// Goes back to an earlier record, as far as the disk allows; the next start of the agent does the rest.
@@ -413,6 +413,7 @@ extension Supervisor {
         }
     }
 
+    @discardableResult
     private func store<Result>(_ write: () throws(SystemError) -> Result) throws(ControlError) -> Result {
         do throws(SystemError) {
             return try write()

@@ -144,8 +144,8 @@ final class SystemdClient {
     }
 
     /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or
-    /// until a question is answered whether it still has it. With many units in systemd an answer takes several times
-    /// as long.
+    /// until a question is answered whether it still has it. With many units in systemd an answer takes milliseconds
+    /// longer.
     private func lastWord(
         on unit: String,
         orAnswerTo isHeld: @escaping @EventLoopActor () async throws(BusError) -> Bool
