@@ -5,8 +5,10 @@
 //                 → HTTPServer → HTTP, Systemd
 //                 → Supervisor → JSON, Services, Systemd → CSystemd
 //     http-echo   → HTTP, HTTPServer, Systemd
+//     Launch      → CLaunch
 //
-// JSON, HTTP and Services never do I/O and import nothing but the standard library; Systemd alone touches C.
+// JSON, HTTP and Services never do I/O and import nothing but the standard library; Systemd alone touches C, and the
+// launcher, a program of its own.
 
 import PackageDescription
 
@@ -35,6 +37,12 @@ let package = Package(
         ),
         // Event loop, D-Bus, journal, files and sockets: the only importer of C. Knows no service and no HTTP.
         .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: shipped),
+
+        // The launcher, which systemd runs and which becomes a service's command. scripts/build compiles the same sources
+        // as Embedded Swift, without a runtime, and links them statically into a program of their own; nothing imports
+        // them. All of it is calls of libc's on memory without an owner, so that marks would be on every line.
+        .systemLibrary(name: "CLaunch"),
+        .target(name: "Launch", dependencies: ["CLaunch"], swiftSettings: common),
 
         // JSON text to values and back (RFC 8259), strict. No I/O.
         .target(name: "JSON", swiftSettings: shipped),

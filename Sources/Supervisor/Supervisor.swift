@@ -21,6 +21,8 @@ public final class Supervisor {
         /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a
         /// start that has to stop first; systemd is in trouble when it takes longer.
         public var jobTimeout = Duration.seconds(60)
+        /// The PATH that systemd gives to services.
+        public var systemPath = "systemd's own"
 
         public init(layout: StateLayout, bootID: Identifier) {
             self.layout = layout
@@ -59,6 +61,9 @@ public final class Supervisor {
     var hasBeenReady = false
     /// Files in place of records that could not be read.
     var unreadableRecords: [String] = []
+    private var launches: LaunchWatch?
+    /// Services whose failure is being looked up in the journal, the first of them now.
+    var undiagnosed: [ServiceName] = []
     /// Who waits for the picture to be complete.
     private var waitingForReadiness: [ChangeWaiter] = []
     /// Who waits for a service to change.
@@ -94,6 +99,7 @@ public final class Supervisor {
         removed = RemovedStore(configuration.layout)
         systemd = SystemdClient(socketPath: configuration.systemdSocket)
         bootID = configuration.bootID.description
+        launches = LaunchWatch { [weak self] in self?.launched($0) }
         saving = try Deferral { [weak self] in self?.settleAccounts() }
         savingSoon = try Timer { [weak self] in self?.saving?.request() }
     }
@@ -140,7 +146,7 @@ public final class Supervisor {
         guard record.phase != .deleting else { return }
         do throws(SystemError) {
             // Of a record whose operation was interrupted they are expected to differ.
-            if try units.write(record), record.phase == .established {
+            if try units.adopt(record), record.phase == .established {
                 notice(.warning, "the unit's files were not what the record says; written anew", name)
             }
         } catch {
@@ -205,6 +211,7 @@ public final class Supervisor {
         catchUpWithEndings()
         outage = nil
         announceAll()
+        for name in services.keys { diagnoseFailure(of: name) }
         for waiter in waitingForReadiness { waiter.end() }
         waitingForReadiness = []
         countServices()
@@ -229,8 +236,11 @@ public final class Supervisor {
             service.announced = services[name]?.announced
         }
         service.generation += 1
+        var state = state
+        state.isLaunching = launches?.isLaunching(name, state, after: service.state) ?? false
         let run = service.record.run
         service.record.run.observe(state, bootID: bootID)
+        if service.leavesProcesses(in: state) { service.record.run.leftProcesses = true }
         service.countExit(since: run)
         if service.record.run != run { unsaved.insert(name) }
         if service.mayRestartItself(from: state) {
@@ -239,6 +249,18 @@ public final class Supervisor {
         } else {
             service.settle(state)
         }
+        services[name] = service
+        announce(name)
+        diagnoseFailure(of: name)
+        tell(name)
+    }
+
+    /// Takes note that a service's main process has become the command.
+    private func launched(_ name: ServiceName) {
+        guard var service = services[name], service.state.isLaunching, service.heldBack == nil else { return }
+        var state = service.state
+        state.isLaunching = false
+        service.settle(state)
         services[name] = service
         announce(name)
         tell(name)
@@ -253,6 +275,7 @@ public final class Supervisor {
             service.settle(state)
             services[name] = service
             announce(name)
+            diagnoseFailure(of: name)
             tell(name)
         }
     }
@@ -297,7 +320,8 @@ public final class Supervisor {
         waiting[name]?.removeAll { $0 === waiter }
     }
 
-    private func tell(_ name: ServiceName) {
+    /// Wakes those who wait for a service to change.
+    func tell(_ name: ServiceName) {
         for waiter in waiting.removeValue(forKey: name) ?? [] { waiter.end() }
         changed()
     }

@@ -33,8 +33,11 @@ final class Daemon {
         self.log = log
         self.reconfigure = reconfigure
         weak var daemon: Daemon?
+        var supervision = Supervisor.Configuration(layout: configuration.layout, bootID: bootID)
+        // systemd gives all services the same.
+        if let path = ProcessContext.environment()["PATH"] { supervision.systemPath = path }
         let supervisor = try Supervisor(
-            Supervisor.Configuration(layout: configuration.layout, bootID: bootID),
+            supervision,
             report: { log.write($0) },
             statusChanged: { daemon?.tellStatus($0) }
         )

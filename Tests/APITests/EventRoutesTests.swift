@@ -129,6 +129,7 @@ import Testing
         state.result = "exit-code"
         state.main.code = 1
         state.main.status = 200
+        state.launchMark = LaunchMark(statusText: "launch: directory 2 (No such file or directory): \(directory)")
         state.main.startedAt = Client.now
         state.main.exitedAt = Client.now
         var record = Samples.service(draft, state).record

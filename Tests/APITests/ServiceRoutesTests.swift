@@ -11,8 +11,8 @@ struct ServiceRoutesTests {
         "last_started_at", "last_exited_at", "created_at", "updated_at",
     ]
     static let own = [
-        "working_dir", "restart_policy", "port", "unit", "active_state", "sub_state", "result", "signal", "restarts",
-        "boot_id", "invocation_id", "message",
+        "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal",
+        "restarts", "boot_id", "invocation_id", "message",
     ]
 
     private let client = Client()

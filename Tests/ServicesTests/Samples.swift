@@ -46,7 +46,7 @@ enum Samples {
                 scalar = random
             }
             // Noncharacters do not come into the unit file.
-            if !excluded.contains(scalar), !LaunchScript.hasNoncharacter(String(scalar)) { text.append(scalar) }
+            if !excluded.contains(scalar), !LaunchCredential.hasNoncharacter(String(scalar)) { text.append(scalar) }
         }
         return String(text)
     }

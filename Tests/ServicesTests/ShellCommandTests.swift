@@ -8,9 +8,10 @@ import Testing
         "  server", "server  a   b ", "node app.js user@host:/path a,b 50%", "../x +y", "printf2 x", "echoes", "7z x",
         "server echo", "server A=b", "server - --",
     ])
-    func `a program with plain words is run in place of the shell`(command: String) {
+    func `a program with plain words is run without a shell`(command: String) {
         #expect(ShellCommand.isPlainProgram(command))
-        #expect(ShellCommand.script(for: command) == "exec " + command)
+        let words = command.split { " \t".contains($0) }.map(String.init)
+        #expect(ShellCommand.words(for: command) == words)
     }
 
     @Test(arguments: [
@@ -32,7 +33,7 @@ import Testing
     ])
     func `anything else is the shell's`(command: String) {
         #expect(!ShellCommand.isPlainProgram(command))
-        #expect(ShellCommand.script(for: command) == command)
+        #expect(ShellCommand.words(for: command) == ["/bin/sh", "-c", command])
     }
 
     @Test(arguments: [

@@ -18,7 +18,8 @@ import Testing
 
     @Test(arguments: 0..<14) func `a status follows from state, intent and refusal`(line: Int) {
         let row = Self.table[line]
-        let state = ActiveState(rawValue: row.state)
+        var state = UnitState()
+        state.activeState = ActiveState(rawValue: row.state)
         #expect(ServiceStatus.of(state, intent: .none, refusal: row.refusal) == row.none)
         #expect(ServiceStatus.of(state, intent: .start, refusal: row.refusal) == row.start)
         #expect(ServiceStatus.of(state, intent: .stop, refusal: row.refusal) == row.stop)
@@ -183,15 +184,9 @@ import Testing
         #expect(try message("inactive", sub: "dead", ending: .killed(signal: 15), intent: .stop) == nil)
     }
 
-    @Test(arguments: [
-        (126, "the command cannot be executed (exit code 126 of the shell): check its permissions"),
-        (127, "the command was not found (exit code 127 of the shell): check its name and PATH"),
-        (200, "working directory '/srv/x' does not exist (systemd 200/CHDIR)"),
-        (217, "account 'user' does not exist (systemd 217/USER)"),
-        (203, "exited with code 203 (systemd 203/EXEC)"), (226, "exited with code 226 (systemd 226/NAMESPACE)"),
-        (223, "exited with code 223"), (1, "exited with code 1"), (255, "exited with code 255"),
-    ])
-    func `an exit code is explained`(code: Int, expected: String) throws {
+    @Test(arguments: [1, 126, 127, 200, 203, 217, 255])
+    func `an exit code of which no more is known is told as it is`(code: Int) throws {
+        let expected = "exited with code \(code)"
         #expect(try message("failed", sub: "failed", result: "exit-code", ending: .exited(code)) == expected)
         let restarting = try message("activating", sub: "auto-restart", result: "exit-code", ending: .exited(code))
         #expect(restarting == expected + "; systemd starts it again")

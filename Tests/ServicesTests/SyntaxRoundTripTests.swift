@@ -7,12 +7,8 @@ import Testing
 @Suite struct SyntaxRoundTripTests {
     private static let service = [
         "Type", "ExecStart", "User", "WorkingDirectory", "EnvironmentFile", "Restart", "RestartSec", "TimeoutStopSec",
-        "Slice", "IOAccounting", "LogExtraFields", "LogRateLimitIntervalSec", "LogRateLimitBurst",
-    ]
-
-    private static let streams = [
-        "/usr/bin/systemd-cat", "-t", "miosa-service-web", "-p", "info", "--stderr-priority=err", "--level-prefix=no",
-        "/bin/sh", "-c", "echo \u{2060}; echo \u{2060} >&2; exec \"$@\"", "sh",
+        "IgnoreSIGPIPE", "NotifyAccess", "Slice", "IOAccounting", "SyslogIdentifier", "SyslogLevelPrefix",
+        "LogExtraFields", "LogRateLimitIntervalSec", "LogRateLimitBurst",
     ]
 
     /// Whether systemd changes into the directory itself: not where it has a component "." or "..".
@@ -42,14 +38,10 @@ import Testing
                 #expect(sections["Unit"]?.count == 3 && sections["Install"]?.count == 1, "\(context)")
                 let values = Dictionary(sections["Service"] ?? []) { first, _ in first }
                 let words = try UnitReader.words(values["ExecStart"] ?? "")
-                let script = ShellCommand.script(for: command)
-                let change = isSystemds ? [] : ["/usr/bin/env", "--chdir=\(path)", "--"]
-                #expect(
-                    words == (Self.streams + change + ["/bin/sh", "-c", script]).map { Array($0.utf8) },
-                    "\(context)"
-                )
+                let launch = ["/usr/lib/miosa-agent/launch-1", "miosa-service-web", path]
+                #expect(words == (launch + ShellCommand.words(for: command)).map { Array($0.utf8) }, "\(context)")
                 let directory = try UnitReader.specifiersExpanded(Array((values["WorkingDirectory"] ?? "").utf8))
-                #expect(directory == (isSystemds ? Array(path.utf8) : []), "\(context)")
+                #expect(directory == (isSystemds ? Array("-\(path)".utf8) : []), "\(context)")
                 let environment = try UnitReader.specifiersExpanded(Array((values["EnvironmentFile"] ?? "").utf8))
                 #expect(environment == Array("/var/lib/%n/a b.env".utf8), "\(context)")
             } catch let problem as ReaderProblem {
@@ -99,18 +91,15 @@ import Testing
     }
 }
 
-@Suite struct ShellReaderTests {
-    @Test func `words are what the shell makes of them`() throws {
-        let commands = try ShellReader.read("export A='b'\\''c $d\n' \\; ''\n\n\texec  'x'y\n")
-        #expect(
-            commands.map { $0.map { String(decoding: $0, as: UTF8.self) } } == [
-                ["export", "A=b'c $d\n", ";", ""], ["exec", "xy"],
-            ]
-        )
+@Suite struct CredentialReaderTests {
+    @Test func `strings are what the launcher makes of them`() throws {
+        let (variables, words) = try CredentialReader.read("2\0A=b\nc\0B=\0/srv\0/bin/sh\0\0")
+        #expect(variables == ["A=b\nc", "B="].map { Array($0.utf8) })
+        #expect(words == ["/srv", "/bin/sh", ""].map { Array($0.utf8) })
     }
 
-    @Test(arguments: ["a", "a 'b", "a $b\n", "a;b\n", "a \"b\"\n", "a\\\nb\n", "a #b\n", "`a`\n", "a\\"])
-    func `whatever the shell expands or runs is a problem`(script: String) {
-        #expect(throws: ReaderProblem.self) { try ShellReader.read(script) }
+    @Test(arguments: ["", "0", "0\0/srv\0a", "0\0/srv\0", "x\0/srv\0a\0", "-1\0/srv\0a\0", "2\0A=\0/srv\0a\0"])
+    func `a list that is cut or counted wrong is a problem`(text: String) {
+        #expect(throws: ReaderProblem.self) { try CredentialReader.read(text) }
     }
 }

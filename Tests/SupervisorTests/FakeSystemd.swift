@@ -18,6 +18,7 @@ final class FakeSystemd {
         var startedAt: UInt64 = 0
         var exitedAt: UInt64 = 0
         var result = "success"
+        var statusText = ""
         var restarts: UInt32 = 0
         var invocation: [UInt8] = []
         var isStale = false
@@ -285,6 +286,7 @@ final class FakeSystemd {
         message.entry("MainPID", "u") { message.uint32(unit.pid) }
         message.entry("StatusText", "s") { message.string("") }
         message.entry("Result", "s") { message.string(unit.result) }
+        message.entry("StatusText", "s") { message.string(unit.statusText) }
         message.entry("NRestarts", "u") { message.uint32(unit.restarts) }
         message.entry("ExecMainStartTimestamp", "t") { message.uint64(unit.startedAt) }
         message.entry("ExecMainExitTimestamp", "t") { message.uint64(unit.exitedAt) }

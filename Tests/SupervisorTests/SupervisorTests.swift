@@ -483,8 +483,9 @@ struct SupervisorTests {
         rig.systemd.script = { call in
             guard call.member == "StartUnit" else { return nil }
             rig.systemd.afterwards {
-                let failed = FakeSystemd.Unit.running(pid: 9)
+                var failed = FakeSystemd.Unit.running(pid: 9)
                     .ended("failed", "failed", code: 1, status: 200, result: "exit-code")
+                failed.statusText = "launch: directory 2 (No such file or directory): /home/user"
                 rig.systemd.report("web", failed)
                 rig.systemd.endJob("web", "failed")
             }
@@ -492,7 +493,7 @@ struct SupervisorTests {
         }
         let service = try await rig.supervisor.start("web")
         #expect(service.status == .failed)
-        #expect(service.message == "working directory '/home/user' does not exist (systemd 200/CHDIR)")
+        #expect(service.message == "working directory '/home/user' does not exist: create it or change cwd (exit code 200)")
     }
 
     @Test @EventLoopActor func `a service that systemctl starts is running and no longer meant to be stopped`()

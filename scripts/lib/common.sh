@@ -9,6 +9,9 @@ repository=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # Where scripts/build leaves the agent and the other scripts look for it.
 # shellcheck disable=SC2034 # Used by the scripts that source this file.
 default_binary=$repository/.build/miosa-agent
+# The same for the launcher of services, which all builds of the agent share.
+# shellcheck disable=SC2034
+built_launcher=$repository/.build/miosa-launch
 
 die() {
   printf '%s: %s\n' "$program" "$*" >&2

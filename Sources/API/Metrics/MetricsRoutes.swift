@@ -21,6 +21,7 @@ extension MetricsText {
         }
         writeStatuses(measurements)
         writeRuns(measurements.services)
+        writeOutput(measurements.services)
         writeUsage(measurements.services)
         family(
             "miosa_systemd_call_duration_seconds",
@@ -82,6 +83,18 @@ extension MetricsText {
                         family.sample(["service": name, "code": String(ending.exitCode)], count)
                     }
                 }
+            }
+        }
+    }
+
+    private mutating func writeOutput(_ services: [ServiceMeasurements]) {
+        family(
+            "miosa_service_output_discarded",
+            .gauge,
+            "1 while a service runs whose output is discarded, because there was no journald when the run began."
+        ) { family in
+            for service in services where service.isOutputDiscarded {
+                family.sample(["service": service.name.description], 1)
             }
         }
     }

@@ -43,6 +43,7 @@ enum ServiceBody {
             case "auto_restart": merge(\.restart, automaticRestart(key, value), key, alias: "restart")
             case "port": draft.port = port(key, value)
             case "user": draft.user = text(key, value)
+            case "stdio": draft.stdio = text(key, value)
             default: problems.add(key, "is not a field of a service")
             }
         }

@@ -92,6 +92,7 @@ enum ServiceObject {
         writer.member("working_dir", string: spec.workingDirectory)
         writer.member("restart_policy", string: spec.restart.rawValue)
         writer.member("port", integer: spec.port)
+        writer.member("stdio", string: spec.stdio.rawValue)
         writer.member("unit", string: UnitName.unit(of: spec.name))
         writer.member("active_state", string: service.state.activeState.rawValue)
         writer.member("sub_state", string: service.state.subState)

@@ -31,6 +31,8 @@ public struct ServiceMeasurements: Equatable, Sendable {
     public var restarts: Int
     /// How the runs ended whose end this agent has learned of, each with how often.
     public var exits: [RunEnding: Int]
+    /// Whether the output of the present run is discarded, because there was no journald when it began.
+    public var isOutputDiscarded: Bool
     public var usage: ResourceUsage
 
     public init(
@@ -38,12 +40,14 @@ public struct ServiceMeasurements: Equatable, Sendable {
         status: ServiceStatus?,
         restarts: Int,
         exits: [RunEnding: Int],
+        isOutputDiscarded: Bool = false,
         usage: ResourceUsage
     ) {
         self.name = name
         self.status = status
         self.restarts = restarts
         self.exits = exits
+        self.isOutputDiscarded = isOutputDiscarded
         self.usage = usage
     }
 }

@@ -7,21 +7,30 @@ public final class Service: Equatable, Sendable {
     public let intent: ServiceStatus.Intent
     /// systemd's reason for not taking the unit at the last start.
     public let refusal: String?
+    /// What the journal tells of the run that has failed.
+    public let diagnosis: RunDiagnosis?
     private let encoding = Mutex<[UInt8]?>(nil)
 
     /// A longer encoding is not kept: a service has its place in memory, and reads of what is long take their time.
     public static let keptEncodingBytesLimit = 4096
 
-    public init(record: ServiceRecord, state: UnitState, intent: ServiceStatus.Intent, refusal: String?) {
+    public init(
+        record: ServiceRecord,
+        state: UnitState,
+        intent: ServiceStatus.Intent,
+        refusal: String?,
+        diagnosis: RunDiagnosis? = nil
+    ) {
         self.record = record
         self.state = state
         self.intent = intent
         self.refusal = refusal
+        self.diagnosis = diagnosis
     }
 
     public static func == (left: Service, right: Service) -> Bool {
         left.record == right.record && left.state == right.state && left.intent == right.intent
-            && left.refusal == right.refusal
+            && left.refusal == right.refusal && left.diagnosis == right.diagnosis
     }
 
     /// The service in the form that is asked for most: what `encode` makes of it, which is kept as long as the service
@@ -40,31 +49,29 @@ public final class Service: Equatable, Sendable {
 
     public var name: ServiceName { record.spec.name }
 
-    public var status: ServiceStatus { .of(state.activeState, intent: intent, refusal: refusal) }
+    public var status: ServiceStatus { .of(state, intent: intent, refusal: refusal) }
 
     /// The same without the environment.
     public func withoutEnvironment() -> Service {
         guard !record.spec.environment.isEmpty else { return self }
         var record = record
         record.spec = record.spec.withoutEnvironment()
-        return Service(record: record, state: state, intent: intent, refusal: refusal)
+        return Service(record: record, state: state, intent: intent, refusal: refusal, diagnosis: diagnosis)
     }
 
     /// The same with shorter texts, for those who cannot take long ones.
     public func showing(command: String, workingDirectory: String) -> Service {
         var record = record
         record.spec = record.spec.showing(command: command, workingDirectory: workingDirectory)
-        return Service(record: record, state: state, intent: intent, refusal: refusal)
+        return Service(record: record, state: state, intent: intent, refusal: refusal, diagnosis: diagnosis)
     }
 
     /// Whether a client sees a difference other than the time of the last change.
     public func looksLike(_ other: Service) -> Bool {
         status == other.status && state == other.state && refusal == other.refusal && record.run == other.record.run
-            && record.spec == other.record.spec
+            && record.spec == other.record.spec && (diagnosis == other.diagnosis || message == other.message)
     }
 
     /// One sentence for a person when something is wrong; else nil.
-    public var message: String? {
-        ServiceMessage.text(status: status, spec: record.spec, state: state, run: record.run, refusal: refusal)
-    }
+    public var message: String? { ServiceMessage.text(of: self) }
 }

@@ -11,12 +11,14 @@ public struct ServiceSpec: Equatable, Sendable {
     public let port: Int?
     /// The account that the processes run as.
     public let user: String
+    /// What standard output and standard error are connected to.
+    public let stdio: StandardStreams
 
     /// Byte for byte: Swift's own comparison of strings takes some different spellings of one character for equal, and
     /// a program does not.
     public static func == (left: ServiceSpec, right: ServiceSpec) -> Bool {
         left.name == right.name && left.restart == right.restart && left.port == right.port
-            && left.user == right.user
+            && left.user == right.user && left.stdio == right.stdio
             && left.command.utf8.elementsEqual(right.command.utf8)
             && left.workingDirectory.utf8.elementsEqual(right.workingDirectory.utf8)
             && left.environment.count == right.environment.count
@@ -36,7 +38,8 @@ extension ServiceSpec {
             workingDirectory: workingDirectory,
             restart: restart,
             port: port,
-            user: user
+            user: user,
+            stdio: stdio
         )
     }
 }
@@ -51,7 +54,8 @@ extension ServiceSpec {
             workingDirectory: workingDirectory,
             restart: restart,
             port: port,
-            user: user
+            user: user,
+            stdio: stdio
         )
     }
 }
@@ -61,4 +65,13 @@ public enum RestartPolicy: String, CaseIterable, Sendable {
     case always
     case onFailure = "on-failure"
     case no
+}
+
+/// What standard output and standard error are connected to.
+public enum StandardStreams: String, CaseIterable, Sendable {
+    /// Sockets of journald's.
+    case journal
+    /// Pipes, which can be opened as /dev/stdout and /dev/stderr; a relay carries what comes through them to the
+    /// journal.
+    case pipe
 }

@@ -1,16 +1,20 @@
-/// A command line as `/bin/sh -c` gets it.
+/// A service's command line as the words that are executed.
 public enum ShellCommand {
-    /// The script for `/bin/sh -c`: the command byte for byte, with `exec` in front where the shell has nothing to do
-    /// but start a program. dash never execs by itself, and the service's PID would be the shell's.
-    public static func script(for command: String) -> String {
-        isPlainProgram(command) ? "exec \(command)" : command
+    /// The shell that runs a command line with shell syntax.
+    public static let shell = "/bin/sh"
+
+    /// The words for execve(2): those of the command itself where a shell would have nothing to do but to start a
+    /// program, else a shell with the command byte for byte.
+    public static func words(for command: String) -> [String] {
+        guard isPlainProgram(command) else { return [shell, "-c", command] }
+        return command.split(whereSeparator: { $0 == " " || $0 == "\t" }).map { String($0) }
     }
 
     /// Whether the command is the name of a program and words that the shell passes on as they are.
-    static func isPlainProgram(_ command: String) -> Bool {
+    public static func isPlainProgram(_ command: String) -> Bool {
         guard command.utf8.allSatisfy(isPlain) else { return false }
         guard let program = command.split(whereSeparator: { $0 == " " || $0 == "\t" }).first else { return false }
-        // An assignment in the first word, an option to exec itself, or a word that the shell takes for its own.
+        // The first word is no assignment, no option, and no word that the shell takes for its own.
         return !program.utf8.contains(UInt8(ascii: "="))
             && program.utf8.first != UInt8(ascii: "-")
             && !shellWords.contains(String(program))

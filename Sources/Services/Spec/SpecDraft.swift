@@ -7,6 +7,7 @@ public struct SpecDraft: Equatable, Sendable {
     public var restart: String?
     public var port: Int?
     public var user: String?
+    public var stdio: String?
 
     public init() {}
 
@@ -14,6 +15,7 @@ public struct SpecDraft: Equatable, Sendable {
     public struct Defaults: Equatable, Sendable {
         public var workingDirectory = "/home/user"
         public var restart = RestartPolicy.onFailure
+        public var stdio = StandardStreams.journal
         public var user: String
 
         public init(user: String) {
@@ -33,8 +35,7 @@ public struct SpecDraft: Equatable, Sendable {
         problems.add("env", environment.flatMap(Self.environmentProblem))
         problems.add("cwd", workingDirectory.flatMap(Self.workingDirectoryProblem))
         if let restart, RestartPolicy(rawValue: restart) == nil {
-            let policies = RestartPolicy.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
-            problems.add("restart", "must be one of \(policies)")
+            problems.add("restart", Self.choiceProblem(RestartPolicy.self))
         }
         if let port, !SpecLimits.portRange.contains(port) {
             problems.add(
@@ -43,6 +44,9 @@ public struct SpecDraft: Equatable, Sendable {
             )
         }
         problems.add("user", user.flatMap(AccountName.problem(in:)))
+        if let stdio, StandardStreams(rawValue: stdio) == nil {
+            problems.add("stdio", Self.choiceProblem(StandardStreams.self))
+        }
         guard problems.isEmpty, let name = name.flatMap(ServiceName.init), let command else { throw problems }
         return ServiceSpec(
             name: name,
@@ -51,8 +55,13 @@ public struct SpecDraft: Equatable, Sendable {
             workingDirectory: workingDirectory ?? defaults.workingDirectory,
             restart: restart.flatMap(RestartPolicy.init) ?? defaults.restart,
             port: port,
-            user: user ?? defaults.user
+            user: user ?? defaults.user,
+            stdio: stdio.flatMap(StandardStreams.init) ?? defaults.stdio
         )
+    }
+
+    private static func choiceProblem<Choice: CaseIterable & RawRepresentable<String>>(_: Choice.Type) -> String {
+        "must be one of \(Choice.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", "))"
     }
 
     private static func commandProblem(_ command: String) -> String? {

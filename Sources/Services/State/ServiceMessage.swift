@@ -1,27 +1,29 @@
 /// The sentence that tells a person what is wrong with a service and what to do about it.
 enum ServiceMessage {
-    /// Nil when nothing is wrong.
-    static func text(
-        status: ServiceStatus,
-        spec: ServiceSpec,
-        state: UnitState,
-        run: ServiceRun,
-        refusal: String?
-    ) -> String? {
-        switch status {
-        case .running, .removed: nil
-        case .starting: state.subState.hasPrefix("auto-restart") ? restarting(spec, run) : nil
-        case .stopped: stopped(run)
-        case .failed: refusal.map { "systemd does not start the unit: \($0)" } ?? failed(spec, state, run)
-        }
-    }
+    /// A line of standard error is cut to that many characters.
+    static let lineLengthLimit = 300
+    /// A command that ends with exit code 0 within this time and leaves processes behind has put itself into the
+    /// background.
+    static let backgroundMicroseconds: Int64 = 10_000_000
 
-    private static func restarting(_ spec: ServiceSpec, _ run: ServiceRun) -> String? {
-        run.ending.map { "\(describe($0, spec)); systemd starts it again" }
+    /// Nil when nothing is wrong.
+    static func text(of service: Service) -> String? {
+        let run = service.record.run
+        switch service.status {
+        case .running: return service.state.launchMark.flatMap { $0.step == .journal ? $0.sentence : nil }
+        case .removed: return nil
+        case .starting:
+            guard service.state.subState.hasPrefix("auto-restart"), let ending = run.ending else { return nil }
+            return "\(describe(ending, service)); systemd starts it again"
+        case .stopped: return stopped(run)
+        case .failed:
+            return service.refusal.map { "systemd does not start the unit: \($0)" } ?? failed(service)
+        }
     }
 
     private static func stopped(_ run: ServiceRun) -> String? {
         guard let ending = run.ending else { return nil }
+        if let sentence = leftProcesses(run) { return sentence }
         switch (run.result, ending) {
         case ("timeout", _):
             return "did not end within \(UnitFile.stopTimeoutSeconds) s of SIGTERM and was killed"
@@ -31,13 +33,26 @@ enum ServiceMessage {
         }
     }
 
-    private static func failed(_ spec: ServiceSpec, _ state: UnitState, _ run: ServiceRun) -> String {
+    /// What became of a command that left processes behind.
+    private static func leftProcesses(_ run: ServiceRun) -> String? {
+        guard run.leftProcesses, run.ending == .exited(0) else { return nil }
+        let fact = "ended with exit code 0 and left processes behind, which systemd stopped"
+        guard let startedAt = run.startedAt, let exitedAt = run.exitedAt,
+            exitedAt.microseconds - startedAt.microseconds < backgroundMicroseconds
+        else { return fact }
+        return fact + ": the command put itself into the background; run it in the foreground (without '&', 'nohup' or"
+            + " a daemon option; nginx -g 'daemon off;', redis-server --daemonize no)"
+    }
+
+    private static func failed(_ service: Service) -> String {
+        let state = service.state
         let isLimited = state.result == "start-limit-hit" || state.restarts >= UnitFile.startLimitBurst
         let limit =
             isLimited
             ? "; systemd gave up after \(UnitFile.startLimitBurst) starts in \(UnitFile.startLimitIntervalSeconds) s,"
                 + " start the service to try again"
             : ""
+        if let sentence = leftProcesses(service.record.run) { return sentence + limit }
         switch state.result {
         case "oom-kill": return "ended because the machine ran out of memory (oom-kill)" + limit
         case "timeout": return "did not start or stop in time and was killed (timeout)" + limit
@@ -45,22 +60,105 @@ enum ServiceMessage {
         case "resources": return "systemd could not set up the process (resources); see the journal of the unit" + limit
         default: break
         }
-        guard let ending = run.ending else { return "failed with result '\(state.result)'" + limit }
-        return describe(ending, spec) + limit
+        guard let ending = service.record.run.ending else { return "failed with result '\(state.result)'" + limit }
+        return describe(ending, service) + limit
     }
 
-    private static func describe(_ ending: RunEnding, _ spec: ServiceSpec) -> String {
+    private static func describe(_ ending: RunEnding, _ service: Service) -> String {
+        if let sentence = leftProcesses(service.record.run) { return sentence }
         guard case .exited(let code) = ending else { return "ended by \(ending.signalName ?? "a signal")" }
-        switch code {
-        case 125 where !UnitSyntax.isNormalized(spec.workingDirectory):
-            return "working directory '\(spec.workingDirectory)' cannot be entered (exit code 125 of env)"
-        case 126: return "the command cannot be executed (exit code 126 of the shell): check its permissions"
-        case 127: return "the command was not found (exit code 127 of the shell): check its name and PATH"
-        case 200: return "working directory '\(spec.workingDirectory)' does not exist (systemd 200/CHDIR)"
-        case 217: return "account '\(spec.user)' does not exist (systemd 217/USER)"
-        default:
-            let name = ExitStatusName.systemd[code].map { " (systemd \(code)/\($0))" }
-            return "exited with code \(code)\(name ?? "")"
+        if let mark = service.state.launchMark, mark.isFailure { return "\(mark.sentence) (exit code \(code))" }
+        if let failure = service.diagnosis?.setUpFailure { return setUp(failure, code, service.record.spec) }
+        let line = service.diagnosis?.lastErrorLine
+        if let line, let hint = standardStreamHint(line, service.record.spec) {
+            return "exited with code \(code): \(cut(line)); \(hint)"
         }
+        if [126, 127].contains(code), !ShellCommand.isPlainProgram(service.record.spec.command) {
+            return shell(code, line, service)
+        }
+        return "exited with code \(code)" + quoted(line)
+    }
+
+    private static func quoted(_ line: String?) -> String {
+        line.map { "; its last line on standard error: \(cut($0))" } ?? ""
+    }
+
+    private static func cut(_ line: String) -> String {
+        line.count > lineLengthLimit ? "\(line.prefix(lineLengthLimit))…" : line
+    }
+
+    // MARK: systemd
+
+    /// systemd's own failure to set up the process, of which it uses the exit codes from 200 on.
+    private static func setUp(_ failure: String, _ code: Int, _ spec: ServiceSpec) -> String {
+        let name = ExitStatusName.systemd[code].map { "systemd \(code)/\($0)" } ?? "exit code \(code)"
+        switch code {
+        case 203: return "systemd cannot run the launcher of services: install miosa-agent again (\(name): \(failure))"
+        case 217: return "account '\(spec.user)' does not exist (\(name))"
+        default: return "systemd could not set up the process (\(name)): \(failure)"
+        }
+    }
+
+    // MARK: Shells
+
+    /// A command that a shell did not find, or could not execute.
+    private static func shell(_ code: Int, _ line: String?, _ service: Service) -> String {
+        let shell = ShellCommand.shell
+        guard code == 127 else {
+            return "the shell \(shell) cannot execute a command (exit code \(code)): check its permissions"
+                + quoted(line)
+        }
+        var text = "the shell \(shell) did not find a command (exit code \(code))" + (line.map { ": \(cut($0))" } ?? "")
+        if let word = line.flatMap(missingWord), bashWords.contains(word) {
+            text += "; '\(word)' is a word of bash, which \(shell) is not: use bash -c '…'"
+        }
+        return text + "; PATH was \(path(of: service))"
+    }
+
+    /// The PATH of a service: the launcher's, with "~" for the account's home directory.
+    private static func path(of service: Service) -> String {
+        let spec = service.record.spec
+        if let path = spec.environment["PATH"] { return path }
+        let system = service.diagnosis?.systemPath ?? "systemd's own"
+        return "~\(spec.user)/.local/bin:~\(spec.user)/bin:\(system):/snap/bin"
+    }
+
+    /// The word that a shell did not find: "/bin/sh: 1: source: not found", "sh: line 1: [[: command not found".
+    static func missingWord(in line: String) -> String? {
+        let parts = line.split(separator: ":").map { part in
+            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+        guard parts.count >= 3, ["not found", "command not found"].contains(parts[parts.count - 1]) else { return nil }
+        return parts[parts.count - 2]
+    }
+
+    /// Built-ins and reserved words that bash has and a shell of POSIX has not.
+    private static let bashWords: Set<String> = [
+        "[[", "]]", "((", "bind", "builtin", "caller", "compgen", "complete", "compopt", "coproc", "declare", "dirs",
+        "disown", "enable", "function", "history", "let", "logout", "mapfile", "popd", "pushd", "readarray", "select",
+        "shopt", "source", "suspend", "time", "typeset",
+    ]
+
+    // MARK: Standard streams
+
+    /// What to do where a program could not open its standard output or error by name.
+    private static func standardStreamHint(_ line: String, _ spec: ServiceSpec) -> String? {
+        guard spec.stdio == .journal else { return nil }
+        let names = ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2"]
+        let errors = ["No such device or address", "ENXIO"]
+        guard names.contains(where: { contains(line, $0) }), errors.contains(where: { contains(line, $0) }) else {
+            return nil
+        }
+        return "standard output and error are sockets, which cannot be opened by name: set stdio to 'pipe'"
+    }
+
+    private static func contains(_ text: String, _ other: String) -> Bool {
+        let bytes = Array(other.utf8)
+        var rest = text.utf8[...]
+        while !rest.isEmpty {
+            if rest.starts(with: bytes) { return true }
+            rest = rest.dropFirst()
+        }
+        return false
     }
 }

@@ -8,6 +8,8 @@ public struct ServiceRun: Equatable, Sendable {
     /// systemd's word for that end.
     public var result: String?
     public var restarts = 0
+    /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
+    public var leftProcesses = false
     /// Which run and which boot the figures speak of.
     public var invocationID: String?
     public var bootID: String?
@@ -70,6 +72,7 @@ public struct ServiceRun: Equatable, Sendable {
     /// Takes over what systemd says now. Figures of an ended run stay while the next one runs.
     public mutating func observe(_ state: UnitState, bootID: String) {
         guard let startedAt = state.main.startedAt else { return }
+        if startedAt != self.startedAt { leftProcesses = false }
         self.startedAt = startedAt
         self.bootID = bootID
         restarts = state.restarts

@@ -11,6 +11,11 @@ public struct UnitState: Equatable, Sendable {
     public var restarts = 0
     public var invocationID: String?
     public var main = MainProcess()
+    /// What the launcher told of the run.
+    public var launchMark: LaunchMark?
+    /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
+    /// unit is active by then.
+    public var isLaunching = false
 
     public init() {}
 

@@ -1,8 +1,9 @@
 /// The file of a service that only root reads; what is in it stands nowhere else outside the service's record.
 public enum PrivateFile {
-    /// Its content: the environment, as systemd or as the shell reads it. Nil where the service needs no such file.
+    /// Its content: the environment as systemd reads it, or the launcher's credential. Nil where the service needs no
+    /// such file.
     public static func render(_ spec: ServiceSpec) -> String? {
-        if LaunchScript.isNeeded(for: spec) { return LaunchScript.render(spec) }
+        if LaunchCredential.isNeeded(for: spec) { return LaunchCredential.render(spec) }
         return spec.environment.isEmpty ? nil : EnvironmentFile.render(spec.environment)
     }
 }

@@ -18,15 +18,24 @@ public enum UnitFile {
 
     /// The journal field that tells to which service, of all that had its name, a line belongs.
     public static let idField = "MIOSA_SERVICE_ID"
-    /// The priorities of the two streams in the journal: by them alone they can be told apart there.
-    public static let standardOutputPriority = JournalPriority.info
-    public static let standardErrorPriority = JournalPriority.error
+    /// The priority, syslog(3), of what comes through standard error, `err`; that of standard output is `info`. By them
+    /// alone the two can be told apart in the journal.
+    public static let standardErrorPriority = 3
+
+    /// The program that starts the service's command: `Sources/Launch`. Its number is that of its arguments and of what
+    /// it does: a launcher that differs gets another number, and those that units name are kept.
+    public static let launcher = launcherPrefix + "1"
+    /// What the paths of all launchers begin with.
+    public static let launcherPrefix = "/usr/lib/miosa-agent/launch-"
 
     /// The unit file as text. `id` is the service's; `privateFile` is the path of its ``PrivateFile``, which is read
     /// only where the service has one.
-    public static func render(_ spec: ServiceSpec, id: String, privateFile: String) -> String {
-        let isScripted = LaunchScript.isNeeded(for: spec)
-        let command = isScripted ? ["/bin/sh", "-c", LaunchScript.command] : commandLine(spec)
+    public static func render(
+        _ spec: ServiceSpec,
+        id: String,
+        privateFile: String,
+        launcher: String = UnitFile.launcher
+    ) -> String {
         var lines = [
             "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",
             "# settings of your own go into a drop-in: systemctl edit \(UnitName.unit(of: spec.name))",
@@ -37,24 +46,44 @@ public enum UnitFile {
             "",
             "[Service]",
             "Type=exec",
-            "ExecStart=\(UnitSyntax.execStart(journalStreams(spec.name) + command))",
-            "User=\(spec.user)",
+            "ExecStart=\(UnitSyntax.execStart([launcher] + launcherArguments(spec)))",
         ]
-        if isDirectorySystemds(spec) {
-            lines.append("WorkingDirectory=\(UnitSyntax.path(spec.workingDirectory))")
+        if spec.stdio == .pipe {
+            // What a run that was killed has left in its pipes.
+            let drain = [launcher, "--drain", UnitName.identifier(of: spec.name)]
+            lines.append("ExecStopPost=\(UnitSyntax.execStart(drain))")
         }
-        if isScripted {
-            lines.append("LoadCredential=\(LaunchScript.credential):\(UnitSyntax.path(privateFile))")
+        lines.append("User=\(spec.user)")
+        if UnitSyntax.isNormalized(spec.workingDirectory) {
+            // "-": the launcher finds out, as the service's account, why it cannot be entered.
+            lines.append("WorkingDirectory=-\(UnitSyntax.path(spec.workingDirectory))")
+        }
+        if LaunchCredential.isNeeded(for: spec) {
+            lines.append("LoadCredential=\(LaunchCredential.name):\(UnitSyntax.path(privateFile))")
         } else if !spec.environment.isEmpty {
             lines.append("EnvironmentFile=\(UnitSyntax.path(privateFile))")
+        }
+        if spec.stdio == .pipe {
+            // Where the pipes are, and a descriptor of each.
+            lines += [
+                "RuntimeDirectory=\(UnitName.identifier(of: spec.name))",
+                "RuntimeDirectoryMode=0700",
+                "FileDescriptorStoreMax=2",
+            ]
         }
         lines += [
             "Restart=\(spec.restart.rawValue)",
             "RestartSec=\(restartDelaySeconds)",
             "TimeoutStopSec=\(stopTimeoutSeconds)",
+            // By default systemd has services ignore it, which no shell does.
+            "IgnoreSIGPIPE=no",
+            // The launcher tells why it cannot run the command.
+            "NotifyAccess=main",
             "Slice=\(slice)",
             // The others are on by default.
             "IOAccounting=yes",
+            "SyslogIdentifier=\(UnitName.identifier(of: spec.name))",
+            "SyslogLevelPrefix=no",
             "LogExtraFields=\(idField)=\(id)",
             // An interval of 0 does not switch journald's rate limit off; this does.
             "LogRateLimitIntervalSec=1us",
@@ -67,42 +96,21 @@ public enum UnitFile {
         return lines.joined(separator: "\n")
     }
 
-    /// The words that run the command in its directory, where systemd does not change into that itself: env(1) does,
-    /// and then becomes the command.
-    static func commandLine(_ spec: ServiceSpec) -> [String] {
-        let change = isDirectorySystemds(spec) ? [] : ["/usr/bin/env", "--chdir=\(spec.workingDirectory)", "--"]
-        return change + ["/bin/sh", "-c", ShellCommand.script(for: spec.command)]
+    /// What the launcher is told: its arguments are described in `Sources/Launch/Launch.swift`.
+    private static func launcherArguments(_ spec: ServiceSpec) -> [String] {
+        let identifier = UnitName.identifier(of: spec.name)
+        let stdio = spec.stdio == .pipe ? ["--stdio=pipe"] : []
+        let kept = changedVariables.filter { spec.environment[$0] != nil }.map { "--keep=\($0)" }
+        if LaunchCredential.isNeeded(for: spec) { return stdio + kept + ["--credential", identifier] }
+        return stdio + kept + [identifier, spec.workingDirectory] + ShellCommand.words(for: spec.command)
     }
 
-    /// The words in front of the command that connect it to the journal with a stream each for its output and its
-    /// errors: systemd-cat(1), which then becomes the command. systemd itself gives both the same one.
-    ///
-    /// journald learns the unit of a stream's lines from the process that wrote them, and of one that has died by then
-    /// not at all. So the main process, whose PID systemd tells, makes a mark in each stream before anybody else can
-    /// write: with the mark all that comes through the stream is the service's, and nothing else is.
-    private static func journalStreams(_ name: ServiceName) -> [String] {
-        [
-            "/usr/bin/systemd-cat", "-t", UnitName.identifier(of: name), "-p", standardOutputPriority.name,
-            "--stderr-priority=\(standardErrorPriority.name)", "--level-prefix=no",
-            "/bin/sh", "-c", "echo \(streamMark); echo \(streamMark) >&2; exec \"$@\"", "sh",
-        ]
-    }
+    /// The variables that the launcher changes or removes unless the service's own environment has them.
+    private static let changedVariables = [
+        "JOURNAL_STREAM", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "PATH", "RUNTIME_DIRECTORY",
+    ]
 
-    /// The first line of each stream, which is not shown: a WORD JOINER, since journald drops blank lines.
+    /// The first line of the stream of standard error, which is not shown: a WORD JOINER, since journald drops blank
+    /// lines. The launcher writes it: `Streams` in the module Launch.
     public static let streamMark = "\u{2060}"
-
-    /// Whether systemd can change into the service's directory. Unlike the kernel it takes no path like "/srv/../x".
-    private static func isDirectorySystemds(_ spec: ServiceSpec) -> Bool {
-        UnitSyntax.isNormalized(spec.workingDirectory)
-    }
-
-    /// A level of syslog(3).
-    public struct JournalPriority: Sendable {
-        public let name: String
-        /// As in the journal's PRIORITY= field.
-        public let number: Int
-
-        static let error = JournalPriority(name: "err", number: 3)
-        static let info = JournalPriority(name: "info", number: 6)
-    }
 }

@@ -25,7 +25,7 @@ enum UnitSyntax {
     /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
     /// that no file system has, and noncharacters.
     static func isNormalized(_ path: String) -> Bool {
-        guard !LaunchScript.hasNoncharacter(path) else { return false }
+        guard !LaunchCredential.hasNoncharacter(path) else { return false }
         return path.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { component in
             component.count <= nameBytesLimit && !component.elementsEqual(".".utf8)
                 && !component.elementsEqual("..".utf8)
@@ -39,8 +39,10 @@ enum UnitSyntax {
         !word.isEmpty
             && word.utf8.allSatisfy { byte in
                 switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-                default: "/-=".utf8.contains(byte)
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: "/-=._:,@+".utf8.contains(byte)
                 }
             }
     }

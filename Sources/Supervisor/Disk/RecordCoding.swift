@@ -52,6 +52,8 @@ enum RecordCoding {
         writer.member("restart", string: spec.restart.rawValue)
         writer.member("port", integer: spec.port)
         writer.member("user", string: spec.user)
+        // Left out where it is the default: version 0.1.0 knows no other.
+        if spec.stdio != .journal { writer.member("stdio", string: spec.stdio.rawValue) }
         writer.endObject()
     }
 
@@ -66,6 +68,7 @@ enum RecordCoding {
         }
         writer.member("result", string: run.result)
         writer.member("restarts", integer: run.restarts)
+        if run.leftProcesses { writer.member("left_processes", bool: true) }
         writer.member("invocation_id", string: run.invocationID)
         writer.member("boot_id", string: run.bootID)
         writer.key("processes")
@@ -115,6 +118,7 @@ enum RecordCoding {
         draft.port = try members.optionalInteger("port")
         let user = try members.string("user")
         draft.user = user
+        draft.stdio = try members.optionalString("stdio")
         do throws(FieldProblems) {
             return try draft.validated(defaults: SpecDraft.Defaults(user: user))
         } catch {
@@ -131,6 +135,7 @@ enum RecordCoding {
         if let signal = try members.optionalInteger("signal") { run.ending = .killed(signal: signal) }
         run.result = try members.optionalString("result")
         run.restarts = try members.integer("restarts")
+        run.leftProcesses = members.has("left_processes") ? try members.bool("left_processes") : false
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
         for process in try members.objects("processes") {

@@ -33,6 +33,51 @@ struct UnitDirectory {
         return wroteEnvironment || wroteUnit || wroteLink
     }
 
+    /// Makes the files say what the record says, as ``write(_:with:)`` does, unless another version of the agent has
+    /// written them for this record: such a unit works as it is, and its next start writes it anew.
+    func adopt(_ record: ServiceRecord) throws(SystemError) -> Bool {
+        guard try isOfAnotherVersion(record) else { return try write(record) }
+        return try setEnabled(record.isEnabled, record.spec.name)
+    }
+
+    private func isOfAnotherVersion(_ record: ServiceRecord) throws(SystemError) -> Bool {
+        let spec = record.spec
+        let directory = try Directory(layout.unitDirectory)
+        let bytes: [UInt8]?
+        do throws(SystemError) {
+            bytes = try directory.read(UnitName.unit(of: spec.name), limitBytes: Self.unitFileBytesLimit)
+        } catch {
+            // No file of the agent's.
+            return false
+        }
+        guard let bytes else { return false }
+        let path = environmentPath(of: spec.name)
+        let privateFile: String?
+        if let launcher = Self.launcher(in: bytes), launcher != UnitFile.launcher {
+            guard UnitFile.render(spec, id: record.id, privateFile: path, launcher: launcher).utf8.elementsEqual(bytes)
+            else { return false }
+            privateFile = PrivateFile.render(spec)
+        } else {
+            guard EarlierUnitFile.render(spec, id: record.id, privateFile: path).utf8.elementsEqual(bytes) else {
+                return false
+            }
+            privateFile = EarlierUnitFile.privateFile(spec)
+        }
+        let content = Array((privateFile ?? "").utf8)
+        let environment = try Directory(layout.environmentDirectory)
+        let isSame = try? environment.read(environmentName(of: spec.name), limitBytes: content.count) == content
+        return privateFile == nil || isSame ?? false
+    }
+
+    /// The launcher that a unit file names.
+    private static func launcher(in bytes: [UInt8]) -> String? {
+        let prefix = Array("ExecStart=:\(UnitFile.launcherPrefix)".utf8)
+        let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: true)
+        guard let line = lines.first(where: { $0.starts(with: prefix) }) else { return nil }
+        let number = line.dropFirst(prefix.count).prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        return UnitFile.launcherPrefix + String(decoding: number, as: UTF8.self)
+    }
+
     /// The unit file as it is on disk; what it should be where there is none.
     func read(_ record: ServiceRecord) throws(SystemError) -> [UInt8] {
         let unit = UnitName.unit(of: record.spec.name)

@@ -33,20 +33,52 @@ struct ManagedService {
 
     var record: ServiceRecord {
         get { snapshot.record }
-        set { snapshot = Service(record: newValue, state: state, intent: intent, refusal: refusal) }
+        set { show(record: newValue) }
     }
 
     var state: UnitState { snapshot.state }
 
     var intent: ServiceStatus.Intent {
         get { snapshot.intent }
-        set { snapshot = Service(record: record, state: state, intent: newValue, refusal: refusal) }
+        set { show(intent: newValue) }
     }
 
     /// systemd's reason for not taking the unit at the last start.
     var refusal: String? {
         get { snapshot.refusal }
-        set { snapshot = Service(record: record, state: state, intent: intent, refusal: newValue) }
+        set {
+            snapshot = Service(
+                record: record,
+                state: state,
+                intent: intent,
+                refusal: newValue,
+                diagnosis: snapshot.diagnosis
+            )
+        }
+    }
+
+    /// What the journal tells of the run that has failed; nil when that is not known, or when the run is another one.
+    var diagnosis: RunDiagnosis? {
+        get { snapshot.diagnosis.flatMap { $0.startedAt == record.run.startedAt ? $0 : nil } }
+        set {
+            snapshot = Service(record: record, state: state, intent: intent, refusal: refusal, diagnosis: newValue)
+        }
+    }
+
+    private mutating func show(
+        record: ServiceRecord? = nil,
+        state: UnitState? = nil,
+        intent: ServiceStatus.Intent? = nil
+    ) {
+        let record = record ?? self.record
+        let diagnosis = snapshot.diagnosis
+        snapshot = Service(
+            record: record,
+            state: state ?? self.state,
+            intent: intent ?? self.intent,
+            refusal: refusal,
+            diagnosis: diagnosis?.startedAt == record.run.startedAt ? diagnosis : nil
+        )
     }
 
     /// The figures from before systemd was out of sight; nil when nothing can have been missed.
@@ -77,8 +109,18 @@ struct ManagedService {
         // Whoever stops a service that has only just been started hears of its beginning all the same.
         let isBeingStopped = record.phase == .stopping || record.phase == .deleting
         let newIntent = hasBegun && !isBeingStopped ? .none : intent
-        snapshot = Service(record: record, state: newState, intent: newIntent, refusal: refusal)
+        show(state: newState, intent: newIntent)
         heldBack = nil
+    }
+
+    /// Whether a new state shows that the main process has ended with exit code 0, by itself, while other processes of
+    /// the unit were there: systemd stops them then. Of a unit that somebody stops the first state that is
+    /// `deactivating` has a main process. The relay of pipes is such a process and always there.
+    func leavesProcesses(in newState: UnitState) -> Bool {
+        newState.activeState == .deactivating && newState.subState.utf8.starts(with: "stop-sig".utf8)
+            && newState.mainPID == nil && newState.main.ending == .exited(0) && state.activeState != .deactivating
+            && intent != .stop && record.phase != .stopping && record.phase != .deleting
+            && record.spec.stdio == .journal
     }
 
     /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
@@ -89,11 +131,11 @@ struct ManagedService {
 
     /// Whether the state that is held back was the end of something, and this one something else that somebody has
     /// asked for: a start, or that a failure be forgotten. systemd's own restart shows in the next process or a word
-    /// for the wait.
+    /// for the wait; the last one, whose start the limit refuses, in `inactive` before `failed`.
     func endedBefore(_ newState: UnitState) -> Bool {
         guard let heldBack, heldBack.mainPID == nil, newState.restarts == heldBack.restarts else { return false }
         guard !newState.activeState.isDead else {
-            return newState.mainPID == nil && newState.activeState != heldBack.activeState
+            return newState.mainPID == nil && heldBack.activeState == .failed && newState.activeState == .inactive
         }
         return !newState.subState.hasPrefix("auto-restart")
     }

@@ -281,6 +281,19 @@ extension Supervisor {
             }
         }
         try await started(by: job, name)
+        await awaitLaunch(of: name)
+        await awaitDiagnosis(of: name)
+    }
+
+    /// Waits until a service's main process is its command.
+    private func awaitLaunch(of name: ServiceName) async {
+        let begin = MonotonicClock.now()
+        while services[name]?.state.isLaunching ?? false {
+            // A launcher that hangs in execve(2), on a file system that does not answer, is shown as what it is.
+            let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
+            guard left > .zero else { return }
+            await nextChange(of: name, within: left)
+        }
     }
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.

@@ -10,6 +10,10 @@ extension Supervisor {
     /// What of the log goes with a wait that took too long.
     private static let logLines = 20
 
+    /// A command that puts itself into the background may open its port first. So a port that a process has opened in
+    /// its first second counts once the process has outlived that by so long.
+    private static let backgroundTime = Duration.milliseconds(100)
+
     public func waitUntilReady(
         _ reference: String,
         within timeout: Duration
@@ -20,18 +24,34 @@ extension Supervisor {
             let service = try find(reference).snapshot
             let left = timeout - MonotonicClock.now().duration(since: begin)
             switch service.status {
-            case .failed, .stopped, .removed: return service
-            case .running where await isReady(service): return try find(reference).snapshot
-            case .running, .starting: break
+            case .failed, .stopped, .removed:
+                await awaitDiagnosis(of: name)
+                return try find(reference).snapshot
+            case .running:
+                if let ready = try await ready(service, reference) { return ready }
+            case .starting: break
             }
             guard left > .zero else { throw .waitTimeout(service, log: await lastLines(of: service)) }
             await nextChange(of: name, within: min(left, pause(before: service)))
         }
     }
 
-    private func isReady(_ service: Service) async -> Bool {
-        if let port = service.record.spec.port { return await LoopbackPort.accepts(UInt16(port)) }
-        return age(of: service) >= Self.settlingTime
+    /// The service as it is now, if it is ready.
+    private func ready(_ service: Service, _ reference: String) async throws(ControlError) -> Service? {
+        guard let port = service.record.spec.port else {
+            return Self.hasMainProcess(service) && age(of: service) >= Self.settlingTime ? service : nil
+        }
+        guard await LoopbackPort.accepts(UInt16(port)) else { return nil }
+        if age(of: service) < Self.settlingTime { await nextChange(of: service.name, within: Self.backgroundTime) }
+        let current = try find(reference).snapshot
+        // Another process may have come meanwhile, or none: processes that the main process has left behind still
+        // answer while systemd stops them.
+        guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
+        return current
+    }
+
+    private static func hasMainProcess(_ service: Service) -> Bool {
+        service.status == .running && service.state.activeState != .deactivating && service.state.mainPID != nil
     }
 
     /// When to look again should nothing happen.

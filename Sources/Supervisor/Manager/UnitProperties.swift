@@ -26,6 +26,7 @@ enum UnitProperties {
             case "MainPID":
                 let pid = Int(try reader.uint32())
                 changed.mainPID = pid == 0 ? nil : pid
+            case "StatusText": changed.launchMark = LaunchMark(statusText: try reader.string())
             case "NRestarts": changed.restarts = Int(try reader.uint32())
             case "ExecMainPID":
                 let pid = Int(try reader.uint32())

@@ -21,6 +21,7 @@ extension Supervisor {
             status: isReady ? service.snapshot.status : nil,
             restarts: service.record.run.restarts,
             exits: service.exits,
+            isOutputDiscarded: !isDead && service.state.launchMark?.step == .journal,
             usage: isDead ? ResourceUsage() : groups.usage(of: service.unit)
         )
     }

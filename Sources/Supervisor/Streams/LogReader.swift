@@ -136,7 +136,7 @@ final class LogReader {
         )
     }
 
-    private static let errorPriority = String(UnitFile.standardErrorPriority.number)
+    private static let errorPriority = String(UnitFile.standardErrorPriority)
 
     /// Notes where the reader stands, should the files have to be opened anew.
     private func rememberPosition(_ examined: Int) {

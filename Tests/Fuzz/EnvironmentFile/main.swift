@@ -4,8 +4,8 @@ import Services
 import SystemdReader
 
 /// An input is a list of variables, as in `NAME=value`, with U+001F between them. Where they make a spec, the process
-/// gets exactly them: from the file as systemd reads it, or from the script as the shell reads it where systemd cannot
-/// carry a value. Without variables there is no file.
+/// gets exactly them: from the file as systemd reads it, or from the credential as the launcher reads it where
+/// systemd cannot carry a value. Without variables there is no file.
 func property(_ input: [UInt8]) {
     guard let texts = Pieces.split(input, cuts: .max) else { return }
     var draft = SpecDraft()
@@ -27,7 +27,7 @@ func property(_ input: [UInt8]) {
         let isCarried = !environment.values.contains { value in
             value.unicodeScalars.contains { $0.value & 0xFFFE == 0xFFFE || (0xFDD0...0xFDEF).contains($0.value) }
         }
-        let found = isCarried ? try systemdVariables(file) : try shellVariables(file)
+        let found = isCarried ? try systemdVariables(file) : try launcherVariables(file)
         require(found == expected, "the process gets the variables", file)
     } catch {
         require(false, "an environment is read without a complaint", (error, file))
@@ -45,16 +45,17 @@ func systemdVariables(_ file: String) throws(ReaderProblem) -> [Variable] {
     try EnvironmentFileReader.read(file).map { Variable(name: $0.name, value: $0.value) }
 }
 
-/// The variables that a script exports; it does nothing else but forget its own place and become the command.
-func shellVariables(_ script: String) throws(ReaderProblem) -> [Variable] {
-    let commands = try ShellReader.read(script).map { words in words.map { String(decoding: $0, as: UTF8.self) } }
-    require(commands.first == ["unset", "CREDENTIALS_DIRECTORY"], "the script forgets its own place", script)
-    require(commands.last == ["exec", "/bin/sh", "-c", "exec server"], "the script becomes the command", script)
-    return commands.dropFirst().dropLast().map { words in
-        require(words.count == 2 && words[0] == "export", "the script exports one variable in a line", script)
-        let name = words[1].utf8.prefix { $0 != UInt8(ascii: "=") }
-        let value = words[1].utf8[name.endIndex...].dropFirst()
-        return Variable(name: String(decoding: name, as: UTF8.self), value: Array(value))
+/// The variables in the launcher's credential, which has the command, too.
+func launcherVariables(_ credential: String) throws(ReaderProblem) -> [Variable] {
+    let (variables, words) = try CredentialReader.read(credential)
+    let command = ["/home/user", "server"].map { Array($0.utf8) }
+    require(words == command, "the launcher becomes the command", credential)
+    return variables.map { variable in
+        let name = variable.prefix { $0 != UInt8(ascii: "=") }
+        return Variable(
+            name: String(decoding: name, as: UTF8.self),
+            value: Array(variable[name.endIndex...].dropFirst())
+        )
     }
 }
 

@@ -10,11 +10,6 @@ struct Expectation {
     private let isScripted: Bool
     private let isDirectorySystemds: Bool
 
-    private static let streams = [
-        "/usr/bin/systemd-cat", "-t", "miosa-service-web", "-p", "info", "--stderr-priority=err", "--level-prefix=no",
-        "/bin/sh", "-c", "echo \u{2060}; echo \u{2060} >&2; exec \"$@\"", "sh",
-    ]
-
     init(_ spec: ServiceSpec) {
         self.spec = spec
         let texts = [spec.command, spec.workingDirectory] + spec.environment.values
@@ -42,53 +37,52 @@ struct Expectation {
             service,
             [
                 ("Type", "exec"), ("User", spec.user), ("Restart", spec.restart.rawValue), ("RestartSec", "1"),
-                ("TimeoutStopSec", "10"), ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"),
-                ("LogExtraFields", "MIOSA_SERVICE_ID=0d4fcb5e"), ("LogRateLimitIntervalSec", "1us"),
+                ("TimeoutStopSec", "10"), ("IgnoreSIGPIPE", "no"), ("NotifyAccess", "main"),
+                ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"), ("SyslogIdentifier", "miosa-service-web"),
+                ("SyslogLevelPrefix", "no"), ("LogExtraFields", "MIOSA_SERVICE_ID=0d4fcb5e"),
+                ("LogRateLimitIntervalSec", "1us"),
                 ("LogRateLimitBurst", "1000000"),
             ]
         )
 
-        let words = isScripted ? ["/bin/sh", "-c", ". \"$CREDENTIALS_DIRECTORY/launch\""] : launch()
+        let identifier = "miosa-service-web"
+        let words = isScripted ? ["--credential", identifier] : [identifier] + launch()
         let found = try UnitReader.words(command ?? "")
-        require(found == (Self.streams + words).map { Array($0.utf8) }, "systemd runs the command", command)
+        let launcher = "/usr/lib/miosa-agent/launch-1"
+        require(found == ([launcher] + words).map { Array($0.utf8) }, "systemd runs the command", command)
         let path = try directory.map { try UnitReader.specifiersExpanded(Array($0.utf8)) }
-        require(path == (isDirectorySystemds ? Array(spec.workingDirectory.utf8) : nil), "it goes there", directory)
+        let expected = isDirectorySystemds ? Array("-\(spec.workingDirectory)".utf8) : nil
+        require(path == expected, "it goes there", directory)
         let file = "/var/lib/50% a/web.env "
         let variables = try environment.map { try UnitReader.specifiersExpanded(Array($0.utf8)) }
         let hasVariables = !isScripted && !spec.environment.isEmpty
         require(variables == (hasVariables ? Array(file.utf8) : nil), "it reads the environment", environment)
-        let script = try credential.map { try UnitReader.specifiersExpanded(Array($0.utf8)) }
-        require(script == (isScripted ? Array("launch:\(file)".utf8) : nil), "it has the credential", credential)
-        if isScripted { try checkScript(privateFile ?? "") }
+        let name = try credential.map { try UnitReader.specifiersExpanded(Array($0.utf8)) }
+        require(name == (isScripted ? Array("launch:\(file)".utf8) : nil), "it has the credential", credential)
+        if isScripted { try checkCredential(privateFile ?? "") }
     }
 
-    /// The script that runs the command where systemd cannot carry it.
-    private func checkScript(_ script: String) throws {
-        let exports = spec.environment.map { ["export", "\($0.key)=\($0.value)"] }
-        let commands = [["unset", "CREDENTIALS_DIRECTORY"]] + exports + [["exec"] + launch()]
-        let found = try ShellReader.read(script)
-        require(found == commands.map { $0.map { Array($0.utf8) } }, "the script runs the command", script)
+    /// The credential that has the command where systemd cannot carry it.
+    private func checkCredential(_ text: String) throws {
+        let (variables, words) = try CredentialReader.read(text)
+        let expected = spec.environment.map { Array("\($0.key)=\($0.value)".utf8) }
+        require(variables == expected, "the credential has the environment", text)
+        require(words == launch().map { Array($0.utf8) }, "the credential has the command", text)
     }
 
-    /// The words that run the command in its directory.
+    /// The directory, and the words that run the command in it.
     private func launch() -> [String] {
-        let change = isDirectorySystemds ? [] : ["/usr/bin/env", "--chdir=\(spec.workingDirectory)", "--"]
-        return change + ["/bin/sh", "-c", script()]
-    }
-
-    private func script() -> String {
-        let script = ShellCommand.script(for: spec.command)
-        guard script.utf8.count != spec.command.utf8.count else {
-            require(script.utf8.elementsEqual(spec.command.utf8), "the shell gets the command", script)
-            return script
-        }
-        require(script.utf8.elementsEqual("exec \(spec.command)".utf8), "nothing but exec comes before it", script)
+        let words = ShellCommand.words(for: spec.command)
+        let isShell = words.count == 3 && words[0] == "/bin/sh" && words[1] == "-c"
+        if isShell, words[2].utf8.elementsEqual(spec.command.utf8) { return [spec.workingDirectory] + words }
         let isPlain = spec.command.utf8.allSatisfy { byte in
             (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
                 || " \t_-./:=,@%+".utf8.contains(byte)
         }
-        require(isPlain, "what means something to the shell is left to it", script)
-        return script
+        require(isPlain, "what means something to the shell is left to it", words)
+        let plain = spec.command.utf8.split { $0 == 0x20 || $0 == 0x09 }.map { Array($0) }
+        require(words.map { Array($0.utf8) } == plain, "the words are those of the command", words)
+        return [spec.workingDirectory] + words
     }
 
     private static func hasNoncharacter(_ text: String) -> Bool {

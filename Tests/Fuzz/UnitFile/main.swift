@@ -7,9 +7,9 @@ import SystemdReader
 /// make a spec, these hold:
 ///
 /// 1. Its unit file has the sections, settings and values that it is meant to have, in order, and no other.
-/// 2. systemd's words of `ExecStart=` are the streams' and then the command's, byte for byte, and likewise the
-///    directory; what systemd cannot carry is in the script that takes their place, and only there.
-/// 3. The shell gets the command as it is, or with nothing but `exec` before it where no byte has a meaning to it.
+/// 2. systemd's words of `ExecStart=` are the launcher's and then the command's, byte for byte, and likewise the
+///    directory; what systemd cannot carry is in the credential that takes their place, and only there.
+/// 3. A shell gets the command as it is; there is none where no byte of it has a meaning to it.
 func property(_ input: [UInt8]) {
     guard let texts = Pieces.split(input, cuts: 3), texts.count == 4 else { return }
     var draft = SpecDraft()

@@ -1,0 +1,135 @@
+internal import CLaunch
+
+/// The environment that the command gets.
+struct Environment {
+    private(set) var variables: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+    private var count: Int
+    /// How many entries `variables` has room for besides the final null pointer.
+    private var capacity: Int
+
+    init(_ variables: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) {
+        self.variables = variables
+        count = Words(variables).count
+        capacity = count
+    }
+
+    /// The value of a variable; nil where it is not set.
+    func value(of name: StaticString) -> CString? {
+        guard let index = index(of: name.cString, length: name.utf8CodeUnitCount) else { return nil }
+        return CString(variables[index]!) + name.utf8CodeUnitCount + 1
+    }
+
+    /// Makes of systemd's environment the one that a child of a shell has in the service's account: `PATH` has the
+    /// account's own directories, `PWD` is the working directory, and what was meant for the launcher is gone.
+    /// Variables of the service's `env` stay as they are.
+    mutating func prepare(keeping request: Request, adding added: Words?) {
+        if !request.keeps("NOTIFY_SOCKET") { remove("NOTIFY_SOCKET") }
+        // It names a stream that standard error is not connected to any more.
+        if !request.keeps("JOURNAL_STREAM") { remove("JOURNAL_STREAM") }
+        if request.mode == .credential { remove("CREDENTIALS_DIRECTORY") }
+        if request.isStdioPiped {
+            if !request.keeps("RUNTIME_DIRECTORY") { remove("RUNTIME_DIRECTORY") }
+            // The pipes of the run before, from systemd's store of descriptors: sd_listen_fds(3).
+            if !request.keeps("LISTEN_FDS") { remove("LISTEN_FDS") }
+            if !request.keeps("LISTEN_PID") { remove("LISTEN_PID") }
+            if !request.keeps("LISTEN_FDNAMES") { remove("LISTEN_FDNAMES") }
+        }
+        if !request.keeps("PATH") { extendPath() }
+        if let added {
+            for index in 0..<added.count { set(added.pointer[index]!) }
+        }
+        setWorkingDirectory()
+    }
+
+    /// The directories in which an account, and snapd, keep programs come in front of and behind those of all.
+    private mutating func extendPath() {
+        guard let path = value(of: "PATH"), path[0] != 0 else { return }
+        // A directory with a colon in its name has no place in PATH.
+        let home = value(of: "HOME").flatMap { home in
+            home[0] == CChar(UInt8(ascii: "/")) && Launch.end(of: home, at: UInt8(ascii: ":")).pointee == 0 ? home : nil
+        }
+        let homeLength = home.map { strlen($0) } ?? 0
+        var entry = Buffer(limit: strlen(path) + 2 * homeLength + 64)
+        entry.append("PATH=")
+        if let home {
+            for name: StaticString in ["/.local/bin", "/bin"] {
+                var directory = Buffer(limit: homeLength + 16)
+                // The home directory of root may be "/".
+                if homeLength > 1 { directory.append(home) }
+                directory.append(name)
+                if !hasComponent(path, directory.text) {
+                    entry.append(directory.text)
+                    entry.append(":")
+                }
+            }
+        }
+        entry.append(path)
+        if !hasComponent(path, ("/snap/bin" as StaticString).cString) { entry.append(":/snap/bin") }
+        guard entry.isWhole else { return }
+        set(UnsafeMutablePointer(mutating: entry.text))
+    }
+
+    /// Whether a list of directories with colons between them has that one.
+    private func hasComponent(_ path: CString, _ directory: CString) -> Bool {
+        let length = strlen(directory)
+        var component = path
+        while true {
+            let end = end(of: component, at: UInt8(ascii: ":"))
+            if end - component == length, strncmp(component, directory, length) == 0 { return true }
+            guard end.pointee != 0 else { return false }
+            component = end + 1
+        }
+    }
+
+    /// `PWD` as a shell sets it: POSIX.1-2024, Shell Command Language, 2.5.3. One that is right already stays.
+    private mutating func setWorkingDirectory() {
+        if let value = value(of: "PWD"), value[0] == CChar(UInt8(ascii: "/")), isWorkingDirectory(value) { return }
+        var entry = Buffer(limit: Int(PATH_MAX) + 8)
+        entry.append("PWD=")
+        guard getcwd(entry.start + 4, Int(PATH_MAX)) != nil else { return }
+        set(entry.start)
+    }
+
+    private func isWorkingDirectory(_ path: CString) -> Bool {
+        var named = stat()
+        var current = stat()
+        return stat(path, &named) == 0 && stat(("." as StaticString).cString, &current) == 0
+            && named.st_dev == current.st_dev && named.st_ino == current.st_ino
+    }
+
+    private func index(of name: CString, length: Int) -> Int? {
+        for index in 0..<count {
+            let entry = variables[index]!
+            if strncmp(entry, name, length) == 0, entry[length] == CChar(UInt8(ascii: "=")) { return index }
+        }
+        return nil
+    }
+
+    private mutating func remove(_ name: StaticString) {
+        guard let index = index(of: name.cString, length: name.utf8CodeUnitCount) else { return }
+        count -= 1
+        variables[index] = variables[count]
+        variables[count] = nil
+    }
+
+    /// Sets "NAME=VALUE". Without memory for another entry it is left out.
+    private mutating func set(_ entry: UnsafeMutablePointer<CChar>) {
+        let length = end(of: CString(entry), at: UInt8(ascii: "=")) - CString(entry)
+        if let index = index(of: CString(entry), length: length) {
+            variables[index] = entry
+            return
+        }
+        if count == capacity {
+            // The next ones have room, too.
+            let more = count + 300
+            guard let memory = malloc((more + 1) * MemoryLayout<UnsafeMutablePointer<CChar>?>.stride) else { return }
+            let larger = memory.assumingMemoryBound(to: UnsafeMutablePointer<CChar>?.self)
+            for index in 0..<count { larger[index] = variables[index] }
+            variables = larger
+            capacity = more
+        }
+        variables[count] = entry
+        count += 1
+        variables[count] = nil
+    }
+}

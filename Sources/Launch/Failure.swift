@@ -1,0 +1,91 @@
+internal import CLaunch
+
+/// What kept the launcher from becoming the command.
+struct Failure {
+    /// The step that failed. Its word begins the status message, from which the agent makes a sentence:
+    /// `LaunchFailure` in the module Services.
+    enum Step {
+        /// The credential cannot be read.
+        case credential
+        /// The pipes for standard output and error cannot be made.
+        case pipe
+        /// The working directory cannot be entered.
+        case directory
+        /// No directory of PATH has the command.
+        case search
+        /// The command cannot be executed.
+        case command
+        /// The interpreter that the first line of the command names cannot be executed.
+        case interpreter
+        /// The first line of the command ends with CR LF, and the CR is taken for a part of the interpreter's name.
+        case lineEnd
+        /// The dynamic loader that the program needs is missing.
+        case loader
+        /// The program is for another kind of machine.
+        case format
+
+        var word: StaticString {
+            switch self {
+            case .credential: "credential"
+            case .pipe: "pipe"
+            case .directory: "directory"
+            case .search: "search"
+            case .command: "command"
+            case .interpreter: "interpreter"
+            case .lineEnd: "line-end"
+            case .loader: "loader"
+            case .format: "format"
+            }
+        }
+    }
+
+    let step: Step
+    let code: CInt
+    /// The path, or the name, that the step is about.
+    let subject: CString
+    /// What the command was looked for in.
+    let path: CString?
+
+    init(_ step: Step, _ code: CInt, _ subject: CString = ("" as StaticString).cString, path: CString? = nil) {
+        self.step = step
+        self.code = code
+        self.subject = subject
+        self.path = path
+    }
+
+    /// Tells systemd and the log, and gives back the exit code.
+    func report(to notifier: Notifier) -> CInt {
+        var text = Buffer(limit: Notifier.textLimit)
+        text.append("launch: ")
+        text.append(step.word)
+        text.append(" ")
+        text.append(number: code)
+        text.append(" (")
+        text.append(CString(strerror(code)))
+        text.append("): ")
+        text.append(printable: subject)
+        if let path {
+            text.append(" PATH=")
+            text.append(printable: path)
+        }
+        notifier.send(status: text.text, code)
+        text.append("\n")
+        _ = text.write(to: STDERR_FILENO)
+        return exitCode
+    }
+
+    /// What a shell would exit with, and systemd where it would not have come to the shell.
+    private var exitCode: CInt {
+        switch step {
+        case .credential: ExitCode.credential
+        case .pipe: ExitCode.standardOutput
+        case .directory: ExitCode.directory
+        case .search where code == ENOENT: ExitCode.notFound
+        case .command, .search, .interpreter, .lineEnd, .loader, .format:
+            switch code {
+            case ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG: ExitCode.notFound
+            default: ExitCode.notExecutable
+            }
+        }
+    }
+}

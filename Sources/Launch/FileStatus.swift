@@ -1,0 +1,11 @@
+internal import CLaunch
+
+/// What kind of file it is: inode(7), "The file type and mode".
+extension stat {
+    var isRegular: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFREG }
+
+    var isSocket: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFSOCK }
+
+    /// Whether it is /dev/null: mem(4).
+    var isNull: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFCHR && st_rdev == gnu_dev_makedev(1, 3) }
+}

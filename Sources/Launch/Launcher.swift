@@ -1,0 +1,91 @@
+internal import CLaunch
+
+/// The entry: scripts/build makes it `main`.
+@c(miosa_launch)
+public func launch(
+    _ count: CInt,
+    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
+    _ environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+) -> CInt {
+    guard let request = Request(Words(arguments)) else {
+        writeLine("usage: launch [--keep=NAME]... [--stdio=pipe] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]...")
+        return ExitCode.usage
+    }
+    var launcher = Launcher(request, Environment(environment))
+    return launcher.run()
+}
+
+/// What systemd runs in a service's `ExecStart=`, and what then becomes the service's command.
+///
+///     launch [--keep=NAME]… [--stdio=pipe] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]…
+///     launch [--keep=NAME]… [--stdio=pipe] --credential IDENTIFIER
+///     launch --drain IDENTIFIER
+///     launch --relay
+///
+/// It runs as the service's account, in the service's cgroup, with the PID that the command keeps. In this order it
+/// connects standard error to the journal (``Streams``), enters DIRECTORY (``WorkingDirectory``), gives the environment
+/// what a login shell's child has (``Environment``) and calls execve(2) (``Program``). What fails is told by a status
+/// message to systemd and a line on standard error (``Failure``).
+///
+/// It is compiled as Embedded Swift without a runtime and linked statically: it takes no library, no locale and no
+/// other file than those named here, whatever the environment of the service says.
+struct Launcher {
+    private let request: Request
+    private var environment: Environment
+    private let notifier: Notifier
+
+    init(_ request: Request, _ environment: Environment) {
+        self.request = request
+        self.environment = environment
+        notifier = Notifier(environment, isKept: request.keeps("NOTIFY_SOCKET"))
+    }
+
+    /// Does what is asked for, and gives back the exit code where that is not to become another program.
+    mutating func run() -> CInt {
+        switch request.mode {
+        case .drain:
+            Pipes(of: request.identifier).drain(to: Streams.connect(request.identifier, notifier))
+            return 0
+        case .relay:
+            var relay = Relay(Relay.outputPipe, to: STDOUT_FILENO, Relay.errorPipe, to: STDERR_FILENO)
+            relay.run()
+            return 0
+        case .credential:
+            let streams = Streams.connect(request.identifier, notifier)
+            guard let credential = Credential(environment) else {
+                return Failure(.credential, errno).report(to: notifier)
+            }
+            return become(credential.words, credential.variables, streams).report(to: notifier)
+        case .arguments:
+            let streams = Streams.connect(request.identifier, notifier)
+            return become(request.words, nil, streams).report(to: notifier)
+        }
+    }
+
+    /// Becomes the command. `words` are the directory and the command; `variables` replace those of the environment.
+    private mutating func become(_ words: Words, _ variables: Words?, _ streams: Streams) -> Failure {
+        if request.isStdioPiped {
+            let pipes = Pipes(of: request.identifier)
+            let failure = pipes.replaceStandardStreams(streams, notifier, launcher: request.launcher)
+            if let failure { return failure }
+        }
+        if let failure = WorkingDirectory.enter(words[0]) { return failure }
+        environment.prepare(keeping: request, adding: variables)
+        return Program(words.dropFirst(), environment).execute()
+    }
+}
+
+/// The codes that the launcher exits with: those of a shell, and those of systemd.exec(5), "Process Exit Codes".
+enum ExitCode {
+    static let usage: CInt = 2
+    /// As a shell's: the command was found and cannot be executed.
+    static let notExecutable: CInt = 126
+    /// As a shell's: the command was not found.
+    static let notFound: CInt = 127
+    /// systemd's EXIT_CHDIR.
+    static let directory: CInt = 200
+    /// systemd's EXIT_STDOUT.
+    static let standardOutput: CInt = 209
+    /// systemd's EXIT_CREDENTIALS.
+    static let credential: CInt = 243
+}

@@ -1,0 +1,164 @@
+internal import CLaunch
+
+/// Standard output and standard error as pipes, which a program can open as /dev/stdout and /dev/stderr: the streams to
+/// journald are sockets, of which open(2) says ENXIO.
+///
+/// A relay, a child of the launcher's, carries what comes through the pipes to the streams, and ends when nobody can
+/// write to the pipes any more. The pipes have names in the service's runtime directory, and systemd holds a descriptor
+/// of each: so what is in a pipe when the whole unit is killed is still there for `launch --drain` in
+/// `ExecStopPost=`, and no line is lost.
+struct Pipes {
+    private let output: CString
+    private let error: CString
+
+    /// Those of a service, in its `RuntimeDirectory=`, /run/IDENTIFIER.
+    init(of identifier: CString) {
+        output = Self.path(identifier, "/stdout")
+        error = Self.path(identifier, "/stderr")
+    }
+
+    private static func path(_ identifier: CString, _ name: StaticString) -> CString {
+        var path = Buffer(limit: strlen(identifier) + 16)
+        path.append("/run/")
+        path.append(identifier)
+        path.append(name)
+        return path.text
+    }
+
+    /// Makes the pipes, starts the relay, which is `launcher` once more, and puts the pipes in the place of standard
+    /// output and error.
+    func replaceStandardStreams(_ streams: Streams, _ notifier: Notifier, launcher: CString) -> Failure? {
+        guard let outputPipe = Pipe(output), let errorPipe = Pipe(error) else { return Failure(.pipe, errno, output) }
+        let relay = fork()
+        guard relay >= 0 else { return Failure(.pipe, errno, output) }
+        if relay == 0 { Relay.become(launcher, outputPipe.reader, errorPipe.reader) }
+        hold(outputPipe.reader, errorPipe.reader, notifier)
+        dup2(outputPipe.writer, STDOUT_FILENO)
+        dup2(errorPipe.writer, STDERR_FILENO)
+        return nil
+    }
+
+    /// Has systemd hold the pipes, in the place of those of the run before. It looks at the sender's PID when it takes
+    /// the message, before it learns of the process's end: sd_notify(3).
+    private func hold(_ output: CInt, _ error: CInt, _ notifier: Notifier) {
+        var message = Buffer(limit: 64)
+        message.append("FDSTOREREMOVE=1\nFDNAME=stdio")
+        notifier.send(message)
+        message = Buffer(limit: 64)
+        // Not polled: a pipe without a writer is what they are for.
+        message.append("FDSTORE=1\nFDNAME=stdio\nFDPOLL=0")
+        notifier.send(message, output, error)
+    }
+
+    /// Writes to the streams what the last run has left in the pipes.
+    func drain(to streams: Streams) {
+        // Without pipes there is nothing to do: the run has not come so far.
+        var relay = Relay(
+            openForReading(output),
+            to: streams.standardOutput,
+            openForReading(error),
+            to: streams.standardError
+        )
+        relay.drain()
+    }
+}
+
+/// A new pipe with a name. Its descriptors are closed by execve(2).
+private struct Pipe {
+    let reader: CInt
+    let writer: CInt
+
+    /// Nil, with errno, when it cannot be made.
+    init?(_ path: CString) {
+        unlink(path)
+        guard mkfifo(path, 0o600) == 0 else { return nil }
+        reader = openForReading(path)
+        guard reader >= 0 else { return nil }
+        writer = miosa_open(path, O_WRONLY | O_CLOEXEC)
+        guard writer >= 0 else { return nil }
+    }
+}
+
+/// Carries bytes from two pipes to two streams.
+struct Relay {
+    private var sources: (pollfd, pollfd)
+    private let targets: (CInt, CInt)
+    private let buffer = UnsafeMutableRawPointer.allocate(byteCount: Relay.bufferBytes, alignment: 16)
+
+    /// The size of a pipe: pipe(7).
+    private static let bufferBytes = 65536
+
+    init(_ output: CInt, to outputStream: CInt, _ error: CInt, to errorStream: CInt) {
+        sources = (
+            pollfd(fd: output, events: Int16(POLLIN), revents: 0), pollfd(fd: error, events: Int16(POLLIN), revents: 0)
+        )
+        targets = (outputStream, errorStream)
+    }
+
+    /// Becomes `launch --relay`, with the pipes at the descriptors after standard error: a process that a person who
+    /// looks at the service can tell from the command, and that does not keep the file open which the launcher closes
+    /// by becoming the command.
+    fileprivate static func become(_ launcher: CString, _ output: CInt, _ error: CInt) -> Never {
+        // It ends when the service has, and not by a signal that is meant for the service.
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2] { miosa_signal(signal, 1) }
+        // Out of the way first: one of them may have the number that the other one gets.
+        let first = miosa_fcntl(output, F_DUPFD, errorPipe + 1)
+        let second = miosa_fcntl(error, F_DUPFD, errorPipe + 1)
+        if first >= 0, second >= 0, dup2(first, outputPipe) >= 0, dup2(second, errorPipe) >= 0 {
+            close(first)
+            close(second)
+            var arguments: (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?) =
+                (
+                    UnsafeMutablePointer(mutating: launcher),
+                    UnsafeMutablePointer(mutating: ("--relay" as StaticString).cString), nil
+                )
+            withUnsafeMutablePointer(to: &arguments) { arguments in
+                arguments.withMemoryRebound(to: UnsafeMutablePointer<CChar>?.self, capacity: 3) { arguments in
+                    // Without an environment, which may hold secrets.
+                    _ = execve(launcher, arguments, arguments + 2)
+                }
+            }
+        }
+        // Without a relay the pipes have no reader, and systemd's copies of them are read when the run has ended.
+        _exit(ExitCode.standardOutput)
+    }
+
+    /// The descriptors of the pipes in `launch --relay`.
+    static let outputPipe: CInt = 3
+    static let errorPipe: CInt = 4
+
+    /// Until both pipes have no writer any more.
+    mutating func run() {
+        while sources.0.fd >= 0 || sources.1.fd >= 0 {
+            let isReady = withUnsafeMutablePointer(to: &sources) { sources in
+                sources.withMemoryRebound(to: pollfd.self, capacity: 2) { poll($0, 2, -1) > 0 }
+            }
+            guard isReady else { continue }
+            carry(&sources.0, targets.0)
+            carry(&sources.1, targets.1)
+        }
+    }
+
+    /// What is there now.
+    mutating func drain() {
+        sources.0.revents = Int16(POLLIN)
+        sources.1.revents = Int16(POLLIN)
+        while sources.0.fd >= 0 || sources.1.fd >= 0 {
+            carry(&sources.0, targets.0, isDraining: true)
+            carry(&sources.1, targets.1, isDraining: true)
+        }
+    }
+
+    /// One read and what it takes to write that; closes the pipe at its end. poll(2) passes over a closed one.
+    private func carry(_ source: inout pollfd, _ target: CInt, isDraining: Bool = false) {
+        guard source.fd >= 0, source.revents != 0 else { return }
+        let count = read(source.fd, buffer, Self.bufferBytes)
+        if count > 0 {
+            // What journald does not take is lost, as it is for a service without pipes.
+            _ = writeAll(target, buffer, count)
+        } else if count == 0 || isDraining || (errno != EAGAIN && errno != EINTR) {
+            close(source.fd)
+            source.fd = -1
+        }
+    }
+}

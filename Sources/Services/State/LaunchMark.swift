@@ -1,0 +1,118 @@
+/// What the launcher told systemd of a run, in the unit's `StatusText`: why it could not become the service's command,
+/// or that the output of the run is not recorded. systemd takes such a text from the unit's main process alone, and
+/// forgets it at the next start.
+public final class LaunchMark: Equatable, Sendable {
+    /// The step that failed: `Failure.Step` in the module Launch.
+    public enum Step: String, Sendable {
+        case credential
+        case pipe
+        case directory
+        case search
+        case command
+        case interpreter
+        case lineEnd = "line-end"
+        case loader
+        case format
+        /// journald could not be reached. The run goes on.
+        case journal
+    }
+
+    public let step: Step
+    /// The number of the error: errno(3).
+    public let code: Int
+    /// The error in libc's words.
+    public let reason: String
+    /// The path, or the name, that the step is about.
+    public let subject: String
+    /// The PATH in which a command was looked for.
+    public let path: String?
+
+    /// "launch: STEP CODE (REASON): SUBJECT", with " PATH=…" behind it for ``Step/search``. Nil for any other text.
+    public init?(statusText text: String) {
+        let prefix = "launch: "
+        guard text.utf8.starts(with: prefix.utf8) else { return nil }
+        let words = text.dropFirst(prefix.count).split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+        guard words.count == 3, let step = Step(rawValue: String(words[0])), let code = Int(words[1]),
+            words[2].utf8.first == UInt8(ascii: "("), let end = Self.range(of: "): ", in: words[2])
+        else { return nil }
+        self.step = step
+        self.code = code
+        reason = String(words[2][..<end.lowerBound].dropFirst())
+        let rest = words[2][end.upperBound...]
+        // A name that is looked for in PATH has no blank: it comes from a command line without shell syntax.
+        if step == .search, let end = Self.range(of: " PATH=", in: rest) {
+            subject = String(rest[..<end.lowerBound])
+            path = String(rest[end.upperBound...])
+        } else {
+            subject = String(rest)
+            path = nil
+        }
+    }
+
+    public static func == (left: LaunchMark, right: LaunchMark) -> Bool {
+        left.step == right.step && left.code == right.code && left.reason == right.reason
+            && left.subject == right.subject && left.path == right.path
+    }
+
+    /// Where a text is in another one for the first time.
+    private static func range(of text: String, in other: Substring) -> Range<Substring.Index>? {
+        let bytes = Array(text.utf8)
+        let view = other.utf8
+        var start = view.startIndex
+        while start != view.endIndex {
+            if view[start...].starts(with: bytes) { return start..<view.index(start, offsetBy: bytes.count) }
+            start = view.index(after: start)
+        }
+        return nil
+    }
+
+    /// Whether the run did not come to the command.
+    public var isFailure: Bool { step != .journal }
+}
+
+extension LaunchMark {
+    private enum Code {
+        static let noEntry = 2
+        static let accessDenied = 13
+        static let notDirectory = 20
+        static let isDirectory = 21
+        static let loop = 40
+    }
+
+    /// The sentence for a person: what was found, then what to do.
+    var sentence: String {
+        switch (step, code) {
+        case (.directory, Code.noEntry): "working directory '\(subject)' does not exist: create it or change cwd"
+        case (.directory, Code.accessDenied):
+            "working directory '\(subject)' cannot be entered by the service's account (permission denied)"
+        case (.directory, Code.notDirectory):
+            "working directory '\(subject)' is no directory, or a part of the path is none"
+        case (.directory, Code.loop): "working directory '\(subject)' is a loop of symbolic links"
+        case (.directory, _): "working directory '\(subject)' cannot be entered: \(error)"
+        case (.search, Code.noEntry): "the command '\(subject)' was not found; PATH was \(path ?? "not set")"
+        case (.search, _), (.command, Code.accessDenied):
+            "the command '\(subject)' cannot be executed by the service's account (permission denied): make it an"
+                + " executable file (chmod +x) and let the account reach it"
+        case (.command, Code.noEntry): "the command '\(subject)' does not exist"
+        case (.command, Code.notDirectory):
+            "the command '\(subject)' does not exist: a part of the path is no directory"
+        case (.command, Code.loop): "the command '\(subject)' is a loop of symbolic links"
+        case (.command, _): "the command '\(subject)' cannot be executed: \(error)"
+        case (.interpreter, Code.noEntry):
+            "the command's interpreter '\(subject)', which its first line names, does not exist"
+        case (.interpreter, _): "the command's interpreter '\(subject)' cannot be executed: \(error)"
+        case (.lineEnd, _):
+            "the first line of '\(subject)' ends with CR LF, so that its interpreter is not found: save the file with"
+                + " LF line ends"
+        case (.loader, _): "'\(subject)' needs a dynamic loader that does not exist: it was built for another system"
+        case (.format, _): "'\(subject)' is a program for another kind of machine (\(error))"
+        case (.credential, _): "the launcher cannot read the service's credential: \(error)"
+        case (.pipe, _): "the pipes for standard output and error cannot be made: \(error)"
+        case (.journal, _):
+            "the output of this run is discarded, because journald could not be reached when it began (\(error)); the"
+                + " next run tries again"
+        }
+    }
+
+    private var error: String { "\(reason), errno \(code)" }
+}

@@ -1,0 +1,57 @@
+internal import Services
+internal import Systemd
+
+/// Knows of which services the main process is still the launcher, and tells when it has become the command.
+///
+/// To systemd a unit is active as soon as the launcher runs. The kernel shows in /proc/PID/cmdline what a process is,
+/// and execve(2) closes the launcher's file, which inotify tells: nothing is asked while no service is starting.
+@EventLoopActor
+final class LaunchWatch {
+    /// The main processes that are launchers, each with a watch on its file: a file of that name may be another one by
+    /// the time that the next launcher runs.
+    private var launching: [ServiceName: (pid: Int, watch: CloseWatch)] = [:]
+    private let processDirectory: String
+    private let launched: @EventLoopActor (ServiceName) -> Void
+
+    /// `launched` is called with a service whose main process has become the command, or has ended.
+    init(processDirectory: String = "/proc", launched: @escaping @EventLoopActor (ServiceName) -> Void) {
+        self.processDirectory = processDirectory
+        self.launched = launched
+    }
+
+    /// Whether a service's main process is still the launcher. `former` is the state before.
+    func isLaunching(_ name: ServiceName, _ state: UnitState, after former: UnitState) -> Bool {
+        launching[name] = nil
+        guard state.activeState == .active, let pid = state.mainPID else { return false }
+        // A process that has become the command stays it, for all that matters here.
+        if former.activeState == .active, former.mainPID == pid, !former.isLaunching { return false }
+        // Of a file that cannot be watched the end would not be told.
+        guard let launcher = launcher(pid),
+            let watch = try? CloseWatch(launcher, handler: { [weak self] in self?.look(name, pid, launcher) })
+        else { return false }
+        // It may have closed the file before it was watched.
+        guard self.launcher(pid) == launcher else { return false }
+        launching[name] = (pid, watch)
+        return true
+    }
+
+    private func look(_ name: ServiceName, _ pid: Int, _ launcher: String) {
+        guard launching[name]?.pid == pid, self.launcher(pid) != launcher else { return }
+        launching[name] = nil
+        launched(name)
+    }
+
+    /// The launcher that a process is; nil when it is another program, or has ended.
+    private func launcher(_ pid: Int) -> String? {
+        let prefix = UnitFile.launcherPrefix
+        guard let line = KernelFile.text("\(processDirectory)/\(pid)/cmdline"), line.utf8.starts(with: prefix.utf8),
+            let end = line.utf8.firstIndex(of: 0)
+        else { return nil }
+        let path = line[..<end]
+        let number = path.utf8.dropFirst(prefix.utf8.count)
+        guard !number.isEmpty, number.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
+            return nil
+        }
+        return String(path)
+    }
+}

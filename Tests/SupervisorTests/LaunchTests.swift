@@ -1,0 +1,222 @@
+import Foundation
+import Services
+import Systemd
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// What is known of a service between systemd's "active" and the command's first instruction.
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct LaunchTests {
+    /// A launcher that runs: its file, and what the kernel shows of its process.
+    @EventLoopActor
+    private final class Process {
+        let directory: TemporaryDirectory
+        let name: ServiceName
+        var launched: [ServiceName] = []
+        private(set) var watch: LaunchWatch?
+
+        init() throws {
+            directory = try TemporaryDirectory()
+            name = try #require(ServiceName("web"))
+            try FileManager.default.createDirectory(atPath: directory.path + "/7", withIntermediateDirectories: false)
+            watch = LaunchWatch(processDirectory: directory.path) { [weak self] in self?.launched.append($0) }
+        }
+
+        func shows(_ line: String) throws {
+            try Data(line.utf8).write(to: URL(filePath: directory.path + "/7/cmdline"))
+        }
+
+        func isLaunching(_ pid: Int? = 7, _ active: ActiveState = .active, after former: UnitState = UnitState())
+            -> Bool
+        {
+            var state = UnitState()
+            state.activeState = active
+            state.mainPID = pid
+            return watch?.isLaunching(name, state, after: former) ?? false
+        }
+    }
+
+    @Test(arguments: [
+        "/usr/bin/python3\0-m\0http.server\0", "/usr/lib/miosa-agent/launch-\0", "/usr/lib/miosa-agent/launch-x\0",
+        "/usr/lib/miosa-agent/launch-1x\0", "/usr/lib/miosa-agent/launch-1", "launch-1\0", "",
+    ])
+    @EventLoopActor func `a process that is no launcher is the command`(line: String) throws {
+        let process = try Process()
+        try process.shows(line)
+        #expect(!process.isLaunching())
+    }
+
+    @Test @EventLoopActor func `a launcher whose file cannot be watched is not waited for`() throws {
+        let process = try Process()
+        try process.shows("/usr/lib/miosa-agent/launch-99999999\0web\0/\0server\0")
+        #expect(!process.isLaunching())
+    }
+
+    @Test @EventLoopActor func `a unit without a process, or that is not active, launches nothing`() throws {
+        let process = try Process()
+        #expect(!process.isLaunching(nil))
+        #expect(!process.isLaunching(7, .activating))
+        #expect(!process.isLaunching(8))
+    }
+
+    @Test @EventLoopActor func `a file that is closed is told, and one that is not there cannot be watched`()
+        async throws
+    {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/program"
+        #expect(throws: SystemError.self) { try CloseWatch(path) {} }
+        try Data("x".utf8).write(to: URL(filePath: path))
+        let closings = Arrivals<Void>()
+        let watch = try CloseWatch(path) { closings.add(()) }
+        let file = try FileHandle(forReadingFrom: URL(filePath: path))
+        try file.close()
+        try await closings.next()
+        withExtendedLifetime(watch) {}
+    }
+
+    @Test @EventLoopActor func `a main process that leaves others behind is remembered until the next run`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        let name = try #require(ServiceName("web"))
+        var unit = FakeSystemd.Unit.running(pid: 100, startedAt: 100_000_000_000)
+            .ended("deactivating", "stop-sigterm", code: 1, status: 0, result: "success")
+        rig.systemd.report("web", unit)
+        #expect(try await eventually { rig.supervisor.services[name]?.record.run.leftProcesses == true })
+        unit.active = "inactive"
+        unit.sub = "dead"
+        rig.systemd.report("web", unit)
+        #expect(try await eventually { rig.status("web") == .stopped })
+        #expect(rig.supervisor.services[name]?.snapshot.message?.contains("left processes behind") == true)
+        rig.supervisor.finish()
+        #expect(try rig.record("web")?.run.leftProcesses == true)
+        rig.systemd.report("web", .running(pid: 101, startedAt: 101_000_000_000))
+        #expect(try await eventually { rig.supervisor.services[name]?.record.run.leftProcesses == false })
+    }
+
+    @Test(arguments: [("deactivating", "stop-sigterm", 100, 0), ("deactivating", "stop-sigterm", 0, 3)])
+    @EventLoopActor func `a unit that is stopped by hand, or fails, has left none`(
+        active: String,
+        sub: String,
+        pid: UInt32,
+        status: Int32
+    ) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        let name = try #require(ServiceName("web"))
+        var unit = FakeSystemd.Unit.running(pid: 100, startedAt: 100_000_000_000)
+            .ended(active, sub, code: 1, status: status, result: "success")
+        unit.pid = pid
+        if pid != 0 { unit.code = 0 }
+        rig.systemd.report("web", unit)
+        #expect(try await eventually { rig.supervisor.services[name]?.state.activeState == .deactivating })
+        // Then the main process ends as well.
+        unit.pid = 0
+        unit.code = 1
+        rig.systemd.report("web", unit)
+        #expect(try await eventually { rig.supervisor.services[name]?.state.mainPID == nil })
+        #expect(rig.supervisor.services[name]?.record.run.leftProcesses == false)
+    }
+}
+
+/// Units that another version of the agent has written.
+@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+struct EarlierUnitTests {
+    @EventLoopActor
+    private func adopt(_ change: (ServiceRecord, StateLayout) throws -> Void) async throws -> (Rig, ServiceRecord) {
+        let rig = try Rig()
+        try rig.leave("web") { record in
+            if let spec = try? Rig.spec("web", { $0.environment = ["A": "b"] }) { record.spec = spec }
+        }
+        let record = try #require(try rig.record("web"))
+        try change(record, rig.layout)
+        try await rig.start()
+        return (rig, record)
+    }
+
+    private static func write(_ text: String, _ record: ServiceRecord, _ layout: StateLayout) throws {
+        let path = layout.unitDirectory + "/" + UnitName.unit(of: record.spec.name)
+        try Data(text.utf8).write(to: URL(filePath: path))
+        let environment = layout.environmentDirectory + "/web.env"
+        try Data((PrivateFile.render(record.spec) ?? "").utf8).write(to: URL(filePath: environment))
+        try UnitDirectory(layout).setEnabled(true, record.spec.name)
+    }
+
+    private static func unit(_ layout: StateLayout) throws -> String {
+        try String(contentsOfFile: layout.unitDirectory + "/miosa-service-web.service", encoding: .utf8)
+    }
+
+    @Test @EventLoopActor func `a unit of version 0-1-0 stays as it is until its next start`() async throws {
+        let (rig, record) = try await adopt { record, layout in
+            let privateFile = layout.environmentDirectory + "/web.env"
+            let text = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile)
+            try Self.write(text, record, layout)
+        }
+        let before = try Self.unit(rig.layout)
+        #expect(before.contains("ExecStart=:/usr/bin/systemd-cat "))
+        #expect(rig.notices.all.isEmpty)
+        rig.systemd.script = { call in
+            if call.member == "StartUnit" { rig.systemd.afterwards { rig.systemd.endJob("web") } }
+            return nil
+        }
+        _ = try await rig.supervisor.start("web")
+        #expect(try Self.unit(rig.layout).contains("ExecStart=:\(UnitFile.launcher) miosa-service-web"))
+        #expect(record.id == (try rig.record("web"))?.id)
+    }
+
+    @Test(arguments: ["0", "2", "77"])
+    @EventLoopActor func `a unit with the launcher of another version stays, too`(number: String) async throws {
+        let launcher = UnitFile.launcherPrefix + number
+        let (rig, _) = try await adopt { record, layout in
+            let privateFile = layout.environmentDirectory + "/web.env"
+            let text = UnitFile.render(record.spec, id: record.id, privateFile: privateFile, launcher: launcher)
+            try Self.write(text, record, layout)
+        }
+        #expect(try Self.unit(rig.layout).contains("ExecStart=:\(launcher) "))
+        #expect(rig.notices.all.isEmpty)
+    }
+
+    @Test(arguments: ["User=root\n", "# by hand\n"])
+    @EventLoopActor func `one that was changed by hand is written anew`(line: String) async throws {
+        let (rig, _) = try await adopt { record, layout in
+            let privateFile = layout.environmentDirectory + "/web.env"
+            let text = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile)
+            try Self.write(text + line, record, layout)
+        }
+        #expect(try Self.unit(rig.layout).contains("ExecStart=:\(UnitFile.launcher) "))
+        #expect(rig.notices.all.contains { $0.contains("written anew") })
+    }
+
+    @Test @EventLoopActor func `one whose environment file is another's is written anew`() async throws {
+        let (rig, record) = try await adopt { record, layout in
+            let privateFile = layout.environmentDirectory + "/web.env"
+            let text = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile)
+            try Self.write(text, record, layout)
+            try Data("A=\"c\"\n".utf8).write(to: URL(filePath: privateFile))
+        }
+        let content = try String(contentsOfFile: rig.layout.environmentDirectory + "/web.env", encoding: .utf8)
+        #expect(content == PrivateFile.render(record.spec))
+        #expect(try Self.unit(rig.layout).contains("ExecStart=:\(UnitFile.launcher) "))
+    }
+
+    @Test func `version 0-1-0 carried what systemd cannot in a script`() throws {
+        let noncharacter = String(Unicode.Scalar(0xFFFF) ?? "?")
+        let spec = try Rig.spec("web") { draft in
+            draft.command = "echo '\(noncharacter)'"
+            draft.workingDirectory = "/srv/../x"
+            draft.environment = ["A": "it's"]
+        }
+        let lines = [
+            "unset CREDENTIALS_DIRECTORY", "export A='it'\\''s'",
+            "exec '/usr/bin/env' '--chdir=/srv/../x' '--' '/bin/sh' '-c' 'echo '\\''\(noncharacter)'\\'''", "",
+        ]
+        #expect(EarlierUnitFile.privateFile(spec) == lines.joined(separator: "\n"))
+        let unit = EarlierUnitFile.render(spec, id: "id", privateFile: "/p")
+        #expect(unit.contains("\nLoadCredential=launch:/p\n") && !unit.contains("WorkingDirectory="))
+    }
+}
