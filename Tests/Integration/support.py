@@ -17,11 +17,8 @@ VM = str(REPOSITORY / "scripts" / "vm")
 SANITIZER = os.environ.get("MIOSA_AGENT_TEST_SANITIZER")
 # The longest that anything here may take before it counts as never.
 PATIENCE_SECONDS = 30
-# What becomes a service's command is one of these for a moment.
-BECOMING = (
-    "/usr/bin/systemd-cat\0", "/usr/bin/env\0--chdir", "/bin/sh\0-c\0exec ", "/bin/sh\0-c\0echo \u2060",
-    '/bin/sh\0-c\0. "$CRED',
-)
+# What becomes a service's command is this for a moment.
+BECOMING = "/usr/lib/miosa-agent/launch-"
 
 
 class Reply:

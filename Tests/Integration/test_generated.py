@@ -33,23 +33,19 @@ DIRECTIVES = {
         ("Type", "exec"), ("ExecStart", None), ("User", "{user}"), ("WorkingDirectory", None),
         ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"),
         ("LoadCredential", "launch:" + STATE_DIRECTORY + "/environment/{name}.env"),
-        ("Restart", "{restart}"), ("RestartSec", "1"), ("TimeoutStopSec", "10"), ("Slice", "miosa-services.slice"),
-        ("IOAccounting", "yes"),
+        ("Restart", "{restart}"), ("RestartSec", "1"), ("TimeoutStopSec", "10"), ("IgnoreSIGPIPE", "no"),
+        ("NotifyAccess", "main"), ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"),
+        ("SyslogIdentifier", "miosa-service-{name}"), ("SyslogLevelPrefix", "no"),
         ("LogExtraFields", "MIOSA_SERVICE_ID={id}"), ("LogRateLimitIntervalSec", "1us"),
         ("LogRateLimitBurst", "1000000"),
     ],
     "Install": [("WantedBy", "multi-user.target")],
 }
-# What systemd shows of the one command that there is: first what connects it to the journal, then the rest, with a
-# directory that systemd changes into, with one that it does not take and the kernel does, and with text that systemd
-# takes for none and that is read from a file.
-SHOWN = (
-    "ExecStart={{ path=/usr/bin/systemd-cat ; argv[]=/usr/bin/systemd-cat -t miosa-service-{name} -p info "
-    "--stderr-priority=err --level-prefix=no /bin/sh -c echo \u2060; echo \u2060 >&2; exec \"$@\" sh "
-)
-SHELL_SHOWN = SHOWN + "/bin/sh -c {command}"
-CHANGER_SHOWN = SHOWN + "/usr/bin/env --chdir={cwd} -- /bin/sh -c {command}"
-SCRIPT_SHOWN = SHOWN + '/bin/sh -c . "$CREDENTIALS_DIRECTORY/launch"'
+# What systemd shows of the one command that there is: the launcher, with the directory and the command, or without them
+# where systemd takes one of the texts for none, and they are read from a file.
+SHOWN = "ExecStart={{ path=/usr/lib/miosa-agent/launch-1 ; argv[]=/usr/lib/miosa-agent/launch-1 "
+COMMAND_SHOWN = SHOWN + "miosa-service-{name} {cwd} {command}"
+CREDENTIAL_SHOWN = SHOWN + "--credential miosa-service-{name}"
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(
     "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
@@ -58,6 +54,7 @@ PASSING = re.compile(
 # Properties that differ from case to case and are compared one by one, or whose values the process itself shows.
 DIFFERENT = {
     "Id", "Names", "Description", "FragmentPath", "EnvironmentFiles", "LogExtraFields", "Restart", "User",
+    "SyslogIdentifier",
 }
 SHOWN_BY_THE_PROCESS = {"ExecStart", "ExecStartEx", "WorkingDirectory", "RequiresMountsFor", "WantsMountsFor"}
 OTHER_COMMANDS = [
@@ -247,9 +244,6 @@ def shortened(value):
 
 
 class GeneratedInside(Inside):
-    # What becomes the command is one of these for a moment.
-    BECOMING = (b"/usr/bin/systemd-cat\0", b"/usr/bin/env\0--chdir", b"/bin/sh\0-c\0exec ", b"/bin/sh\0-c\0echo \xe2\x81\xa0", b"/bin/sh\0-c\0. \"$CRED")
-
     def make_directories(self, paths):
         for path in paths:
             os.makedirs(bytes.fromhex(path), exist_ok=True)
@@ -265,13 +259,12 @@ class GeneratedInside(Inside):
 
     def difference(self, pid, expected):
         argv = b"".join(bytes.fromhex(word) + b"\0" for word in expected["argv"])
-        deadline = time.monotonic() + 10
-        while (process := self.process(pid)) and (found := bytes.fromhex(process["cmdline"])) != argv:
-            if time.monotonic() > deadline or not found.startswith(self.BECOMING):
-                return f"argv is {found[:2000]}"
-            time.sleep(0.002)
+        process = self.process(pid)
         if process is None:
             return f"no process {pid}"
+        # A service that is running is its command, and not the launcher any more.
+        if (found := bytes.fromhex(process["cmdline"])) != argv:
+            return f"argv is {found[:2000]}"
         variables = dict(pair.split(b"=", 1) for pair in bytes.fromhex(process["environ"]).split(b"\0") if pair)
         for name, value in expected["env"].items():
             if variables.get(name.encode()) != bytes.fromhex(value):
@@ -433,7 +426,7 @@ class Generated(ProofCase):
             if line.endswith("\\"):
                 return f"a line continues: {shortened(line)}"
             # A directory's name is written as it is, for systemd knows no other way, and cannot hold a line's end.
-            if re.search(r"[\x00-\x1f\x7f]", line) and not line.startswith("WorkingDirectory=/"):
+            if re.search(r"[\x00-\x1f\x7f]", line) and not line.startswith("WorkingDirectory=-/"):
                 return f"a control character: {shortened(line)}"
             if re.fullmatch(r"\[\w+\]", line):
                 section = line[1:-1]
@@ -442,7 +435,6 @@ class Generated(ProofCase):
                 return f"before any section: {shortened(line)}"
             elif section and line:
                 found[section].append(tuple(line.split("=", 1)))
-        case.is_changed_by_env = b'; exec \\"$@\\"" sh /usr/bin/env ' in content
         absent = {"LoadCredential"} if not case.is_scripted else {"EnvironmentFile"}
         if not case.env:
             absent.add("EnvironmentFile")
@@ -475,6 +467,7 @@ class Generated(ProofCase):
             }
             file = f"{STATE_DIRECTORY}/environment/{case.name}.env"
             expected["LogExtraFields"] = f"MIOSA_SERVICE_ID={case.id}"
+            expected["SyslogIdentifier"] = f"miosa-service-{case.name}"
             if case.env and not case.is_scripted:
                 expected["EnvironmentFiles"] = words(f"{file} (ignore_errors=no)")
             found = [(key, words(value)) for key, value in shown[unit]]
@@ -485,8 +478,9 @@ class Generated(ProofCase):
         """There is one command, and systemd shows it as it is: so its text is cut up by what it has to be."""
         rest = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=ExecStart"])
         for case in cases:
-            command = f"exec {case.command}" if case.argv[:2] != ["/bin/sh", "-c"] else case.command
-            start = SCRIPT_SHOWN if case.is_scripted else CHANGER_SHOWN if case.is_changed_by_env else SHELL_SHOWN
+            is_shell = case.argv[:2] == ["/bin/sh", "-c"]
+            command = f"/bin/sh -c {case.command}" if is_shell else " ".join(case.command.split())
+            start = CREDENTIAL_SHOWN if case.is_scripted else COMMAND_SHOWN
             start = start.format(name=case.name, cwd=case.cwd, command=command)
             match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])
             if not rest.startswith(start) or not match:

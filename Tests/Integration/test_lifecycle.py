@@ -12,7 +12,7 @@ DOCUMENTED_FIELDS = [
     "last_started_at", "last_exited_at", "created_at", "updated_at",
 ]
 OWN_FIELDS = [
-    "working_dir", "restart_policy", "port", "unit", "active_state", "sub_state", "result", "signal", "restarts",
+    "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal", "restarts",
     "boot_id", "invocation_id", "message",
 ]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -179,7 +179,7 @@ class Endings(MachineTestCase):
         self.machine.create("absent", "no-such-program --at-all")
         service = self.machine.wait("absent", status="failed")
         self.assertEqual(service["exit_code"], 127)
-        self.assertIn("not found", service["message"])
+        self.assertIn("the command 'no-such-program' was not found; PATH was /home/user/.local/bin:", service["message"])
         self.assertIn("gave up after 5 starts", service["message"])
 
     def test_a_start_clears_the_start_limit(self):
@@ -200,12 +200,13 @@ class Endings(MachineTestCase):
     def test_a_missing_working_directory_is_named(self):
         self.machine.create("lost", "sleep 1", cwd="/srv/x", restart="no")
         service = self.machine.wait("lost", status="failed")
-        self.assertEqual(service["message"], "working directory '/srv/x' does not exist (systemd 200/CHDIR)")
+        self.assertEqual(
+            service["message"], "working directory '/srv/x' does not exist: create it or change cwd (exit code 200)"
+        )
 
     def test_a_missing_account_is_named(self):
         self.machine.create("lost", "sleep 1", user="nobody-here", restart="no")
-        service = self.machine.wait("lost", status="failed")
-        self.assertEqual(service["message"], "account 'nobody-here' does not exist (systemd 217/USER)")
+        self.machine.wait("lost", message="account 'nobody-here' does not exist (systemd 217/USER)", status="failed")
 
     def test_one_that_fails_when_it_is_stopped_is_stopped_and_leaves_no_failed_unit(self):
         self.machine.create("stubborn", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done")
