@@ -1,10 +1,12 @@
 // Changes services through the agent's API and tells how long each change took.
 //
-//     calls create|stop|delete ADDRESS COUNT IN-FLIGHT PREFIX
+//     calls launch|create|stop|delete ADDRESS COUNT IN-FLIGHT PREFIX
 //
 // The services are PREFIX-0 to PREFIX-COUNT. IN-FLIGHT connections have one change under way each and begin the next
-// when that is done. A create is done when the service is running, as an event tells or the answer itself, whichever
-// comes first; a stop or delete when it is answered. Prints JSON: the seconds that all took, and the times of each.
+// when that is done. A launch is a create that is done with the first instruction of the service's program (first.c). A
+// create is done when the service is running, as an event tells or the answer itself, whichever comes first; a stop or
+// delete when it is answered. Prints JSON: the seconds that all took, and the times of each.
+#include "first.h"
 #include "http.h"
 
 #include <poll.h>
@@ -32,7 +34,12 @@ static void send_next(struct connection *connection) {
     body[0] = 0;
     const char *method = strcmp(verb, "delete") == 0 ? "DELETE" : "POST";
     char path[256] = "/v1/services";
-    if (strcmp(verb, "create") == 0) {
+    if (strcmp(verb, "launch") == 0) {
+        snprintf(
+            body, sizeof body, "{\"name\":\"%s-%d\",\"command\":\"%s %s %s-%d\",\"restart\":\"always\"}",
+            prefix, connection->number, FIRST_PROGRAM, FIRST_SOCKET, prefix, connection->number
+        );
+    } else if (strcmp(verb, "create") == 0) {
         snprintf(
             body, sizeof body, "{\"name\":\"%s-%d\",\"command\":\"exec sleep infinity\",\"restart\":\"always\"}",
             prefix, connection->number
@@ -49,8 +56,8 @@ static void send_next(struct connection *connection) {
     send_all(connection->descriptor, request, size);
 }
 
-static void note_done(struct connection *connection) {
-    if (!connection->is_done) times[connection->number] = now() - connection->sent_at;
+static void note_done(struct connection *connection, int64_t at) {
+    if (!connection->is_done) times[connection->number] = at - connection->sent_at;
     connection->is_done = true;
 }
 
@@ -59,6 +66,15 @@ static void finish(struct connection *connection) {
     if (!connection->is_answered || !connection->is_done) return;
     done_count++;
     send_next(connection);
+}
+
+static void note_number(struct connection *connections, int in_flight, int number, int64_t at) {
+    for (int index = 0; index < in_flight; index++)
+        if (connections[index].number == number && !connections[index].is_done) {
+            note_done(&connections[index], at);
+            finish(&connections[index]);
+            break;
+        }
 }
 
 // Takes what has come of an answer.
@@ -76,14 +92,15 @@ static void take_answer(struct connection *connection) {
         exit(1);
     }
     connection->is_answered = true;
-    bool is_create = strcmp(verb, "create") == 0;
-    if (!is_create || strstr(end, "\"status\":\"running\"")) note_done(connection);
+    bool is_answer_enough = strcmp(verb, "create") != 0 && strcmp(verb, "launch") != 0;
+    bool is_running = strcmp(verb, "create") == 0 && strstr(end, "\"status\":\"running\"");
+    if (is_answer_enough || is_running) note_done(connection, now());
     finish(connection);
 }
 
 int main(int argument_count, char **arguments) {
     if (argument_count != 6) {
-        fprintf(stderr, "Usage: calls create|stop|delete ADDRESS COUNT IN-FLIGHT PREFIX\n");
+        fprintf(stderr, "Usage: calls launch|create|stop|delete ADDRESS COUNT IN-FLIGHT PREFIX\n");
         return 2;
     }
     verb = arguments[1];
@@ -104,6 +121,8 @@ int main(int argument_count, char **arguments) {
         read_snapshot(&events, NULL);
         polls[in_flight].fd = events.descriptor;
     }
+    bool is_launch = strcmp(verb, "launch") == 0;
+    if (is_launch) polls[in_flight].fd = listen_for_firsts();
 
     int64_t begin = now();
     for (int index = 0; index < in_flight; index++) send_next(&connections[index]);
@@ -115,17 +134,16 @@ int main(int argument_count, char **arguments) {
         for (int index = 0; index < in_flight; index++)
             if (polls[index].revents) take_answer(&connections[index]);
         if (!polls[in_flight].revents) continue;
+        struct first first;
+        while (is_launch && read_first(polls[in_flight].fd, &first))
+            note_number(connections, in_flight, first.number, first.at);
+        if (is_launch) continue;
         if (!fill(&events)) die("the stream has ended");
         char *line;
         while ((line = next_line(&events))) {
             int number = service_number(line, prefix);
             if (number < 0 || !strstr(line, "\"status\":\"running\"")) continue;
-            for (int index = 0; index < in_flight; index++)
-                if (connections[index].number == number && !connections[index].is_done) {
-                    note_done(&connections[index]);
-                    finish(&connections[index]);
-                    break;
-                }
+            note_number(connections, in_flight, number, now());
         }
     }
     printf("{\"seconds\": %.6f, ", (now() - begin) / 1e9);

@@ -1,18 +1,20 @@
 // Does to units of systemd what the agent does to services, with the least that it takes.
 //
-//     units create|stop|delete COUNT IN-FLIGHT PREFIX UNIT-FILE RECORD-FILE RECORD-DIRECTORY
+//     units launch|create|stop|delete COUNT IN-FLIGHT PREFIX UNIT-FILE RECORD-FILE RECORD-DIRECTORY
 //
 // The units are PREFIX-0.service to PREFIX-COUNT.service, each with the text of UNIT-FILE, in which @NAME@ stands for
 // PREFIX-N, and with a record of the bytes of RECORD-FILE. To write is to write a file under another name, fsync and
 // rename it. Speaks with systemd on its private socket.
 //     create: writes record and unit file, StartUnit, done at JobRemoved
+//     launch: the same, done with the first instruction of the unit's program (first.c)
 //     stop: writes the record, StopUnit, at JobRemoved writes the record again, done
 //     delete: writes the record, StopUnit, at JobRemoved removes unit file and record, fsync of both directories, done
 // Prints JSON: the seconds that all took, and the times of each.
-#include "common.h"
+#include "first.h"
 
-#include <sys/stat.h>
 #include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+#include <sys/epoll.h>
 
 static const char *verb, *prefix;
 static const char *unit_directory = "/etc/systemd/system";
@@ -21,6 +23,7 @@ static char *unit_text, *record;
 static size_t record_size;
 static int count, next_number, done_count;
 static int64_t *begins, *times;
+static bool *has_job_ended;
 static sd_bus *bus;
 
 static int open_directory(const char *path) {
@@ -95,7 +98,7 @@ static int on_reply(sd_bus_message *reply, void *context, sd_bus_error *error) {
 static void begin_next(void) {
     if (next_number >= count) return;
     int number = next_number++;
-    bool is_create = strcmp(verb, "create") == 0;
+    bool is_create = strcmp(verb, "create") == 0 || strcmp(verb, "launch") == 0;
     begins[number] = now();
     write_record(number);
     if (is_create) write_unit(number);
@@ -120,9 +123,20 @@ static void end(int number) {
         snprintf(name, sizeof name, "%s-%d.json", prefix, number);
         remove_file(record_directory, name);
     }
-    times[number] = now() - begins[number];
+    if (times[number] == 0) times[number] = now() - begins[number];
     done_count++;
     begin_next();
+}
+
+static int on_first(sd_event_source *source, int descriptor, uint32_t events, void *context) {
+    (void) source, (void) events, (void) context;
+    struct first first;
+    // The job's end may be known before that or after.
+    while (read_first(descriptor, &first)) {
+        times[first.number] = first.at - begins[first.number];
+        if (has_job_ended[first.number]) end(first.number);
+    }
+    return 0;
 }
 
 static int on_job_removed(sd_bus_message *message, void *context, sd_bus_error *error) {
@@ -136,7 +150,9 @@ static int on_job_removed(sd_bus_message *message, void *context, sd_bus_error *
         fprintf(stderr, "%s of %s: %s\n", verb, unit, result);
         exit(1);
     }
-    end(atoi(unit + length + 1));
+    int number = atoi(unit + length + 1);
+    has_job_ended[number] = true;
+    if (strcmp(verb, "launch") != 0 || times[number] != 0) end(number);
     return 0;
 }
 
@@ -144,7 +160,7 @@ int main(int argument_count, char **arguments) {
     if (argument_count != 8) {
         fprintf(
             stderr,
-            "Usage: units create|stop|delete COUNT IN-FLIGHT PREFIX UNIT-FILE RECORD-FILE RECORD-DIRECTORY\n"
+            "Usage: units launch|create|stop|delete COUNT IN-FLIGHT PREFIX UNIT-FILE RECORD-FILE RECORD-DIRECTORY\n"
         );
         return 2;
     }
@@ -159,6 +175,7 @@ int main(int argument_count, char **arguments) {
     if (mkdir(record_directory, 0700) < 0 && errno != EEXIST) die(record_directory);
     begins = calloc(count, sizeof *begins);
     times = calloc(count, sizeof *times);
+    has_job_ended = calloc(count, sizeof *has_job_ended);
 
     check("sd_bus_new", sd_bus_new(&bus));
     check("sd_bus_set_address", sd_bus_set_address(bus, "unix:path=/run/systemd/private"));
@@ -178,12 +195,16 @@ int main(int argument_count, char **arguments) {
         )
     );
 
+    int firsts = strcmp(verb, "launch") == 0 ? listen_for_firsts() : -1;
     int64_t begin = now();
     for (int index = 0; index < in_flight; index++) begin_next();
+    sd_event *event;
+    check("sd_event_new", sd_event_new(&event));
+    check("sd_bus_attach_event", sd_bus_attach_event(bus, event, 0));
+    if (strcmp(verb, "launch") == 0)
+        check("sd_event_add_io", sd_event_add_io(event, NULL, firsts, EPOLLIN, on_first, NULL));
     while (done_count < count) {
-        if (check("sd_bus_process", sd_bus_process(bus, NULL)) > 0) continue;
-        if (done_count == count) break;
-        if (check("sd_bus_wait", sd_bus_wait(bus, 20 * 1000000)) == 0) {
+        if (check("sd_event_run", sd_event_run(event, 20 * 1000000)) == 0) {
             fprintf(stderr, "nothing for 20 s, %d of %d done\n", done_count, count);
             return 1;
         }
