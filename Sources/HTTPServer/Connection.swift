@@ -437,6 +437,8 @@ final class Connection {
     private func outputDrained() {
         if case .streaming = state {
             timer?.cancel()
+            // There is room all the time: as long as that is waited for the loop does not come to rest.
+            updateEvents()
             waitingForRoom?.resume()
             waitingForRoom = nil
         }
