@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Each limit at the limit and one past it, and who has to give way.
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct AbuseTests {
     private static func get(_ path: String) -> String { "GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n" }
 
@@ -370,7 +370,7 @@ struct AbuseTests {
             }
         )
         let client = try harness.connect()
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         try client.send(Self.get("/wrong") + Self.get("/right"))
         #expect(try await client.reply().status == "401 Unauthorized")
         #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(40))
@@ -397,12 +397,14 @@ struct AbuseTests {
         let harness = try Harness()
         let greedy = try harness.connect()
         let modest = try harness.connect()
-        try greedy.send(String(repeating: Self.get("/greedy"), count: 100))
+        let count = 1000
+        try greedy.send(String(repeating: Self.get("/greedy"), count: count))
         try await turnLoop()
         try modest.send(Self.get("/modest"))
         #expect(try await modest.reply().text == "GET /modest ")
-        #expect(harness.asked.all.count < 20)
-        for _ in 0..<100 { #expect(try await greedy.reply().text == "GET /greedy ") }
+        // A loop that was held up gives some turns more, each of which is one request.
+        #expect(harness.asked.all.count < count / 10)
+        for _ in 0..<count { #expect(try await greedy.reply().text == "GET /greedy ") }
     }
 
     @Test @EventLoopActor func `what is read while a turn is awaited is bounded`() async throws {

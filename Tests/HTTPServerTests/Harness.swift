@@ -20,7 +20,7 @@ final class Harness {
     }
 
     init(
-        limits: ServerLimits = ServerLimits(),
+        limits: ServerLimits = limits { _ in },
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
         delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
         respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil,
@@ -70,7 +70,7 @@ final class Harness {
     }
 }
 
-/// Limits of which one is short; nothing but that one can end a connection within a test.
+/// Limits of which some are short; nothing but those can end a connection within a test, however long that takes.
 func limits(_ change: (inout ServerLimits) -> Void) -> ServerLimits {
     var limits = ServerLimits()
     limits.headerTimeout = .seconds(600)
@@ -78,14 +78,8 @@ func limits(_ change: (inout ServerLimits) -> Void) -> ServerLimits {
     limits.idleTimeout = .seconds(600)
     limits.writeTimeout = .seconds(600)
     limits.lingerTimeout = .seconds(600)
+    limits.drainTimeout = .seconds(600)
+    limits.firstRequestDrainTimeout = .seconds(600)
     change(&limits)
     return limits
-}
-
-/// Waits until something is so, looking again after each turn of the loop and then after each timer.
-@EventLoopActor
-func eventually(_ condition: @EventLoopActor () -> Bool) async throws -> Bool {
-    for _ in 0..<50 where !condition() { try await turnLoop() }
-    for _ in 0..<50 where !condition() { try await dispatchTimers() }
-    return condition()
 }

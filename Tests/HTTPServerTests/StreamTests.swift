@@ -4,7 +4,7 @@ import Systemd
 import TestSupport
 import Testing
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct StreamTests {
     private static func request(_ path: String, _ method: String = "GET", version: String = "1.1") -> String {
         "\(method) \(path) HTTP/\(version)\r\nHost: x\r\n\r\n"
@@ -269,10 +269,10 @@ struct StreamTests {
         let producer = Producer()
         let harness = try Self.harness(producer, limits: limits { $0.writeTimeout = .milliseconds(60) })
         let client = try await Self.unreadClient(harness, producer, isStalled: false)
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         producer.write(Self.large)
         #expect(try await producer.events.next() == "closed and cancelled")
-        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(50))
+        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(60))
         #expect(harness.server.connectionCount == 0)
         withExtendedLifetime(client) {}
     }
@@ -322,8 +322,8 @@ struct StreamTests {
         producer.write(Self.large)
         #expect(try await producer.events.next() == "begun")
         #expect(try await producer.events.next() == "wrote")
-        let begin = MonotonicClock.now()
-        while MonotonicClock.now().duration(since: begin) < time * 2 { try await dispatchTimers() }
+        // The loop comes to rest meanwhile: nobody waits for room.
+        try await dispatchTimers(after: time * 2)
         _ = try await client.reply()
         _ = try await client.bytes("100000\r\n".utf8.count + Self.large.count + 2)
         producer.write("x")

@@ -6,7 +6,7 @@ import Testing
 @testable import Supervisor
 
 /// What is told of the services, and when.
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct AnnouncementsTests {
     @EventLoopActor private static func create(_ rig: Rig, _ change: (inout SpecDraft) -> Void = { _ in }) async throws
     {
@@ -354,7 +354,7 @@ struct AnnouncementsTests {
             Self.running.ended("failed", "failed", code: 1, status: 3, result: "exit-code")
         let before = rig.supervisor.events.nextSequence
         try rig.supervisor.start()
-        await rig.supervisor.nextReadiness(within: .seconds(30))
+        await rig.supervisor.nextReadiness(within: patience)
         #expect(rig.status("broken") == .failed)
         try await turnLoop()
         #expect(rig.supervisor.events.nextSequence == before)
@@ -368,12 +368,14 @@ struct AnnouncementsTests {
         for name in others { _ = try await rig.create(name) }
         #expect(try await eventually { others.allSatisfy { rig.status($0) == .running } })
         let listener = try await EventListener(rig)
+        rig.systemd.takesConnections = false
         rig.systemd.disconnect()
         #expect(try await eventually { !rig.supervisor.isReady })
         rig.systemd.units[FakeSystemd.unit("web")] = nil
         rig.systemd.units[FakeSystemd.unit("failing")] =
             Self.running.ended("failed", "failed", code: 1, status: 3, result: "exit-code")
         rig.systemd.units[FakeSystemd.unit("restarted")] = .running(pid: 101, startedAt: 101_000_000_000)
+        rig.systemd.takesConnections = true
         try await rig.untilReady()
         let told = try await listener.next(3)
         #expect(
@@ -384,8 +386,10 @@ struct AnnouncementsTests {
             ]
         )
         #expect(listener.events.map(\.service.name.description) == ["failing", "restarted", "web"])
+        rig.systemd.takesConnections = false
         rig.systemd.disconnect()
         #expect(try await eventually { !rig.supervisor.isReady })
+        rig.systemd.takesConnections = true
         try await rig.untilReady()
         try await listener.expect([])
     }

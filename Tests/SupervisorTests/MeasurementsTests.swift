@@ -5,7 +5,7 @@ import Testing
 
 @testable import Supervisor
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct MeasurementsTests {
     @EventLoopActor private func measurements(_ rig: Rig, of name: String) -> ServiceMeasurements? {
         rig.supervisor.measurements().services.first { $0.name.description == name }

@@ -58,7 +58,7 @@ final class Rig {
     }
 
     func untilReady() async throws {
-        if !supervisor.isReady { await supervisor.nextReadiness(within: .seconds(30)) }
+        if !supervisor.isReady { await supervisor.nextReadiness(within: patience) }
         #expect(supervisor.isReady)
     }
 
@@ -126,14 +126,6 @@ final class Rig {
     func record(_ name: String) throws -> ServiceRecord? {
         try RecordStore(layout).load().records.first { $0.spec.name.description == name }
     }
-}
-
-/// Waits until something is so, looking again after each turn of the loop and then after each timer.
-@EventLoopActor
-func eventually(_ condition: @EventLoopActor () -> Bool) async throws -> Bool {
-    for _ in 0..<50 where !condition() { try await turnLoop() }
-    for _ in 0..<50 where !condition() { try await dispatchTimers() }
-    return condition()
 }
 
 /// What a call that runs beside the test has ended with.

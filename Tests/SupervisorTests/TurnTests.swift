@@ -17,7 +17,7 @@ private final class Gate {
     func openOne() { waiting.removeFirst().resume() }
 }
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct LaneTests {
     @Test @EventLoopActor func `callers have their turns in the order in which they came`() async throws {
         let lanes = Lanes<String>()
@@ -72,7 +72,7 @@ struct LaneTests {
     }
 }
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct ReloadQueueTests {
     @EventLoopActor
     private func callers(
@@ -156,7 +156,7 @@ struct ReloadQueueTests {
     }
 }
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct JobTests {
     @Test @EventLoopActor func `a job ends once, for all who wait and all who come later`() async throws {
         let job = Job()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct BusTests {
     private static let path = "/org/example/Thing"
     private static let interface = "org.example.Thing"

@@ -1,5 +1,6 @@
 import CSystemd
 import Glibc
+import TestSupport
 
 @testable import Systemd
 
@@ -33,7 +34,7 @@ final class DatagramReceiver {
     /// Waits until something is there, and takes it.
     @EventLoopActor
     func wait() async throws -> [UInt8]? {
-        await IOWatch.wait(for: descriptor, .readable, atMost: .seconds(15))
+        await IOWatch.wait(for: descriptor, .readable, atMost: patience)
         return try next()
     }
 }

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct EventLoopTests {
     @Test @EventLoopActor func `a test runs on the loop's thread`() {
         #expect(EventLoop.shared.isIsolatingCurrentContext() == true)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct EventSourceTests {
     /// Two connected sockets.
     private final class Pair {
@@ -32,11 +32,9 @@ struct EventSourceTests {
     @Test @EventLoopActor func `a timer calls once, not before its time`() async throws {
         let calls = Arrivals<MonotonicClock>()
         let timer = try Timer { calls.add(.now()) }
-        // The time is counted from the loop's last look at the clock.
-        try await turnLoop()
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         timer.arm(after: .milliseconds(60))
-        #expect(try await calls.next().duration(since: begin) >= .milliseconds(50))
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(60))
         try await dispatchTimers()
         #expect(calls.all.count == 1)
     }
@@ -44,13 +42,16 @@ struct EventSourceTests {
     @Test @EventLoopActor func `a timer is not put off to save the machine a wake-up`() async throws {
         let calls = Arrivals<Void>()
         let timer = try Timer { calls.add(()) }
-        let begin = MonotonicClock.now()
-        for _ in 0..<20 {
+        var durations: [Duration] = []
+        for _ in 0..<21 {
+            let begin = loopClock()
             timer.arm(after: .milliseconds(1))
             try await calls.next()
+            durations.append(MonotonicClock.now().duration(since: begin))
         }
-        // sd_event_add_time(3): an accuracy of zero means that 250 ms late is good enough.
-        #expect(MonotonicClock.now().duration(since: begin) < .seconds(2))
+        // sd_event_add_time(3): an accuracy of zero means that 250 ms late is good enough, and every time it comes as
+        // late. A busy machine holds up some.
+        #expect(durations.sorted()[durations.count / 2] < .milliseconds(125))
     }
 
     @Test @EventLoopActor func `a timer that is not armed does not call`() async throws {
@@ -64,11 +65,10 @@ struct EventSourceTests {
     @Test @EventLoopActor func `arming again forgets the earlier time`() async throws {
         let calls = Arrivals<MonotonicClock>()
         let timer = try Timer { calls.add(.now()) }
-        try await turnLoop()
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         timer.arm(after: .milliseconds(1))
         timer.arm(after: .milliseconds(60))
-        #expect(try await calls.next().duration(since: begin) >= .milliseconds(50))
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(60))
         timer.arm(after: .zero)
         _ = try await calls.next()
         #expect(calls.all.count == 2)
@@ -109,15 +109,14 @@ struct EventSourceTests {
     }
 
     @Test @EventLoopActor func `a timer that is put off and then not has its earlier time`() async throws {
-        let calls = Arrivals<MonotonicClock>()
-        let timer = try Timer { calls.add(.now()) }
+        let calls = Arrivals<Void>()
+        let timer = try Timer { calls.add(()) }
         timer.arm(after: .milliseconds(5))
         timer.arm(after: .seconds(3600))
-        try await dispatchTimers()
+        try await dispatchTimers(after: .milliseconds(10))
         #expect(calls.all.isEmpty)
-        let begin = MonotonicClock.now()
         timer.arm(after: .milliseconds(1))
-        #expect(try await calls.next().duration(since: begin) < .seconds(5))
+        try await calls.next()
     }
 
     @Test @EventLoopActor func `a cancelled timer can be armed again`() async throws {
@@ -429,10 +428,9 @@ struct EventSourceTests {
 
     @Test @EventLoopActor func `a wait ends with its time`() async throws {
         let pair = try Pair()
-        try await turnLoop()
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         await IOWatch.wait(for: pair.near, .readable, atMost: .milliseconds(60))
-        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(50))
+        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(60))
         await IOWatch.wait(for: pair.near, .readable, atMost: .zero)
     }
 

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct JournalSyncTests {
     private let directory: TemporaryDirectory
     private var path: String { directory.path + "/io.systemd.journal" }
@@ -78,9 +78,9 @@ struct JournalSyncTests {
 
     @Test @EventLoopActor func `a journald that is silent is not waited for any longer than said`() async throws {
         let service = try Service(path, .silence)
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         #expect(await JournalSync.synchronize(within: .milliseconds(30), socketPath: path) == false)
-        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(20))
+        #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(30))
         #expect(service.requests.all.count == 1)
     }
 

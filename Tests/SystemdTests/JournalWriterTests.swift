@@ -3,7 +3,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct JournalWriterTests {
     private let directory: TemporaryDirectory
     private var path: String { directory.path + "/journal" }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Systemd
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct ListeningSocketTests {
     @EventLoopActor
     private func connect(_ address: SocketAddress) throws -> FileDescriptor {

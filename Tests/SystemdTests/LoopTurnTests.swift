@@ -47,7 +47,7 @@ private final class BusyLoop {
     isolated deinit { watch = nil }
 }
 
-@Suite(.onEventLoop, .serialized, .timeLimit(.minutes(1)))
+@Suite(.onEventLoop, .serialized, .hangLimit)
 struct LoopTurnTests {
     @Test @EventLoopActor func `turns come in the order in which they were asked for`() async throws {
         let steps = Arrivals<String>()
@@ -101,18 +101,15 @@ struct LoopTurnTests {
     private func `a loop that does not come to rest still gives turns`(means: BusyLoop.Means) async throws {
         let steps = Arrivals<String>()
         let busy = try BusyLoop(means, steps)
-        let begin = MonotonicClock.now()
-        for turn in 0..<5 {
+        let count = 20
+        for turn in 0..<count {
             await LoopTurn.wait()
             steps.add("turn \(turn)")
         }
-        // A turn may have to wait for some milliseconds, and the loop does other things meanwhile.
-        #expect(MonotonicClock.now().duration(since: begin) < .seconds(5))
-        #expect(steps.all.filter { $0 != "busy" } == (0..<5).map { "turn \($0)" })
-        for turn in 1..<5 {
-            let last = try #require(steps.all.firstIndex(of: "turn \(turn - 1)"))
-            #expect(steps.all[last + 1] == "busy")
-        }
+        #expect(steps.all.filter { $0 != "busy" } == (0..<count).map { "turn \($0)" })
+        // After most turns others come first. When the loop was held up, what is due comes in any order.
+        let followers = zip(steps.all, steps.all.dropFirst()).filter { $0.0 != "busy" }.map(\.1)
+        #expect(followers.count { $0 == "busy" } > count / 2)
         withExtendedLifetime(busy) {}
     }
 
@@ -121,11 +118,9 @@ struct LoopTurnTests {
         let calls = Arrivals<MonotonicClock>()
         let busy = try BusyLoop(means)
         let deferral = try Deferral(patience: .milliseconds(60)) { calls.add(.now()) }
-        // The time is counted from the loop's last look at the clock.
-        try await dispatchWhileBusy()
-        let begin = MonotonicClock.now()
+        let begin = loopClock()
         for _ in 0..<3 { deferral.request() }
-        #expect(try await calls.next().duration(since: begin) >= .milliseconds(50))
+        #expect(try await calls.next().duration(since: begin) >= .milliseconds(60))
         try await dispatchWhileBusy()
         #expect(calls.all.count == 1)
         deferral.request()
@@ -139,8 +134,7 @@ struct LoopTurnTests {
         let deferral = try Deferral(patience: .milliseconds(5)) { calls.add(()) }
         deferral.request()
         try await calls.next()
-        let begin = MonotonicClock.now()
-        while MonotonicClock.now().duration(since: begin) < .milliseconds(20) { try await dispatchTimers() }
+        try await dispatchTimers(after: .milliseconds(20))
         #expect(calls.all.count == 1)
     }
 

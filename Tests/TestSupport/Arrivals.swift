@@ -1,9 +1,20 @@
+import CSystemd
+import Glibc
 package import Systemd
+package import Testing
+
+/// How long a test waits for something before that counts as never. Only a hang takes as long, however busy the machine.
+package let patience = Duration.seconds(120)
+
+extension Trait where Self == TimeLimitTrait {
+    /// Ends a test that hangs.
+    package static var hangLimit: Self { .timeLimit(.minutes(10)) }
+}
 
 /// What callbacks bring, in order, for a test that waits for it.
 @EventLoopActor
 package final class Arrivals<Value: Sendable> {
-    /// Nothing came in the time that even a busy machine needs.
+    /// Nothing came.
     package struct Overdue: Error {}
 
     /// All that has come so far.
@@ -22,7 +33,7 @@ package final class Arrivals<Value: Sendable> {
     package func next() async throws -> Value {
         if taken == all.count {
             let deadline = try Timer { [weak self] in self?.wake() }
-            deadline.arm(after: .seconds(15))
+            deadline.arm(after: patience)
             await withCheckedContinuation { waiting = $0 }
             deadline.cancel()
         }
@@ -41,7 +52,8 @@ package final class Arrivals<Value: Sendable> {
 @EventLoopActor
 package func turnLoop() async throws {
     let turned = Arrivals<Void>()
-    let deferral = try Deferral { turned.add(()) }
+    // With a shorter patience it would come too early on a loop that was held up.
+    let deferral = try Deferral(patience: patience) { turned.add(()) }
     // A deferral comes after whatever is ready; each round is a step of what follows from that.
     for _ in 0..<10 {
         deferral.request()
@@ -49,12 +61,54 @@ package func turnLoop() async throws {
     }
 }
 
-/// Lets the loop dispatch every timer that is due by now.
+/// Lets the loop dispatch every timer that is due by now, or in a while.
 @EventLoopActor
-package func dispatchTimers() async throws {
+package func dispatchTimers(after duration: Duration = .milliseconds(1)) async throws {
     let elapsed = Arrivals<Void>()
     let timer = try Timer { elapsed.add(()) }
-    timer.arm(after: .milliseconds(1))
+    timer.arm(after: duration)
     try await elapsed.next()
     try await turnLoop()
+}
+
+/// Waits until something is so, looking again after each turn of the loop and then after each timer.
+@EventLoopActor
+package func eventually(_ condition: @EventLoopActor () -> Bool) async throws -> Bool {
+    for _ in 0..<50 where !condition() { try await turnLoop() }
+    let begin = MonotonicClock.now()
+    while !condition(), MonotonicClock.now().duration(since: begin) < patience { try await dispatchTimers() }
+    return condition()
+}
+
+/// The loop's last look at the clock: the duration of a timer that is armed now counts from there.
+@EventLoopActor
+package func loopClock() -> MonotonicClock {
+    let now = MonotonicClock.now()
+    // In this order, because the thread may be held up between two lines: the result may be too early, never too late.
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    var looked: UInt64 = 0
+    sd_event_now(EventLoop.shared.event, CLOCK_MONOTONIC, &looked)
+    let age = .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec) - Duration.microseconds(looked)
+    return now.advanced(by: .zero - age)
+}
+
+/// What an attempt gives that takes less than `time`. One that was held up for longer shows nothing and is repeated: for
+/// what a timer would interrupt.
+@EventLoopActor
+package func undisturbed<Value>(
+    within time: Duration,
+    _ attempt: @EventLoopActor () async throws -> Value
+) async throws -> Value {
+    for _ in 0..<1000 {
+        let begin = loopClock()
+        let result: Result<Value, any Error>
+        do {
+            result = .success(try await attempt())
+        } catch {
+            result = .failure(error)
+        }
+        if MonotonicClock.now().duration(since: begin) < time { return try result.get() }
+    }
+    throw Arrivals<Void>.Overdue()
 }
