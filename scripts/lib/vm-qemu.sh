@@ -9,7 +9,7 @@
 [[ -n ${program:-} ]]
 
 # Emulated, a machine needs a minute on a slow host.
-boot_seconds_limit=240
+boot_seconds_limit=600
 disk_size=3G
 memory_size=1G
 
