@@ -69,7 +69,7 @@ class Inside:
         return {unit: dict(pairs) for unit, pairs in self.show(units, self.SHOWN).items()}
 
     def process(self, pid):
-        """What the kernel says of a process; None when there is none."""
+        """What the kernel says of a process; None when there is none. In the middle of an exec its command line is empty."""
         directory = f"/proc/{pid}"
         try:
             facts = {}
@@ -280,7 +280,7 @@ class ProofCase(MachineTestCase):
     def probe(self):
         return self.machine.probe
 
-    def assert_agreement(self, blueprints, seconds=10, **options):
+    def assert_agreement(self, blueprints, seconds=PATIENCE_SECONDS, **options):
         """Waits until the API, systemd and the disk agree; fails with all in which they do not."""
         disagreements = settle(self.machine, blueprints, seconds, **options)
         self.assertEqual(disagreements, [], "\n".join(disagreements[:20]))
@@ -438,7 +438,7 @@ def service_disagreements(service, inside, blueprints, state, units, claimed):
             yield f"the process has no {key}={value!r}"
 
 
-def settle(machine, blueprints, seconds=10, **options):
+def settle(machine, blueprints, seconds, **options):
     """Waits until nothing is under way and everything agrees; gives back in what it does not when that never comes."""
     deadline = time.monotonic() + seconds
     while True:

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import time
@@ -15,8 +16,12 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 VM = str(REPOSITORY / "scripts" / "vm")
 # "address" or "thread": which sanitizer the agent in the machines is built with, if any.
 SANITIZER = os.environ.get("MIOSA_AGENT_TEST_SANITIZER")
-# The longest that anything here may take before it counts as never.
-PATIENCE_SECONDS = 30
+# The longest that anything here may take before it counts as never. Only a hang takes as long, however busy the
+# machine.
+PATIENCE_SECONDS = 120
+# Where ports for services come from: below the range from which the kernel takes those of outgoing connections, and
+# above those of the machines.
+PORTS = range(22000, 32000)
 # What becomes a service's command is this for a moment.
 BECOMING = "/usr/lib/miosa-agent/launch-"
 
@@ -143,7 +148,7 @@ class Machine:
 
     def run(self, verb, *arguments):
         return subprocess.run(
-            [VM, verb, *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=300
+            [VM, verb, *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=600
         ).stdout
 
     def exec(self, *command, check=True):
@@ -217,7 +222,8 @@ class Machine:
         """What a service's process was started with, once it is that."""
         def found():
             line = self.exec("cat", f"/proc/{pid}/cmdline")
-            return not line.startswith(BECOMING) and line.rstrip("\0").split("\0")
+            # In the middle of an exec there is none.
+            return line and not line.startswith(BECOMING) and line.rstrip("\0").split("\0")
 
         return eventually(found, f"process {pid} has become the command")
 
@@ -232,6 +238,7 @@ class Machine:
 
     def reloads(self):
         """How often systemd has been reloaded since boot."""
+        self.exec("journalctl", "--sync")
         log = self.exec("journalctl", "-b", "-o", "cat", "_PID=1", "--no-pager")
         # "Reloading." or "Reloading...", after which newer versions say how long it took.
         return sum(line.startswith("Reloading.") for line in log.splitlines())
@@ -250,9 +257,23 @@ def eventually(condition, what):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that no other test gets as long as this process lives."""
+    for port in random.sample(PORTS, len(PORTS)):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            # An abstract name, which goes with the process: unix(7).
+            claim.bind(f"\0miosa-agent-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("", port))
+        except OSError:
+            claim.close()
+            continue
+        claimed_ports.append(claim)
+        return port
+    raise AssertionError("no port is free")
+
+
+claimed_ports = []
 
 
 def unit_of(name):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import resource
+import select
 import socket
 import statistics
 import subprocess
@@ -21,18 +22,21 @@ UNIT = "miosa-agent.service"
 CONNECTIONS_LIMIT = 512
 SPARE_DESCRIPTORS = 64
 MEMORY_LIMIT_KIB = 256 * 1024
-# A well-behaved client's median may be so many times what it is in peace, or so long: these machines are noisy.
+# A well-behaved client's median may be so many times what it is in peace, or so long: these machines are noisy. Both times
+# may be so many times what a word and its echo take between two other processes meanwhile: these machines are busy.
 SLOWER_AT_MOST = 10
 MEDIAN_SECONDS = 0.05
 WORST_SECONDS = 1.5
 
-# Connects and disconnects in a process of its own: over TCP as fast as it can. On the Unix socket some thousand times a
-# second, since faster than that the kernel's queue is full, which only those can fill who are as mighty as the agent.
+# Connects and disconnects in a process of its own, until its input ends: over TCP as fast as it can. On the Unix socket
+# some thousand times a second, since faster than that the kernel's queue is full, which only those can fill who are as
+# mighty as the agent. It says when it is under way.
 STORM = """
-import socket, struct, sys, time
-family, address, resets, deadline = int(sys.argv[1]), eval(sys.argv[2]), sys.argv[3] == "1", time.monotonic() + 4
+import select, socket, struct, sys, time
+family, address, resets, patience = int(sys.argv[1]), eval(sys.argv[2]), sys.argv[3] == "1", float(sys.argv[4])
+begin = time.monotonic()
 count = 0
-while time.monotonic() < deadline:
+while not select.select([sys.stdin], [], [], 0)[0] and (count > 100 or time.monotonic() < begin + patience):
     try:
         with socket.socket(family) as connection:
             connection.settimeout(1)
@@ -42,6 +46,8 @@ while time.monotonic() < deadline:
             if count % 2:
                 connection.send(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n")
             count += 1
+            if count == 101:
+                print("under way", flush=True)
     except OSError:
         pass
     if family == socket.AF_UNIX:
@@ -54,12 +60,16 @@ class Process:
     """The agent as the kernel of the host shows it."""
 
     def __init__(self, machine):
+        self.path = eventually(lambda: self.find(machine), "the agent has a process")
+        self.pid = int(self.path.name)
+
+    def find(self, machine):
         for path in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 groups = (path / "cgroup").read_text()
                 if (path / "comm").read_text() == "miosa-agent\n" and f"/{machine.name}/" in groups:
-                    self.path = path
-                    self.pid = int(path.name)
+                    return path
+        return None
 
     def descriptors(self):
         return len(os.listdir(self.path / "fd"))
@@ -82,6 +92,29 @@ class Process:
         before = self.cpu_seconds()
         time.sleep(seconds)
         return (self.cpu_seconds() - before) / seconds
+
+
+class Echo:
+    """What a word and its answer take on this machine, without the agent."""
+
+    PROGRAM = "import socket\nend = socket.socket(fileno=0)\nwhile word := end.recv(100): end.send(word)"
+
+    def __init__(self):
+        self.near, far = socket.socketpair()
+        self.near.settimeout(PATIENCE_SECONDS)
+        with far:
+            self.process = subprocess.Popen([sys.executable, "-I", "-c", self.PROGRAM], stdin=far)
+        self.ask()
+
+    def ask(self):
+        begin = time.monotonic()
+        self.near.send(b"word")
+        self.near.recv(100)
+        return time.monotonic() - begin
+
+    def close(self):
+        self.near.close()
+        self.process.wait(PATIENCE_SECONDS)
 
 
 class WellBehaved:
@@ -121,6 +154,8 @@ class WellBehaved:
 
 
 class Abuse(MachineTestCase):
+    ECHO = ("machine", "echo")
+
     def setUp(self):
         super().setUp()
         self.machine.create("web", "exec sleep 1000", cwd="/tmp")
@@ -128,6 +163,8 @@ class Abuse(MachineTestCase):
         self.clients = [WellBehaved(self.machine, tcp) for tcp in (False, True)]
         for client in self.clients:
             self.addCleanup(client.kept.close)
+        self.echo = Echo()
+        self.addCleanup(self.echo.close)
         self.pace(5)
         self.before = self.pace()
         self.descriptors = self.process.descriptors()
@@ -145,19 +182,25 @@ class Abuse(MachineTestCase):
             for client in self.clients:
                 for ask in (client.ask_kept, client.ask_new, client.send_new):
                     durations.setdefault(("tcp" if client.tcp else "unix", ask.__name__), []).append(ask())
+                    durations.setdefault(self.ECHO, []).append(self.echo.ask())
             time.sleep(0.005)
         return durations
 
     def assert_served(self, what, seconds=0):
         """Every request is answered in its normal time, now."""
         during = self.pace(seconds=seconds)
+        echoes = during[self.ECHO]
         for way, durations in during.items():
             before = statistics.median(self.before[way])
             median, worst = statistics.median(durations), max(durations)
             print(f"{what}, {' '.join(way)}: median {before * 1000:.2f} ms, then {median * 1000:.2f} ms, "
                   f"worst {worst * 1000:.1f} ms of {len(durations)}", flush=True)
-            self.assertLessEqual(median, max(SLOWER_AT_MOST * before, MEDIAN_SECONDS), (what, way))
-            self.assertLessEqual(worst, WORST_SECONDS, (what, way))
+            if way == self.ECHO:
+                continue
+            self.assertLessEqual(
+                median, max(SLOWER_AT_MOST * max(before, statistics.median(echoes)), MEDIAN_SECONDS), (what, way)
+            )
+            self.assertLessEqual(worst, max(SLOWER_AT_MOST * max(echoes), WORST_SECONDS), (what, way))
 
     def assert_recovered(self):
         """Nothing is left of what was held: no descriptor, no memory past the bound, no work."""
@@ -299,15 +342,21 @@ class Abuse(MachineTestCase):
         for tcp, resets in ((True, False), (True, True), (False, False)):
             with self.subTest(tcp=tcp, resets=resets):
                 family, address = self.address(tcp)
-                command = [sys.executable, "-I", "-c", STORM, str(int(family)), repr(address), str(int(resets))]
-                storms = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-                time.sleep(0.3)
+                command = [
+                    sys.executable, "-I", "-c", STORM, str(int(family)), repr(address), str(int(resets)),
+                    str(PATIENCE_SECONDS),
+                ]
+                begin = time.monotonic()
+                storms = [
+                    subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+                ]
                 try:
+                    for storm in storms:
+                        self.assertEqual(storm.stdout.readline(), "under way\n")
                     self.assert_served("storm" + " of resets" * resets + (" on tcp" if tcp else " on unix"), seconds=2)
                 finally:
                     counts = [int(storm.communicate(timeout=PATIENCE_SECONDS)[0]) for storm in storms]
-                print(f"{sum(counts) / 4:.0f} connections a second", flush=True)
-                self.assertGreater(min(counts), 100)
+                print(f"{sum(counts) / (time.monotonic() - begin):.0f} connections a second", flush=True)
         self.assert_recovered()
 
     def test_half_closed_connections(self):
@@ -353,40 +402,32 @@ class Abuse(MachineTestCase):
 
     def test_descriptors_run_out_under_streams(self):
         self.limit_descriptors(self.descriptors + SPARE_DESCRIPTORS + 20)
-        streams = []
+        begun, waiting = [], []
         for _ in range(40):
             connection = self.raw(False)
             self.held.enter_context(connection)
             connection.sendall(self.head("GET /v1/events HTTP/1.1", False, "Accept: application/x-ndjson"))
-            streams.append(connection)
-            # Once it is a stream nobody takes its place.
-            time.sleep(0.01)
-
-        def is_begun(connection):
-            connection.settimeout(0.5)
-            with contextlib.suppress(TimeoutError):
-                return connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-            return False
-
-        begun = [connection for connection in streams if is_begun(connection)]
-        # The others wait in the socket's queue, and nobody spins meanwhile.
+            # Once it is a stream nobody takes its place. Where one has to wait, so have all that come after it.
+            if not waiting and select.select([connection], [], [], 10)[0]:
+                self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 200 "))
+                begun.append(connection)
+            else:
+                waiting.append(connection)
+        # They wait in the socket's queue, and nobody spins meanwhile.
         self.assertTrue(10 < len(begun) < 40, len(begun))
+        self.assertEqual(select.select(waiting, [], [], 0)[0], [])
         self.assertLess(self.process.load(1), 0.1)
         # What is open is served, and the work on services goes on: its process is killed, and restarted.
         self.machine.exec("systemctl", "kill", "--signal=KILL", "miosa-service-web.service")
         for connection in begun:
-            connection.settimeout(PATIENCE_SECONDS)
             text = b""
             while b'"restarts":1' not in text and b'"restart_count":1' not in text:
                 piece = connection.recv(65536)
                 self.assertTrue(piece)
                 text += piece
         # One that ends makes room for one that waits.
-        waiting = [connection for connection in streams if connection not in begun]
         for connection in begun:
             connection.close()
-        for connection in waiting:
-            connection.settimeout(PATIENCE_SECONDS)
         self.assertTrue(waiting[0].recv(65536).startswith(b"HTTP/1.1 200 "))
         self.assert_recovered()
 

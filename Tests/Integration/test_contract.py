@@ -109,8 +109,14 @@ class Waiting(MachineTestCase):
         self.assertEqual((reply.status, reply.data["status"], reply.data["exit_code"]), (201, "failed", 4))
 
     def test_one_that_is_not_ready_in_time_is_504_with_the_service_and_its_log(self):
-        body = {"name": "deaf", "command": "echo one; echo two >&2; sleep 1000", "port": free_port()}
-        reply = self.post(body, "?wait=ready&timeout=1")
+        spec = {"command": "echo one; echo two >&2; sleep 1000", "port": free_port()}
+        reply = self.post({"name": "deaf", **spec}, "?wait=ready&timeout=1")
+        self.assertEqual((reply.status, reply.json["code"]), (504, "WAIT_TIMEOUT"))
+        # A busy machine may have taken longer to start it. A wait for what is there already finds it started.
+        for line in ("one", "two"):
+            self.machine.wait_for_line("deaf", line)
+        self.machine.wait("deaf", status="running")
+        reply = self.machine.call("PUT", "/v1/services/deaf?wait=ready&timeout=1", spec)
         self.assertEqual((reply.status, reply.json["code"]), (504, "WAIT_TIMEOUT"))
         self.assertEqual(reply.json["details"]["service"]["name"], "deaf")
         self.assertEqual(reply.json["details"]["service"]["status"], "running")
@@ -329,11 +335,12 @@ class TheComputer(MachineTestCase):
             stop = pool.submit(self.machine.call, "POST", "/v1/services/deaf/stop")
             self.machine.wait("deaf", sub_state="stop-sigterm")
             start = pool.submit(self.machine.call, "POST", "/v1/services/deaf/start")
-            began = time.monotonic()
-            for _ in range(5):
+            # systemd gives the process ten seconds.
+            answered = 0
+            while not stop.done():
                 self.assertEqual(self.machine.call("POST", "/v1/services/quick/restart").status, 200)
-            self.assertLess(time.monotonic() - began, 5)
-            self.assertFalse(stop.done())
+                answered += not stop.done()
+            self.assertGreater(answered, 1)
             self.assertEqual(stop.result().data["status"], "stopped")
             self.assertEqual(start.result().data["status"], "running")
 

@@ -216,7 +216,7 @@ class FaultCase(ProofCase):
         return service is None or service["status"] != "starting"
 
     def settle(self):
-        self.assert_agreement(self.blueprints, seconds=6, remembered=self.remembered)
+        self.assert_agreement(self.blueprints, remembered=self.remembered)
         self.assertEqual(self.machine.ask("/v1/services/bystander").data, self.bystander, "the bystander")
 
     def stop_counting(self):

@@ -12,6 +12,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Client, Inside, ProofCase, seeded, unit_of
+from support import PATIENCE_SECONDS
 
 CASES = int(os.environ.get("GENERATED_CASES") or 2400)
 BATCH = 100
@@ -244,6 +245,9 @@ def shortened(value):
 
 
 class GeneratedInside(Inside):
+    # As in support.py, of which nothing is known inside.
+    PATIENCE_SECONDS = 120
+
     def make_directories(self, paths):
         for path in paths:
             os.makedirs(bytes.fromhex(path), exist_ok=True)
@@ -259,7 +263,10 @@ class GeneratedInside(Inside):
 
     def difference(self, pid, expected):
         argv = b"".join(bytes.fromhex(word) + b"\0" for word in expected["argv"])
-        process = self.process(pid)
+        deadline = time.monotonic() + self.PATIENCE_SECONDS
+        # In the middle of an exec there is no command line.
+        while (process := self.process(pid)) and not process["cmdline"] and time.monotonic() < deadline:
+            time.sleep(0.002)
         if process is None:
             return f"no process {pid}"
         # A service that is running is its command, and not the launcher any more.
@@ -376,7 +383,7 @@ class Generated(ProofCase):
             self.wrong(case, f"delete: {status} {answer}")
 
     def wait_until_running(self, cases):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             services = {service["name"]: service for service in self.machine.list()}
             missing = [case for case in cases if services[case.name]["status"] != "running"]
@@ -400,7 +407,7 @@ class Generated(ProofCase):
         for client in self.clients:
             # They open a new connection for the next request.
             client.close()
-        self.probe.shell(script="timeout 15 systemctl restart miosa-agent.service")
+        self.probe.shell(script=f"timeout {PATIENCE_SECONDS} systemctl restart miosa-agent.service")
         after = {service["name"]: service for service in self.machine.list()}
         for case in cases:
             if after[case.name] != before[case.name]:

@@ -9,7 +9,7 @@ import time
 import unittest
 
 from proof import Client, Inside, ProofCase
-from support import eventually
+from support import eventually, free_port
 
 SSE = "text/event-stream"
 NDJSON = "application/x-ndjson"
@@ -24,8 +24,12 @@ class LogsInside(Inside):
     def sockets(self):
         """How many connections the agent has."""
         pid = self.agent()["pid"]
-        targets = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-        return sum(target.startswith("socket:") for target in targets)
+        count = 0
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            # One that is closed meanwhile is none.
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(entry.path).startswith("socket:")
+        return count
 
     def private_kib(self):
         """What memory the agent has to itself. The journal's pages are the kernel's, which takes them back."""
@@ -35,6 +39,26 @@ class LogsInside(Inside):
 
 class LogsCase(ProofCase):
     program = LogsInside
+
+    def assert_closed_at_once(self, before):
+        """Fails unless the agent has closed connections whose peers have gone before many later requests are answered.
+
+        Else it notices with the next thing that it sends, which on a quiet stream is after 15 seconds.
+        """
+        for _ in range(50):
+            self.assertEqual(self.machine.call("GET", "/healthz").status, 200)
+            if self.probe.sockets() <= before:
+                return
+        self.fail("the connections are still there")
+
+    def assert_shows_that_it_is_alive(self, follow):
+        """Fails unless a quiet stream has a comment after 15 seconds. Twice as much is what no busy machine explains."""
+        begin = time.monotonic()
+        stream = follow()
+        self.assertTrue(stream.line().startswith(":"))
+        duration = time.monotonic() - begin
+        self.assertGreaterEqual(duration, 15)
+        self.assertLess(duration, 30)
 
     def ended(self, name, command, **fields):
         """A service that has run once and ended."""
@@ -283,6 +307,8 @@ class Content(LogsCase):
                 self.ended(name, f"echo {name}; echo error of {name} >&2; exit 3")
         finally:
             self.machine.exec("kill", "-CONT", journald)
+        # It has more to do than the agent waits for.
+        self.machine.exec("journalctl", "--sync")
         for name in names:
             self.assertEqual(set(self.lines(name)), {("stdout", name), ("stderr", f"error of {name}")})
 
@@ -293,10 +319,10 @@ class Content(LogsCase):
         self.assertEqual(texts[-1], "60000")
 
     def test_a_wait_that_is_too_long_shows_the_last_lines(self):
-        reply = self.machine.call(
-            "POST", "/v1/services?wait=ready&timeout=1",
-            {"name": "slow", "command": "echo starting; exec sleep 1000", "cwd": "/tmp", "port": 9},
-        )
+        spec = {"command": "echo starting; exec sleep 1000", "cwd": "/tmp", "port": free_port()}
+        self.machine.create("slow", **spec)
+        self.machine.wait_for_line("slow", "starting")
+        reply = self.machine.call("PUT", "/v1/services/slow?wait=ready&timeout=1", spec)
         self.assertEqual((reply.status, reply.json["details"]["log"]), (504, ["starting"]))
 
 
@@ -344,25 +370,30 @@ class Following(LogsCase):
 
     def test_a_quiet_stream_shows_that_it_is_alive(self):
         self.machine.create("web", "exec sleep 1000", cwd="/tmp")
-        stream = self.follow("web")
-        begin = time.monotonic()
-        self.assertTrue(stream.line().startswith(":"))
-        self.assertAlmostEqual(time.monotonic() - begin, 15, delta=3)
+        self.assert_shows_that_it_is_alive(lambda: self.follow("web"))
 
     def test_rotation_and_vacuum_lose_no_line_and_end_no_stream(self):
         self.machine.create("web", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done", cwd="/tmp")
         stream = self.follow("web", "?tail=all")
         done = threading.Event()
+        seen = []
+        rotations = []
 
         def rotate():
             while not done.is_set():
                 self.probe.shell(script="journalctl --rotate; journalctl --vacuum-files=20 >/dev/null 2>&1")
+                # Not before the reader has come as far: what is vacuumed unread is lost.
+                newest = int(self.texts("web", "?tail=1")[0])
+                rotations.append(newest)
+                eventually(lambda: done.is_set() or seen and seen[-1] >= newest, f"line {newest} is read")
 
         rotation = threading.Thread(target=rotate)
         rotation.start()
         try:
-            seen = [int(event["data"]["line"]) for event in stream.events(3000)]
-            self.assertEqual(seen, list(range(1, 3001)))
+            # More files than are kept.
+            while len(seen) < 3000 or len(rotations) < 40:
+                seen.append(int(stream.event()["data"]["line"]))
+            self.assertEqual(seen, list(range(1, len(seen) + 1)))
         finally:
             done.set()
             rotation.join()
@@ -380,14 +411,17 @@ class Following(LogsCase):
         before = self.probe.sockets()
         streams = [self.follow("web", "?follow=true", accept) for accept in (SSE, NDJSON, "text/plain") * 5]
         self.assertGreaterEqual(self.probe.sockets(), before + 15)
-        begin = time.monotonic()
         for stream in streams:
             stream.close()
-        eventually(lambda: self.probe.sockets() <= before, "the connections are closed")
-        self.assertLess(time.monotonic() - begin, 5)
+        self.assert_closed_at_once(before)
 
     def test_so_many_streams_and_no_more(self):
         self.machine.create("web", "exec sleep 1000", cwd="/tmp")
+        # None of an earlier test is left.
+        eventually(
+            lambda: self.machine.call("GET", "/metrics").text.count('miosa_agent_streams{kind="logs"} 0\n')
+            and self.machine.call("GET", "/metrics").text.count('miosa_agent_streams{kind="events"} 0\n'), "no stream"
+        )
         with contextlib.ExitStack() as stack:
             for _ in range(STREAMS_LIMIT):
                 stream = stack.enter_context(self.machine.stream("/v1/services/web/logs", SSE))
@@ -420,14 +454,18 @@ class Load(LogsCase):
         client = Client(self.machine)
         self.addCleanup(client.close)
         durations = []
+        # How many lines had been read when a request was answered.
+        progress = set()
         while any(reader.is_alive() for reader in readers):
             begin = time.monotonic()
             self.assertEqual(client.call("GET", "/v1/services/web")[0], 200)
             durations.append(time.monotonic() - begin)
+            progress.add(sum(counts))
             time.sleep(0.01)
         self.assertEqual(set(counts), {20000})
         print(f"{len(durations)} status requests, median {statistics.median(durations) * 1000:.1f} ms", flush=True)
-        self.assertGreater(len(durations), 100)
+        # Who is held up is answered between few lines only, or after the last.
+        self.assertGreater(len(progress), 20)
 
     def test_a_reader_that_does_not_read_costs_little_and_holds_up_nobody(self):
         self.machine.create("web", "seq 1 200000; exec sleep 1000", cwd="/tmp")

@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from proof import unit_of
-from support import REPOSITORY, MachineTestCase, eventually
+from support import PATIENCE_SECONDS, REPOSITORY, MachineTestCase, eventually
 
 PROMTOOL = shutil.which("promtool") or str(REPOSITORY / ".build" / "promtool")
 PACKAGING = REPOSITORY / "packaging" / "prometheus"
@@ -21,7 +21,7 @@ LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
 def promtool(*arguments, **options):
     """Runs promtool; gives back its exit status and all that it said."""
     done = subprocess.run(
-        [PROMTOOL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, **options
+        [PROMTOOL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_SECONDS, **options
     )
     return done.returncode, done.stdout
 
@@ -305,7 +305,7 @@ class Requests(MetricsTestCase):
 
     def test_a_wait_for_readiness_is_a_long_request(self):
         body = {"name": "web", "command": "sleep 1000"}
-        self.machine.call("POST", "/v1/services?wait=ready&timeout=20", body)
+        self.machine.call("POST", "/v1/services?wait=ready&timeout=120", body)
         labels = {"route": "/v1/services", "method": "POST"}
         self.assertGreater(self.scrape().value("miosa_http_request_duration_seconds_sum", **labels), 1)
 

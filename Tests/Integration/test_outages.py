@@ -9,8 +9,9 @@ import unittest
 from support import MachineTestCase, eventually, unit_of
 
 AGENT = "miosa-agent.service"
-# How soon a change that somebody makes has to be told.
-NOTICE_SECONDS = 1
+# How soon a change that somebody makes has to be told: at once, which on a busy machine is a matter of seconds, and
+# long before a call of systemd's is given up, which is after 25 seconds.
+NOTICE_SECONDS = 10
 
 
 class OutageCase(MachineTestCase):
@@ -19,7 +20,7 @@ class OutageCase(MachineTestCase):
         return self.machine.wait(name, status="running")
 
     def assert_told(self, name, **wanted):
-        """Fails unless a service has the wanted fields a second from now at the latest."""
+        """Fails unless a service has the wanted fields soon."""
         deadline = time.monotonic() + NOTICE_SECONDS
         while True:
             service = self.machine.get(name)
@@ -99,9 +100,6 @@ class ByHand(OutageCase):
 
 
 class SystemdHangs(OutageCase):
-    # Longer than a call of systemd's may take before it is given up.
-    SECONDS = 30
-
     def test_while_systemd_is_busy_for_long_the_agent_answers_and_then_it_tells_what_became_of_it(self):
         self.run_service("stays", restart="no")
         self.run_service("dies", restart="no")
@@ -113,7 +111,6 @@ class SystemdHangs(OutageCase):
 
         os.kill(systemd, signal.SIGSTOP)
         self.addCleanup(os.kill, systemd, signal.SIGCONT)
-        begin = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             create = pool.submit(self.machine.call, "POST", "/v1/services", {"name": "new", "command": "sleep 1000"})
             stop = pool.submit(self.machine.call, "POST", "/v1/services/stops/stop")
@@ -122,7 +119,8 @@ class SystemdHangs(OutageCase):
             self.assertEqual(ready.json["error"], "systemd cannot be reached: it does not answer")
             self.machine.exec("kill", "-9", str(victim))
             slowest = 0
-            while time.monotonic() - begin < self.SECONDS:
+            # Until systemd's calls have been given up.
+            while not (create.done() and stop.done()):
                 asked = time.monotonic()
                 self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
                 self.assertEqual(self.machine.call("GET", "/healthz").status, 200)
@@ -139,7 +137,7 @@ class SystemdHangs(OutageCase):
         # systemd has carried out the stop that it had not answered, and what was not created is not there.
         self.assert_told("stops", status="stopped")
         self.assertEqual(self.machine.call("GET", "/v1/services/new").status, 404)
-        self.assertEqual(self.machine.property(unit_of("new"), "ActiveState"), "inactive")
+        eventually(lambda: self.machine.property(unit_of("new"), "ActiveState") == "inactive", "the unit is inactive")
         self.assertEqual(self.machine.shell(f"ls /etc/systemd/system | grep {unit_of('new')}", check=False), "")
         self.assert_told("stays", status="running")
         # Neither is anything left of it that stood in the way.
@@ -164,8 +162,8 @@ class AgentHangs(OutageCase):
         self.assertEqual(reply.status, 200)
         self.assertNotEqual(self.machine.property(AGENT, "MainPID"), hung)
         self.assertEqual(self.machine.property(AGENT, "NRestarts"), "1")
-        log = self.machine.exec("journalctl", "-u", AGENT, "-o", "cat", "--no-pager")
-        self.assertIn("Watchdog timeout", log)
+        log = ("journalctl", "-u", AGENT, "-o", "cat", "--no-pager")
+        eventually(lambda: "Watchdog timeout" in self.machine.exec(*log), "it is in the journal")
         for before in services:
             after = self.machine.get(before["name"])
             self.assertEqual(
@@ -177,12 +175,12 @@ class AgentHangs(OutageCase):
         pid = self.machine.property(AGENT, "MainPID")
         self.machine.shell(
             f"mkdir -p /run/systemd/system/{AGENT}.d;"
-            f"printf '[Service]\\nWatchdogSec=1s\\n' > /run/systemd/system/{AGENT}.d/watchdog.conf;"
+            f"printf '[Service]\\nWatchdogSec=4s\\n' > /run/systemd/system/{AGENT}.d/watchdog.conf;"
             f"systemctl daemon-reload; systemctl restart {AGENT}"
         )
         pid = self.machine.property(AGENT, "MainPID")
         stamp = eventually(lambda: self.watchdog_stamp(), "the agent has said that it lives")
-        eventually(lambda: self.watchdog_stamp() > stamp + 2_500_000, "it goes on to say so")
+        eventually(lambda: self.watchdog_stamp() > stamp + 9_000_000, "it goes on to say so")
         self.assertEqual(self.machine.property(AGENT, "MainPID"), pid)
 
     def watchdog_stamp(self):

@@ -61,9 +61,14 @@ class Security(MachineTestCase):
         for _ in range(12):
             last = guess()
         self.assertGreater(last, 0.5)
-        begin = time.monotonic()
-        self.assertEqual(self.machine.call("GET", "/v1/services", tcp=True).status, 200)
-        self.assertLess(time.monotonic() - begin, last)
+
+        def ask():
+            begin = time.monotonic()
+            self.assertEqual(self.machine.call("GET", "/v1/services", tcp=True).status, 200)
+            return time.monotonic() - begin
+
+        # A busy machine may hold up one of them.
+        self.assertLess(min(ask() for _ in range(5)), last)
 
     def test_a_body_of_somebody_without_a_token_is_not_read(self):
         connection = self.machine.connection(tcp=True)

@@ -11,7 +11,7 @@ import time
 import unittest
 
 from proof import Blueprints, Client, Probe, ProofCase, seeded
-from support import eventually
+from support import PATIENCE_SECONDS, eventually
 
 SECONDS = float(os.environ.get("SOAK_SECONDS") or 120)
 CLIENTS = 8
@@ -215,7 +215,7 @@ class Soak(ProofCase):
         for thread in [*workers, trouble]:
             thread.start()
         for thread in [*workers, trouble]:
-            thread.join(SECONDS + 60)
+            thread.join(max(0, until - time.monotonic()) + 2 * PATIENCE_SECONDS)
             self.assertFalse(thread.is_alive(), f"{thread.name} hangs")
 
         counts = sum((worker.counts for worker in workers), collections.Counter())
@@ -231,7 +231,7 @@ class Soak(ProofCase):
         problems = [problem for thread in [*workers, trouble] for problem in thread.problems]
         self.assertFalse(problems, f"{len(problems)} problems, the first:\n" + "\n".join(problems[:5]))
         eventually(lambda: not any(s["status"] == "starting" for s in self.machine.list()), "nothing is under way")
-        self.assert_agreement(blueprints, seconds=30)
+        self.assert_agreement(blueprints)
         services = {service["name"]: service for service in self.machine.list()}
         for worker in workers:
             self.assertIsNone(worker.list_problem(services.values()))

@@ -80,12 +80,16 @@ class Bytes(MachineTestCase):
         self.machine.create("shell", "sleep 1000; true")
         plain = self.machine.wait("plain", status="running")["pid"]
         shell = self.machine.wait("shell", status="running")["pid"]
+        self.assertEqual(self.machine.command_line(plain), ["sleep", "1000"])
+        self.assertEqual(self.machine.command_line(shell), ["/bin/sh", "-c", "sleep 1000; true"])
         self.assertEqual(self.machine.exec("cat", f"/proc/{plain}/comm").strip(), "sleep")
         self.assertEqual(self.machine.exec("cat", f"/proc/{shell}/comm").strip(), "sh")
 
     def test_another_account_can_be_named(self):
         self.machine.create("daemon", "sleep 1000", user="daemon", cwd="/")
         pid = self.machine.wait("daemon", status="running")["pid"]
+        # In the middle of an exec its directory in /proc may be root's.
+        self.machine.command_line(pid)
         self.assertEqual(self.machine.exec("stat", "-c", "%U", f"/proc/{pid}").strip(), "daemon")
 
 
