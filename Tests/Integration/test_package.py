@@ -281,9 +281,36 @@ class Life(PackageCase):
                          "active\nactive\n")
         self.assertEqual(self.machine.shell("cd /var/lib/miosa-agent/services; ls").split(),
                          ["stopped.json", "web.json", "worker.json"])
+        # What the units name is there without the package, also for a new start.
+        for name in ("web", "worker"):
+            self.machine.exec("systemctl", "restart", unit_of(name))
+        runs = self.machine.runs("web", "worker", "stopped")
         self.machine.install()
         self.assert_works()
         self.assertEqual(self.machine.runs("web", "worker", "stopped"), runs)
+
+    def test_launchers_stay_as_long_as_a_unit_names_them(self):
+        self.machine.install()
+        directory = "/usr/lib/miosa-agent"
+        self.machine.shell(f"cd {directory}; for number in 7001 7002 7003; do cp launch-1 launch-$number; done")
+        # One is named by a unit file, one by what systemd has loaded of a unit whose file is another one by now.
+        unit = "[Service]\nExecStart=:{} x / sleep 1000\n"
+        for name, launcher in (("file", f"{directory}/launch-7001"), ("loaded", f"{directory}/launch-7002")):
+            self.machine.shell(f"printf '{unit.format(launcher)}' > /etc/systemd/system/{unit_of(name)}")
+        self.addCleanup(self.machine.shell, "rm -f /etc/systemd/system/miosa-service-{file,loaded}.service")
+        self.machine.exec("systemctl", "start", unit_of("loaded"))
+        self.addCleanup(self.machine.exec, "systemctl", "stop", unit_of("loaded"), check=False)
+        self.machine.shell(f"printf '{unit.format(directory + '/launch-1')}' > /etc/systemd/system/{unit_of('loaded')}")
+        self.machine.install(2)
+        left = self.machine.shell(f"cd {directory}; ls -d launch-*").split()
+        self.assertEqual(left, ["launch-1", "launch-7001", "launch-7002"])
+        # When nothing names them any more, the next installation removes them.
+        self.machine.exec("systemctl", "stop", unit_of("loaded"))
+        self.machine.shell(f"rm /etc/systemd/system/{unit_of('file')} /etc/systemd/system/{unit_of('loaded')}")
+        self.machine.exec("systemctl", "daemon-reload")
+        self.machine.install(1)
+        self.assertEqual(self.machine.shell(f"cd {directory}; ls -d launch-*").split(), ["launch-1"])
+        self.assertNotIn("launch-1\n", self.machine.exec("dpkg", "-L", "miosa-agent").replace("current/launch-1", ""))
 
     def test_purged_it_has_never_been_there(self):
         self.machine.install()

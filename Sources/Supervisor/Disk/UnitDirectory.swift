@@ -16,9 +16,14 @@ struct UnitDirectory {
         _ = try Directory(layout.environmentDirectory, creatingWithMode: 0o700)
     }
 
-    /// Makes the files say what the record says and gives back whether one of them did not.
+    /// Makes the files say what the record says and gives back whether one of them did not. Without `isLinked` the link
+    /// that starts the service at boot is left as it is.
     @discardableResult
-    func write(_ record: ServiceRecord, with changes: NameChanges? = nil) throws(SystemError) -> Bool {
+    func write(
+        _ record: ServiceRecord,
+        isLinked: Bool = true,
+        with changes: NameChanges? = nil
+    ) throws(SystemError) -> Bool {
         let spec = record.spec
         // The unit file names the environment file, so that comes first.
         let wroteEnvironment = try writeEnvironment(spec, with: changes)
@@ -29,11 +34,11 @@ struct UnitDirectory {
             in: Directory(layout.unitDirectory),
             with: changes
         )
-        let wroteLink = try setEnabled(record.isEnabled, spec.name, with: changes)
+        let wroteLink = isLinked ? try setEnabled(record.isEnabled, spec.name, with: changes) : false
         return wroteEnvironment || wroteUnit || wroteLink
     }
 
-    /// Makes the files say what the record says, as ``write(_:with:)`` does, unless another version of the agent has
+    /// Makes the files say what the record says, as ``write(_:isLinked:with:)`` does, unless another version of the agent has
     /// written them for this record: such a unit works as it is, and its next start writes it anew.
     func adopt(_ record: ServiceRecord) throws(SystemError) -> Bool {
         guard try isOfAnotherVersion(record) else { return try write(record) }

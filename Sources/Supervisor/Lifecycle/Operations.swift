@@ -10,11 +10,12 @@ extension Supervisor {
         }
         await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
-        let changes = NameChanges()
+        let record = service.record
+        let recordName = NameChanges()
+        let unitNames = NameChanges()
         do throws(SystemError) {
-            // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
-            try records.save(service.record)
-            try units.write(service.record, with: changes)
+            try records.save(record, with: recordName)
+            try units.write(record, isLinked: false, with: unitNames)
         } catch {
             removeFiles(of: spec.name)
             throw ControlError(error)
@@ -23,7 +24,12 @@ extension Supervisor {
         insert(service)
         announce(spec.name)
         do throws(ControlError) {
-            try await dispatchStart(spec.name, with: changes)
+            try await dispatchStart(spec.name) { () throws(SystemError) in
+                // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
+                try recordName.synchronize()
+                try self.units.setEnabled(true, spec.name, with: unitNames)
+                try unitNames.synchronize()
+            }
         } catch {
             removeFiles(of: spec.name)
             forget(spec.name)
@@ -179,9 +185,12 @@ extension Supervisor {
 
     // MARK: Steps in systemd
 
-    /// Queues the start of a unit and leaves the rest to systemd.
-    func dispatchStart(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
-        let job = try await queueStart(name, restarting: false, with: changes)
+    /// Queues the start of a unit and leaves the rest to systemd. `write` as for ``queueStart(_:restarting:writing:)``.
+    func dispatchStart(
+        _ name: ServiceName,
+        writing write: @EventLoopActor () throws(SystemError) -> Void = { () throws(SystemError) in }
+    ) async throws(ControlError) {
+        let job = try await queueStart(name, restarting: false, writing: write)
         establish(name)
         if let job { follow(job, name) }
     }
@@ -217,14 +226,20 @@ extension Supervisor {
     }
 
     /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
-    /// service's own failure. `changes` are made durable while systemd works; when that fails the unit is stopped.
+    /// service's own failure. `write` is called while systemd works; when it fails the unit is stopped.
     func queueStart(
         _ name: ServiceName,
         restarting: Bool,
-        with changes: NameChanges? = nil
+        writing write: @EventLoopActor () throws(SystemError) -> Void = { () throws(SystemError) in }
     ) async throws(ControlError) -> Job? {
         var failure: SystemError?
-        let job = try await queueStart(name, restarting: restarting) { failure = changes.flatMap(Self.failure) }
+        let job = try await queueStart(name, restarting: restarting) {
+            do throws(SystemError) {
+                try write()
+            } catch {
+                failure = error
+            }
+        }
         guard let failure else { return job }
         try? await stopUnit(name)
         throw ControlError(failure)
