@@ -2,6 +2,8 @@
 # Builds and caches the Debian roots that scripts/vm boots. Sourced, not run; needs common.sh.
 # shellcheck source=scripts/lib/common.sh
 [[ -n ${program:-} ]]
+# shellcheck source=scripts/lib/debian.sh
+source "${BASH_SOURCE[0]%/*}/debian.sh"
 
 # The name of a cached root holds a hash over this file, so that any change to the recipe below makes a new one.
 
@@ -59,50 +61,17 @@ systemctl --quiet enable systemd-networkd.service ssh.service
 END
 }
 
-# Prints the address of the Debian archive that this machine's apt uses, or nothing when that cannot be told: mmdebstrap
-# then has its own default.
-vm_mirror() {
-  local ID='' VERSION_CODENAME=''
-  # shellcheck source=/dev/null
-  source /etc/os-release
-  if [[ $ID != debian ]]; then
-    return
-  fi
-  local address release component
-  # shellcheck disable=SC2016 # apt-get fills the names in.
-  while read -r address release component; do
-    if [[ $release == "$VERSION_CODENAME" && $component == main && $address == http* ]]; then
-      printf '%s\n' "$address"
-      return
-    fi
-  done < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages')
-}
-
 # Prints the path of the root for Debian release $1 and a machine of kind $2, "container" or "qemu", and builds it first
 # when it is not in the cache.
-vm_root() (
-  release=$1
-  kind=$2
-  cache=${XDG_CACHE_HOME:-$HOME/.cache}/miosa-agent/vm
+vm_root() {
+  local release=$1 kind=$2 recipe name
   recipe=$(printf '%s\n' "$release" "$kind" "$(dpkg --print-architecture)" | cat - "${BASH_SOURCE[0]}" | sha256sum)
-  target=$cache/$release-$kind-${recipe:0:12}
-  if [[ ! -d $target ]]; then
-    mkdir -p "$cache"
-    # Two callers at once build it once. mmdebstrap and its children must not inherit the lock, or a stray one among
-    # them would hold it for ever.
-    exec {lock}>"$target.lock"
-    flock "$lock"
-    if [[ ! -d $target ]]; then
-      vm_build_root "$release" "$kind" "$target.unfinished" {lock}>&-
-      mv "$target.unfinished" "$target"
-    fi
-    rm --force "$target.lock"
-  fi
-  printf '%s\n' "$target"
-)
+  name=vm/$release-$kind-${recipe:0:12}
+  make_cached "$name" vm_build_root "$release" "$kind"
+  printf '%s\n' "$debian_cache/$name"
+}
 
-# Builds a root for release $1 and kind $2 in the directory $3, which is removed first: only the holder of the lock
-# comes here, so it is what an interrupted run has left.
+# Builds a root for release $1 and kind $2 in the directory $3.
 vm_build_root() {
   local release=$1 kind=$2 directory=$3
   local -a packages=("${vm_packages[@]}")
@@ -112,16 +81,14 @@ vm_build_root() {
     customize=vm_customize_machine
   fi
   local mirror work
-  rm --recursive --force --one-file-system "$directory"
   mkdir "$directory"
   work=$(mktemp --directory)
   # shellcheck disable=SC2064 # The value of now is meant.
   trap "rm --recursive --force '$work'" EXIT
   "$customize" >"$work/customize"
-  # How this machine reaches its mirror: proxies, certificates, and what it tolerates.
-  apt-config dump | grep --extended-regexp '^Acquire::((http|https)::|Check-Valid-Until |Check-Date |Retries )' \
-    >"$work/apt.conf" || true
-  mirror=$(vm_mirror)
+  apt_transport >"$work/apt.conf"
+  # Without one mmdebstrap has its own default.
+  mirror=$(debian_mirror)
   printf '%s: building the %s root for machines of kind %s, once\n' "$program" "$release" "$kind" >&2
   local log=$work/log
   local include

@@ -45,16 +45,23 @@ public struct Identifier: Hashable, Sendable, CustomStringConvertible {
         return Identifier(id)
     }
 
-    /// This machine's id hashed with the product's, so that the machine id itself stays private:
-    /// sd_id128_get_machine_app_specific(3).
+    /// This machine's id hashed with the product's, so that the machine id itself stays private. The result is that of
+    /// sd_id128_get_machine_app_specific(3), which needs a kernel with AF_ALG before libsystemd 248.
     public static func machine(forApplication application: [16 of UInt8]) throws(SystemError) -> Identifier {
         var id = sd_id128_t()
-        var key = sd_id128_t()
-        unsafe withUnsafeMutableBytes(of: &key) { bytes in
-            for index in application.indices { unsafe bytes[index] = application[index] }
+        try check("sd_id128_get_machine", unsafe sd_id128_get_machine(&id))
+        return Identifier(id).hashed(with: application.indices.map { application[$0] })
+    }
+
+    /// The first half of an HMAC of the application's id with this id as its key, as a UUID of version 4.
+    func hashed(with application: [UInt8]) -> Identifier {
+        let key = [high, low].flatMap { half in
+            stride(from: 56, through: 0, by: -8).map { UInt8(truncatingIfNeeded: half >> $0) }
         }
-        try check("sd_id128_get_machine_app_specific", unsafe sd_id128_get_machine_app_specific(key, &id))
-        return Identifier(id)
+        var bytes = Array(SHA256.authenticationCode(application, key: key).prefix(16))
+        bytes[6] = bytes[6] & 0x0f | 0x40
+        bytes[8] = bytes[8] & 0x3f | 0x80
+        return Identifier(bytes: bytes)!
     }
 
     /// Lower-case hexadecimal with hyphens, 36 characters.
