@@ -3,8 +3,9 @@
 # versions of its functions, and a program needs at run time the newest that it was linked with. Sourced, not run; needs
 # common.sh.
 #
-# What links a program gives the compiler driver "${sysroot_flags[@]}", after find_sysroot: clang, swiftc by way of
-# -Xclang-linker, or gcc. The result, dynamic or static, runs with the C library of that Debian. Parts of the sysroot:
+# After find_sysroot, "${sysroot_cc[@]}" compiles and links programs in C, dynamic, static or static-pie, that run with the
+# C library of that Debian; swiftc gets "${sysroot_flags[@]}" by way of -Xclang-linker. Debian's gcc would go on taking
+# the libraries of this system. Parts of the sysroot:
 #
 #   usr, lib, lib64   the files of the packages, without documentation
 #   c++               libstdc++.a and nothing else, so that no shared library is preferred
@@ -31,17 +32,22 @@ sysroot_packages=(libc6 libc6-dev linux-libc-dev libgcc-s1 libgcc-10-dev libstdc
 # Where the release is when this machine's apt has no mirror of Debian, and once it is on no mirror any more.
 sysroot_mirrors=(http://deb.debian.org/debian http://archive.debian.org/debian)
 
-# Sets `sysroot` to the directory of the sysroot, and sysroot_flags to what the compiler driver needs for it. Fails, with
-# both empty, when there is none.
+# Sets `sysroot` to the directory of the sysroot, sysroot_flags to what the compiler driver needs for it, and sysroot_cc to
+# a compiler that has them. Fails when there is none: the first two are then empty, and the last is this system's compiler.
 find_sysroot() {
   sysroot=
   sysroot_flags=()
+  sysroot_cc=("${CC:-cc}")
   command -v apt-get >/dev/null && command -v dpkg >/dev/null || return
   local directory
   directory=$debian_cache/$(sysroot_name)
   [[ -d $directory ]] || return
   sysroot=$directory
   sysroot_flags=("--sysroot=$sysroot")
+  # The one that comes with swiftc, and its linker.
+  local swift
+  swift=$(command -v swift)
+  sysroot_cc=("${swift%/*}/clang" "${sysroot_flags[@]}" -fuse-ld=lld)
 }
 
 # Prints the name of the sysroot in the cache.
