@@ -1,10 +1,12 @@
 """The daemon among its services: what its own end, a reboot and an upgrade do to them, and what it costs."""
 
 import concurrent.futures
+import hmac
 import socket
 import threading
 import unittest
 import urllib.parse
+import uuid
 
 from support import REPOSITORY, SANITIZER, MachineTestCase, eventually, free_port
 
@@ -312,6 +314,40 @@ class Footprint(MachineTestCase):
         for field in ("MIOSA_METHOD=POST", "MIOSA_STATUS=201", "MIOSA_SERVICE=logged", "MIOSA_PATH=/v1/services"):
             self.assertIn(field, entry)
         self.assertRegex(entry, r"MIOSA_DURATION_USEC=[1-9]")
+
+
+class Credentials(MachineTestCase):
+    """Where the agent has its token and its computer's id from. The machine's host passes the token and nothing else."""
+
+    # Whether systemd looks into /etc/credstore for what its host does not pass.
+    has_store = True
+
+    def restart(self, script):
+        self.machine.shell(f"{script}; systemctl restart miosa-agent.service")
+        return self.machine.call("GET", "/v1").data["id"]
+
+    def test_what_is_not_passed_is_empty_and_what_is_passed_comes_first(self):
+        directory = "/run/credentials/miosa-agent.service"
+        self.assertEqual(self.machine.exec("cat", f"{directory}/token"), self.machine.token)
+        self.assertEqual(self.machine.exec("cat", f"{directory}/computer-id", f"{directory}/tenant-id"), "")
+        settings = "/etc/default/miosa-agent"
+        self.machine.shell(f"cp -p {settings} {settings}.old")
+        self.addCleanup(self.restart, f"mv {settings}.old {settings}")
+        self.restart(f"echo MIOSA_AGENT_TOKEN=the-token-of-an-image-0123456789abcdef >> {settings}")
+        self.assertEqual(self.machine.call("GET", "/v1", tcp=True).status, 200)
+
+    def test_without_an_id_it_is_made_from_the_machines(self):
+        key = bytes.fromhex(self.machine.exec("cat", "/etc/machine-id").strip())
+        code = bytearray(hmac.digest(key, bytes.fromhex("5e1c0f9a3b7d4e629f24d87106b5a3e9"), "sha256")[:16])
+        code[6] = code[6] & 0x0F | 0x40
+        code[8] = code[8] & 0x3F | 0x80
+        self.assertEqual(self.machine.call("GET", "/v1").data["id"], str(uuid.UUID(bytes=bytes(code))))
+
+    def test_what_the_credential_store_holds_comes_before_the_settings(self):
+        without = self.machine.call("GET", "/v1").data["id"]
+        self.addCleanup(self.restart, "rm -rf /etc/credstore")
+        held = self.restart("mkdir -p /etc/credstore; echo from-the-store > /etc/credstore/miosa.computer-id")
+        self.assertEqual(held, "from-the-store" if self.has_store else without)
 
 
 class Program(MachineTestCase):

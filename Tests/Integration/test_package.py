@@ -74,8 +74,20 @@ class Contents(unittest.TestCase):
     def test_it_needs_libsystemd_libc_and_systemd(self):
         depends = run("dpkg-deb", "--field", str(self.package), "Depends").strip().split(", ")
         self.assertEqual([word.split()[0] for word in depends], ["libc6", "libsystemd0", "systemd"])
-        for word in depends:
-            self.assertRegex(word, r" \(>= \d+(\.\d+)*\)$")
+        for word, newest in zip(depends, ((2, 31), (247,), (247,)), strict=True):
+            version = re.fullmatch(r"\S+ \(>= (\d+(?:\.\d+)*)\)", word)
+            self.assertLessEqual(tuple(int(part) for part in version[1].split(".")), newest, word)
+
+    def test_the_program_needs_no_newer_libraries_than_those_of_debian_11(self):
+        needed = re.findall(r"Name: (GLIBC|LIBSYSTEMD)_(\S+)", run("readelf", "--version-info", "--wide", AGENT))
+        self.assertEqual({library for library, _ in needed}, {"GLIBC", "LIBSYSTEMD"})
+        for library, version in needed:
+            self.assertRegex(version, r"^[\d.]+$")
+            newest = {"GLIBC": (2, 31), "LIBSYSTEMD": (247,)}[library]
+            self.assertLessEqual(tuple(int(part) for part in version.split(".")), newest)
+        # Packed relocations.
+        self.assertNotIn("RELR", run("readelf", "--dynamic", "--wide", AGENT))
+        self.assertLessEqual(os.path.getsize(AGENT), 9 * 1024 * 1024)
 
     def test_the_settings_are_a_conffile_for_root_alone_with_every_variable(self):
         listed = run("dpkg-deb", "--info", str(self.package), "conffiles").split()
@@ -132,6 +144,7 @@ class Contents(unittest.TestCase):
         spec = str(REPOSITORY / "packaging" / "rpm" / "miosa-agent.spec")
         parsed = run("rpmspec", "--parse", spec)
         self.assertIn(f"\nVersion:        {run(AGENT, '--version').split()[1]}\n", parsed)
+        self.assertRegex(parsed, r"\nRequires: +systemd >= 247\n")
         listed = parsed[parsed.index("\n%files\n"):]
         listed = {path.removesuffix("*") for path in re.findall(r" ?(/\S+)$", listed, re.MULTILINE)}
         with tempfile.TemporaryDirectory() as tree:

@@ -20,6 +20,10 @@ class TrixieContinuity(test_agent.Continuity):
     release = "trixie"
 
 
+class TrixieCredentials(test_agent.Credentials):
+    release = "trixie"
+
+
 class TrixieReloads(test_agent.Reloads):
     release = "trixie"
 
