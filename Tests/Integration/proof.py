@@ -60,7 +60,9 @@ class Inside:
             # One of them spoils it for all.
             return {} if len(units) == 1 else {k: v for unit in units for k, v in self.show([unit], properties).items()}
         blocks = [block.splitlines() for block in output.strip("\n").split("\n\n")]
-        return dict(zip(units, [[tuple(line.split("=", 1)) for line in block] for block in blocks], strict=True))
+        # Python of Debian 11 knows no zip(strict=True).
+        assert len(blocks) == len(units), blocks
+        return dict(zip(units, [[tuple(line.split("=", 1)) for line in block] for block in blocks]))
 
     def loaded(self):
         """The services' units that systemd holds."""

@@ -220,7 +220,7 @@ class Endings(MachineTestCase):
         self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"), reply)
         self.assertEqual(reply.data["exit_code"], 5)
         self.assertEqual(reply.data["message"], "ended with exit code 5 when it was stopped")
-        self.assertEqual(self.machine.exec("systemctl", "--failed", "--quiet", "--plain"), "")
+        self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
 
     def test_one_that_ignores_sigterm_is_killed_after_the_time_out(self):
         self.machine.create("deaf", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
@@ -233,7 +233,7 @@ class Endings(MachineTestCase):
         self.assertEqual(
             reply.data["message"], "did not end within 10 s of SIGTERM and was killed"
         )
-        self.assertEqual(self.machine.exec("systemctl", "--failed", "--quiet", "--plain"), "")
+        self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
 
 
 if __name__ == "__main__":

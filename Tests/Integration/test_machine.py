@@ -132,5 +132,24 @@ class RealMachine(MachineTestCase):
         self.turn_clock("-1 hour")
 
 
+class OldestMachine(MachineTestCase):
+    """The oldest kernel and systemd that the agent runs on. No credentials are passed to it there."""
+
+    release = "bullseye"
+    options = ("--qemu",)
+
+    def test_nothing_failed_at_boot_and_services_run_and_are_measured(self):
+        self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
+        log = self.machine.exec("journalctl", "-b", "-o", "cat", "--no-pager", "_PID=1")
+        self.assertNotRegex(log, "(?i)miosa.*(unknown|ignoring|failed)")
+        # From the settings.
+        self.assertEqual(self.machine.call("GET", "/v1", tcp=True).data["id"], f"vm-{self.machine.name}")
+        self.machine.create("worker", "echo hello; exec sleep 1000", env={"SECRET": "value"})
+        self.machine.wait("worker", status="running")
+        self.machine.wait_for_line("worker", "hello")
+        metrics = self.machine.call("GET", "/metrics").text
+        self.assertRegex(metrics, r'(?m)^miosa_service_memory_bytes\{[^}]*service="worker"[^}]*\} [1-9]')
+
+
 if __name__ == "__main__":
     unittest.main()

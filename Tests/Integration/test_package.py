@@ -573,6 +573,15 @@ class Upgrade(PackageCase):
         self.assert_works()
 
 
+class BullseyeLife(Life):
+    release = "bullseye"
+
+
+class BullseyeUpgrade(Upgrade):
+    release = "bullseye"
+    ROUNDS = 1
+
+
 class TrixieLife(Life):
     release = "trixie"
 

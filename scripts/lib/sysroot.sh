@@ -3,9 +3,9 @@
 # versions of its functions, and a program needs at run time the newest that it was linked with. Sourced, not run; needs
 # common.sh.
 #
-# After find_sysroot, "${sysroot_cc[@]}" compiles and links programs in C, dynamic, static or static-pie, that run with the
-# C library of that Debian; swiftc gets "${sysroot_flags[@]}" by way of -Xclang-linker. Debian's gcc would go on taking
-# the libraries of this system. Parts of the sysroot:
+# After find_sysroot, "${sysroot_cc[@]}" compiles and links programs in C, dynamic, static or static-pie, that run with
+# the C library of that Debian; swiftc gets "${sysroot_flags[@]}" by way of -Xclang-linker. (Debian's gcc searches the
+# directories of this system even with --sysroot.) Parts of the sysroot:
 #
 #   usr, lib, lib64   the files of the packages, without documentation
 #   c++               libstdc++.a and nothing else, so that no shared library is preferred
@@ -13,7 +13,7 @@
 #   include           the headers of libsystemd, apart from those of the C library
 #   DEBIAN/symbols    from which version of which package on a library has a function, for dpkg-shlibdeps
 #   packages          the versions of the packages
-# shellcheck disable=SC2154,SC2034 # What is not set here is common.sh's; what is not used here is for those who source it.
+# shellcheck disable=SC2154,SC2034 # Variables of common.sh, and those for the scripts that source this file.
 # shellcheck source=scripts/lib/common.sh
 [[ -n ${program:-} ]]
 # shellcheck source=scripts/lib/debian.sh
@@ -32,8 +32,9 @@ sysroot_packages=(libc6 libc6-dev linux-libc-dev libgcc-s1 libgcc-10-dev libstdc
 # Where the release is when this machine's apt has no mirror of Debian, and once it is on no mirror any more.
 sysroot_mirrors=(http://deb.debian.org/debian http://archive.debian.org/debian)
 
-# Sets `sysroot` to the directory of the sysroot, sysroot_flags to what the compiler driver needs for it, and sysroot_cc to
-# a compiler that has them. Fails when there is none: the first two are then empty, and the last is this system's compiler.
+# Sets `sysroot` to the directory of the sysroot, sysroot_flags to the flags of the compiler driver for it, and
+# sysroot_cc to a C compiler with these flags. Fails when there is no sysroot: the first two are then empty, and the
+# last is this system's compiler.
 find_sysroot() {
   sysroot=
   sysroot_flags=()
@@ -87,7 +88,7 @@ build_sysroot() (
     dpkg-deb --info "$package" symbols >>root/DEBIAN/symbols 2>/dev/null || true
   done
   mv root/usr/lib/gcc/*/*/libstdc++.a root/c++
-  # Named first, the directories of the C library would take it apart from those of its headers that are the compiler's.
+  # A directory of its own: with -I usr/include the C library's headers would be mixed with those of this system.
   ln --symbolic ../usr/include/systemd root/include/systemd
   # shellcheck disable=SC2016 # ${pcfiledir} is for pkg-config.
   printf '%s\n' 'Name: libsystemd' 'Description: systemd library' "Version: $sysroot_libsystemd" 'Libs: -lsystemd' \
@@ -100,9 +101,9 @@ build_sysroot() (
   mv root "$1"
 )
 
-# Downloads the packages into the working directory from the mirror $1, with settings of apt that have nothing to do with
-# this system's but how a mirror is reached. Only the release itself, which changes no more, and not its updates: the
-# same sources give the same program.
+# Downloads the packages into the working directory from the mirror $1. Of this system's settings of apt it uses only
+# those that tell how to reach a mirror. Security updates are left out: the release itself changes no more, so the same
+# sources give the same program.
 download_sysroot() {
   mkdir -p apt/lists/partial apt/cache/archives/partial
   : >apt/status

@@ -39,10 +39,13 @@ install_program() {
   local package
   package=$("$repository/scripts/package" --binary "$2" --output "$directory" | tail -n 1)
   cp "$package" "$1/root/miosa-agent.deb"
+  # systemd-sysusers of Debian 11 changes modes by way of /proc.
+  mount -t proc proc "$1/proc"
   if ! chroot "$1" dpkg --install /root/miosa-agent.deb >"$directory/package.log" 2>&1; then
     cat "$directory/package.log" >&2
     die "the package cannot be installed"
   fi
+  umount "$1/proc"
   rm "$1/root/miosa-agent.deb"
 }
 
