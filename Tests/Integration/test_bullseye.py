@@ -7,8 +7,6 @@ import test_contract
 import test_events
 import test_lifecycle
 import test_logs
-import test_outages
-import test_security
 import test_spec
 import test_storage
 
@@ -52,18 +50,6 @@ class BullseyeTransitions(test_events.Transitions):
 
 
 class BullseyeLogContent(test_logs.Content):
-    release = "bullseye"
-
-
-class BullseyeLogFollowing(test_logs.Following):
-    release = "bullseye"
-
-
-class BullseyeByHand(test_outages.ByHand):
-    release = "bullseye"
-
-
-class BullseyeSecurity(test_security.Security):
     release = "bullseye"
 
 
