@@ -117,6 +117,6 @@ download_sysroot() {
       Dir::Cache "$PWD/apt/cache" APT::Architecture "$(dpkg --print-architecture)" \
       APT::Sandbox::User "$(id --user --name)" Acquire::Languages none
   } >apt/conf
-  APT_CONFIG=$PWD/apt/conf apt-get --quiet=2 update &&
+  APT_CONFIG=$PWD/apt/conf apt-get --quiet=2 --error-on=any update &&
     APT_CONFIG=$PWD/apt/conf apt-get --quiet=2 download "${sysroot_packages[@]}"
 }
