@@ -76,6 +76,28 @@ struct LaunchTests {
         withExtendedLifetime(watch) {}
     }
 
+    @Test @EventLoopActor func `a handler may let go of all watches on its file`() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/program"
+        try Data("x".utf8).write(to: URL(filePath: path))
+        let closings = Arrivals<Void>()
+        var watches: [CloseWatch] = []
+        for round in 1...50 {
+            for _ in 0..<3 {
+                watches.append(
+                    try CloseWatch(path) {
+                        watches = []
+                        closings.add(())
+                    }
+                )
+            }
+            // Each is told in its round: of three watches one handler runs, which lets go of the others.
+            try FileHandle(forReadingFrom: URL(filePath: path)).close()
+            try await closings.next()
+            #expect(watches.isEmpty, "round \(round)")
+        }
+    }
+
     @Test @EventLoopActor func `a main process that leaves others behind is remembered until the next run`()
         async throws
     {
