@@ -76,6 +76,8 @@ public final class Supervisor {
     /// Begins to write when what belongs together has happened.
     private var savingSoon: Timer?
     private var isSavingSoon = false
+    /// When the oldest change was made that is not written yet.
+    private var changedAt = MonotonicClock.now()
     private var summary: Summary?
 
     /// How many services there are, for a status line.
@@ -101,7 +103,7 @@ public final class Supervisor {
         bootID = configuration.bootID.description
         launches = LaunchWatch { [weak self] in self?.launched($0) }
         saving = try Deferral { [weak self] in self?.settleAccounts() }
-        savingSoon = try Timer { [weak self] in self?.saving?.request() }
+        savingSoon = try Timer { [weak self] in self?.saveWhenIdle() }
     }
 
     /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
@@ -301,7 +303,22 @@ public final class Supervisor {
     private func changed() {
         guard !isSavingSoon else { return }
         isSavingSoon = true
+        changedAt = MonotonicClock.now()
         savingSoon?.arm(after: Self.togetherness)
+    }
+
+    /// How long a change waits, at most, for a moment without an operation under way.
+    private static let savingDelayLimit = Duration.seconds(1)
+
+    /// What has happened to services is written when no client waits for an operation, which would wait for the disk,
+    /// too.
+    private func saveWhenIdle() {
+        let age = MonotonicClock.now().duration(since: changedAt)
+        if lanes.isBusy, age < Self.savingDelayLimit {
+            savingSoon?.arm(after: Self.togetherness)
+        } else {
+            saving?.request()
+        }
     }
 
     /// Waits until the picture is complete, or until the time is over.

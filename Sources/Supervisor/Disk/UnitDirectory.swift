@@ -38,8 +38,8 @@ struct UnitDirectory {
         return wroteEnvironment || wroteUnit || wroteLink
     }
 
-    /// Makes the files say what the record says, as ``write(_:isLinked:with:)`` does, unless another version of the agent has
-    /// written them for this record: such a unit works as it is, and its next start writes it anew.
+    /// Makes the files say what the record says, as ``write(_:isLinked:with:)`` does, unless another version of the
+    /// agent has written them for this record: such a unit works as it is, and its next start writes it anew.
     func adopt(_ record: ServiceRecord) throws(SystemError) -> Bool {
         guard try isOfAnotherVersion(record) else { return try write(record) }
         return try setEnabled(record.isEnabled, record.spec.name)

@@ -7,6 +7,9 @@ internal import Systemd
 final class Lanes<Key: Hashable & Sendable> {
     private var lanes: [Key: Lane] = [:]
 
+    /// Whether something is being carried out.
+    var isBusy: Bool { !lanes.isEmpty }
+
     func inLane<Result: Sendable>(
         _ key: Key,
         _ operation: @EventLoopActor () async throws(ControlError) -> Result

@@ -24,12 +24,8 @@ extension Supervisor {
         insert(service)
         announce(spec.name)
         do throws(ControlError) {
-            try await dispatchStart(spec.name) { () throws(SystemError) in
-                // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
-                try recordName.synchronize()
-                try self.units.setEnabled(true, spec.name, with: unitNames)
-                try unitNames.synchronize()
-            }
+            try await dispatchStart(spec.name)
+            try await finishFiles(of: spec.name, recordName, unitNames)
         } catch {
             removeFiles(of: spec.name)
             forget(spec.name)
@@ -38,6 +34,25 @@ extension Supervisor {
             throw error
         }
         return try find(spec.name).snapshot
+    }
+
+    /// Makes the files of a new service durable, and the link for boot. That is left until systemd has loaded the unit:
+    /// it reads directories of the same file system, and would wait for the file system's journal. When it fails the
+    /// unit is stopped.
+    private func finishFiles(
+        of name: ServiceName,
+        _ recordName: NameChanges,
+        _ unitNames: NameChanges
+    ) async throws(ControlError) {
+        do throws(SystemError) {
+            // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
+            try recordName.synchronize()
+            try units.setEnabled(true, name, with: unitNames)
+            try unitNames.synchronize()
+        } catch {
+            try? await stopUnit(name)
+            throw ControlError(error)
+        }
     }
 
     /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
@@ -185,12 +200,9 @@ extension Supervisor {
 
     // MARK: Steps in systemd
 
-    /// Queues the start of a unit and leaves the rest to systemd. `write` as for ``queueStart(_:restarting:writing:)``.
-    func dispatchStart(
-        _ name: ServiceName,
-        writing write: @EventLoopActor () throws(SystemError) -> Void = { () throws(SystemError) in }
-    ) async throws(ControlError) {
-        let job = try await queueStart(name, restarting: false, writing: write)
+    /// Queues the start of a unit and leaves the rest to systemd.
+    func dispatchStart(_ name: ServiceName) async throws(ControlError) {
+        let job = try await queueStart(name, restarting: false)
         establish(name)
         if let job { follow(job, name) }
     }
@@ -226,39 +238,8 @@ extension Supervisor {
     }
 
     /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
-    /// service's own failure. `write` is called while systemd works; when it fails the unit is stopped.
-    func queueStart(
-        _ name: ServiceName,
-        restarting: Bool,
-        writing write: @EventLoopActor () throws(SystemError) -> Void = { () throws(SystemError) in }
-    ) async throws(ControlError) -> Job? {
-        var failure: SystemError?
-        let job = try await queueStart(name, restarting: restarting) {
-            do throws(SystemError) {
-                try write()
-            } catch {
-                failure = error
-            }
-        }
-        guard let failure else { return job }
-        try? await stopUnit(name)
-        throw ControlError(failure)
-    }
-
-    private static func failure(of changes: NameChanges) -> SystemError? {
-        do throws(SystemError) {
-            try changes.synchronize()
-            return nil
-        } catch {
-            return error
-        }
-    }
-
-    private func queueStart(
-        _ name: ServiceName,
-        restarting: Bool,
-        meanwhile: () -> Void
-    ) async throws(ControlError) -> Job? {
+    /// service's own failure.
+    func queueStart(_ name: ServiceName, restarting: Bool) async throws(ControlError) -> Job? {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
             // Whoever starts by hand wants more than what is left of systemd's patience with crashes. What is not
@@ -266,7 +247,7 @@ extension Supervisor {
             if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
             services[name]?.refusal = nil
             do throws(BusError) {
-                return try await systemd.queueStart(unit, restarting: restarting, meanwhile: meanwhile)
+                return try await systemd.queueStart(unit, restarting: restarting)
             } catch .remote {
                 // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
                 // look again by itself.
@@ -279,6 +260,15 @@ extension Supervisor {
             return nil
         } catch {
             throw ControlError(error)
+        }
+    }
+
+    private static func failure(of changes: NameChanges) -> SystemError? {
+        do throws(SystemError) {
+            try changes.synchronize()
+            return nil
+        } catch {
+            return error
         }
     }
 

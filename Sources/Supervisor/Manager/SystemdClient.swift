@@ -70,12 +70,8 @@ final class SystemdClient {
 
     /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless
     /// systemd holds a copy.
-    func queueStart(
-        _ unit: String,
-        restarting: Bool,
-        meanwhile: () -> Void = {}
-    ) async throws(BusError) -> Job {
-        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit, meanwhile)
+    func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
+        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit) {}
     }
 
     func stopUnit(_ unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Job {
