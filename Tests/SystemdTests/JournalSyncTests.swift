@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -56,6 +57,28 @@ struct JournalSyncTests {
             }
             connections.append(Connection(descriptor))
         }
+
+        /// How many clients have not closed their connection.
+        func openCount() -> Int {
+            var buffer = [UInt8](repeating: 0, count: 16)
+            return connections.count { connection in
+                // A client that has not read its answer leaves an error.
+                guard case .wouldBlock? = try? connection.descriptor.receive(into: &buffer) else { return false }
+                return true
+            }
+        }
+
+        /// Answers every request.
+        func answerAll() throws {
+            for connection in connections {
+                do throws(SystemError) {
+                    _ = try connection.descriptor.send(Array("{\"parameters\":{}}\0".utf8), from: 0)
+                } catch {
+                    // The client is gone.
+                    guard error.code == EPIPE || error.code == ECONNRESET else { throw error }
+                }
+            }
+        }
     }
 
     @Test @EventLoopActor func `journald is asked to synchronize, and answers`() async throws {
@@ -82,6 +105,25 @@ struct JournalSyncTests {
         #expect(await JournalSync.synchronize(within: .milliseconds(30), socketPath: path) == false)
         #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(30))
         #expect(service.requests.all.count == 1)
+    }
+
+    @Test @EventLoopActor func `a connection stays open until the late answer`() async throws {
+        let service = try Service(path, .silence)
+        for number in 1...JournalSync.unansweredLimit {
+            #expect(await JournalSync.synchronize(within: .milliseconds(1), socketPath: path) == false)
+            #expect(service.requests.all.count == number)
+        }
+        #expect(service.openCount() == JournalSync.unansweredLimit)
+        // One that owes so many answers is not asked again.
+        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(service.requests.all.count == JournalSync.unansweredLimit)
+        try service.answerAll()
+        while service.openCount() > 0 { try await turnLoop() }
+        let next = Arrivals<Bool>()
+        EventLoop.start { next.add(await JournalSync.synchronize(within: .seconds(60), socketPath: self.path)) }
+        while service.requests.all.count == JournalSync.unansweredLimit { try await turnLoop() }
+        try service.answerAll()
+        #expect(try await next.next())
     }
 
     @Test @EventLoopActor func `without a journald there is no answer`() async throws {
