@@ -49,7 +49,9 @@ class Bytes(MachineTestCase):
         self.machine.wait("long", status="stopped", exit_code=0)
         self.machine.create("none", "true", cwd="/tmp/../none", restart="no")
         message = self.machine.wait("none", status="failed")["message"]
-        self.assertEqual(message, "working directory '/tmp/../none' cannot be entered (exit code 125 of env)")
+        self.assertEqual(
+            message, "working directory '/tmp/../none' does not exist: create it or change cwd (exit code 200)"
+        )
 
     def test_the_longest_command_and_environment_run(self):
         command = "true " + "\x01" * (64 * 1024 - 5)
