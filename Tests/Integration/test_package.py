@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from support import PATIENCE_SECONDS, REPOSITORY, Machine, MachineTestCase, eventually
+from support import PATIENCE_SECONDS, REPOSITORY, Machine, MachineTestCase, eventually, unit_of
 
 SSE = "text/event-stream"
 AGENT = str(REPOSITORY / ".build" / "miosa-agent")
