@@ -493,7 +493,9 @@ struct SupervisorTests {
         }
         let service = try await rig.supervisor.start("web")
         #expect(service.status == .failed)
-        #expect(service.message == "working directory '/home/user' does not exist: create it or change cwd (exit code 200)")
+        #expect(
+            service.message == "working directory '/home/user' does not exist: create it or change cwd (exit code 200)"
+        )
     }
 
     @Test @EventLoopActor func `a service that systemctl starts is running and no longer meant to be stopped`()

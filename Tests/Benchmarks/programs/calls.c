@@ -65,6 +65,7 @@ static void note_done(struct connection *connection, int64_t at) {
 static void finish(struct connection *connection) {
     if (!connection->is_answered || !connection->is_done) return;
     done_count++;
+    if (strcmp(verb, "launch") == 0) let_systemd_rest();
     send_next(connection);
 }
 

@@ -9,6 +9,12 @@
 #define FIRST_SOCKET "/run/bench-first.sock"
 #define FIRST_PROGRAM "/opt/bench/first"
 
+// Between two launches, so that each meets a systemd that has done with the one before.
+static inline void let_systemd_rest(void) {
+    struct timespec time = {.tv_nsec = 50 * 1000000};
+    nanosleep(&time, NULL);
+}
+
 struct first {
     int number;
     int64_t at;

@@ -125,6 +125,7 @@ static void end(int number) {
     }
     if (times[number] == 0) times[number] = now() - begins[number];
     done_count++;
+    if (strcmp(verb, "launch") == 0) let_systemd_rest();
     begin_next();
 }
 
