@@ -26,6 +26,7 @@ enum HealthRoutes {
             writer.beginArray()
             for file in readiness.unreadableRecords { writer.string(file) }
             writer.endArray()
+            writer.member("journal", string: readiness.journalState?.rawValue)
         }
         writer.endObject()
         return Answer(response: Response(json: writer))

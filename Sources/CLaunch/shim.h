@@ -18,3 +18,5 @@ int miosa_open(const char *path, int flags) __asm__("open");
 int miosa_fcntl(int descriptor, int command, int argument) __asm__("fcntl");
 // signal(2), with SIG_IGN and SIG_DFL as the numbers that they are.
 long miosa_signal(int signal, long handler) __asm__("signal");
+// splice(2), which glibc declares for its own dialect of C alone; without offsets.
+long miosa_splice(int in, const void *, int out, const void *, unsigned long size, unsigned flags) __asm__("splice");

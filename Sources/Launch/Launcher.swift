@@ -44,7 +44,7 @@ struct Launcher {
     mutating func run() -> CInt {
         switch request.mode {
         case .drain:
-            Pipes(of: request.identifier).drain(to: Streams.connect(request.identifier, notifier))
+            Pipes(of: request.identifier).drain(as: request.identifier, notifier)
             return 0
         case .relay:
             var relay = Relay(Relay.outputPipe, to: STDOUT_FILENO, Relay.errorPipe, to: STDERR_FILENO)

@@ -50,16 +50,16 @@ struct Pipes {
         notifier.send(message, output, error)
     }
 
-    /// Writes to the streams what the last run has left in the pipes.
-    func drain(to streams: Streams) {
-        // Without pipes there is nothing to do: the run has not come so far.
-        var relay = Relay(
-            openForReading(output),
-            to: streams.standardOutput,
-            openForReading(error),
-            to: streams.standardError
-        )
-        relay.drain()
+    /// Writes to the journal what the last run has left in the pipes, as a rule nothing. Without pipes there is nothing
+    /// to do either: the run has not come so far.
+    func drain(as identifier: CString, _ notifier: Notifier) {
+        Relay.drain(openForReading(output), to: STDOUT_FILENO)
+        let error = openForReading(error)
+        var pipe = pollfd(fd: error, events: Int16(POLLIN), revents: 0)
+        guard error >= 0, poll(&pipe, 1, 0) > 0, pipe.revents & Int16(POLLIN) != 0 else { return }
+        let streams = Streams.connect(identifier, notifier, tellsEnd: true)
+        Relay.drain(error, to: streams.standardError)
+        streams.awaitReader()
     }
 }
 
@@ -83,10 +83,9 @@ private struct Pipe {
 struct Relay {
     private var sources: (pollfd, pollfd)
     private let targets: (CInt, CInt)
-    private let buffer = UnsafeMutableRawPointer.allocate(byteCount: Relay.bufferBytes, alignment: 16)
 
     /// The size of a pipe: pipe(7).
-    private static let bufferBytes = 65536
+    private static let pipeBytes = 65536
 
     init(_ output: CInt, to outputStream: CInt, _ error: CInt, to errorStream: CInt) {
         sources = (
@@ -139,26 +138,45 @@ struct Relay {
         }
     }
 
-    /// What is there now.
-    mutating func drain() {
-        sources.0.revents = Int16(POLLIN)
-        sources.1.revents = Int16(POLLIN)
-        while sources.0.fd >= 0 || sources.1.fd >= 0 {
-            carry(&sources.0, targets.0, isDraining: true)
-            carry(&sources.1, targets.1, isDraining: true)
+    /// Carries what is in a pipe now, and closes it.
+    fileprivate static func drain(_ pipe: CInt, to target: CInt) {
+        guard pipe >= 0 else { return }
+        while move(pipe, target) > 0 {}
+        close(pipe)
+    }
+
+    /// Carries what is in a pipe, at most a pipe full; closes the pipe at its end. poll(2) passes over a closed one.
+    private func carry(_ source: inout pollfd, _ target: CInt) {
+        guard source.fd >= 0, source.revents != 0 else { return }
+        let count = Self.move(source.fd, target)
+        if count == 0 || count < 0 && errno != EAGAIN {
+            close(source.fd)
+            source.fd = -1
         }
     }
 
-    /// One read and what it takes to write that; closes the pipe at its end. poll(2) passes over a closed one.
-    private func carry(_ source: inout pollfd, _ target: CInt, isDraining: Bool = false) {
-        guard source.fd >= 0, source.revents != 0 else { return }
-        let count = read(source.fd, buffer, Self.bufferBytes)
-        if count > 0 {
-            // What journald does not take is lost, as it is for a service without pipes.
-            _ = writeAll(target, buffer, count)
-        } else if count == 0 || isDraining || (errno != EAGAIN && errno != EINTR) {
-            close(source.fd)
-            source.fd = -1
+    /// Moves bytes from a pipe to a stream: their number, 0 at the end of the pipe, or -1 with errno.
+    ///
+    /// The kernel moves them, splice(2): a relay that is killed between a read and a write would take along what it had
+    /// read.
+    private static func move(_ pipe: CInt, _ target: CInt) -> Int {
+        while true {
+            let count = miosa_splice(pipe, nil, target, nil, UInt(pipeBytes), 0)
+            if count >= 0 || errno == EAGAIN { return count }
+            if errno != EINTR { return copy(pipe, target) }
+        }
+    }
+
+    /// The same where the stream takes no splice(2), as a file that is appended to. What journald does not take is lost,
+    /// as it is for a service without pipes.
+    private static func copy(_ pipe: CInt, _ target: CInt) -> Int {
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: pipeBytes, alignment: 16)
+        defer { buffer.deallocate() }
+        while true {
+            let count = read(pipe, buffer, pipeBytes)
+            if count < 0, errno == EINTR { continue }
+            if count > 0 { _ = writeAll(target, buffer, count) }
+            return count
         }
     }
 }

@@ -64,6 +64,7 @@ public final class Supervisor {
     private var launches: LaunchWatch?
     /// Services whose failure is being looked up in the journal, the first of them now.
     var undiagnosed: [ServiceName] = []
+    var isDiagnosing = false
     /// Who waits for the picture to be complete.
     private var waitingForReadiness: [ChangeWaiter] = []
     /// Who waits for a service to change.
@@ -198,6 +199,8 @@ public final class Supervisor {
                 invocationsIn: configuration.invocationDirectory
             )
             try await systemd.readStates { name, unit in recollection?.state(of: name, unit) }
+            // A systemd without journald has services all the same.
+            try? await systemd.readJournalState()
             // A dead state is taken over once systemd has had its say.
             try await systemd.settle()
         } catch {

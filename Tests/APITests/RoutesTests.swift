@@ -207,8 +207,22 @@ struct HealthTests {
         client.control.state.withLock { $0.unreadable = ["a.json.unreadable"] }
         #expect(
             try await client.send(.get, "/readyz").text
-                == #"{"status":"ok","unreadable_records":["a.json.unreadable"]}"#
+                == #"{"status":"ok","unreadable_records":["a.json.unreadable"],"journal":null}"#
         )
+    }
+
+    @Test func `readiness and metrics tell how journald is`() async throws {
+        let client = Client()
+        #expect(try await !client.send(.get, "/metrics").text.contains("\nmiosa_journal_active "))
+        for (state, figure) in [(ActiveState.active, 1), (.inactive, 0), (.failed, 0)] {
+            client.control.state.withLock {
+                $0.journal = state
+                $0.measurements.isJournalActive = state == .active
+            }
+            let reply = try await client.send(.get, "/readyz").text
+            #expect(reply == #"{"status":"ok","unreadable_records":[],"journal":"\#(state.rawValue)"}"#)
+            #expect(try await client.send(.get, "/metrics").text.contains("\nmiosa_journal_active \(figure)\n"))
+        }
     }
 }
 

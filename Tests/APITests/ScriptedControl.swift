@@ -19,6 +19,7 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var eventPieces: [EventPiece] = []
         var logQueries: [LogQuery] = []
         var positions: [EventPosition?] = []
+        var journal: ActiveState?
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
     }
 
@@ -44,7 +45,7 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     }
 
     var readiness: Readiness {
-        state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable) }
+        state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable, journalState: $0.journal) }
     }
 
     func measurements() async -> Measurements { state.withLock { $0.measurements } }

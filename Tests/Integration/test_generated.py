@@ -1,6 +1,7 @@
 """The unit says exactly what the spec says, whatever that is: generated specs against a real systemd.
 
-GENERATED_SEED repeats a run, GENERATED_INDEX one case of it, GENERATED_CASES sets how many there are.
+GENERATED_SEED repeats a run, GENERATED_INDEX one case of it, GENERATED_CASES sets how many there are, GENERATED_RELEASE on
+which release of Debian.
 """
 
 import json
@@ -295,6 +296,7 @@ class GeneratedInside(Inside):
 
 class Generated(ProofCase):
     program = GeneratedInside
+    release = os.environ.get("GENERATED_RELEASE") or "bookworm"
 
     @classmethod
     def setUpClass(cls):

@@ -193,7 +193,7 @@ class Environment(LaunchCase):
         self.assertNotIn("launch", service["message"])
 
     def test_an_empty_path_is_the_working_directory(self):
-        self.machine.shell("printf '#!/bin/sh\\nsleep 1000\\n' > /srv/here; chmod 755 /srv/here")
+        self.machine.shell("printf '#!/bin/sh\\n/bin/sleep 1000\\n' > /srv/here; chmod 755 /srv/here")
         self.machine.create("here", "here", env={"PATH": ""}, cwd="/srv")
         self.machine.wait("here", status="running")
         service = self.fail_with("nowhere", "sleep 1000", env={"PATH": ""})
@@ -362,13 +362,17 @@ class Journal(LaunchCase):
 
     def test_without_journald_a_service_runs_and_says_that_its_output_is_lost(self):
         self.addCleanup(self.start_journal)
+        self.assertIn("\nmiosa_journal_active 1\n", self.machine.call("GET", "/metrics").text)
         self.stop_journal()
+        eventually(lambda: self.machine.call("GET", "/readyz").json["journal"] == "inactive", "it is told")
+        self.assertIn("\nmiosa_journal_active 0\n", self.machine.call("GET", "/metrics").text)
         self.machine.create("quiet", "while :; do echo line; sleep 0.05; done")
         service = self.machine.wait("quiet", status="running")
         self.assertIn("the output of this run is discarded, because journald could not be reached", service["message"])
         self.assertIn('miosa_service_output_discarded{service="quiet"} 1', self.machine.call("GET", "/metrics").text)
         # The command's own end is not taken for the launcher's.
         self.start_journal()
+        eventually(lambda: self.machine.call("GET", "/readyz").json["journal"] == "active", "it is back")
         self.assertEqual(self.machine.call("POST", "/v1/services/quiet/restart").status, 200)
         service = self.machine.wait("quiet", status="running", message=None)
         self.machine.wait_for_line("quiet", "line")
@@ -384,6 +388,16 @@ class Journal(LaunchCase):
         self.machine.exec("kill", "-CONT", pid)
         for number in range(5):
             self.machine.wait_for_line(f"h{number}", "line")
+
+    def test_a_journal_without_room_holds_up_no_start(self):
+        self.machine.shell(
+            "mount -t tmpfs -o size=1M,mode=2755 tmpfs /var/log/journal; systemctl restart systemd-journald;"
+            "journalctl --flush; head -c 2000000 /dev/zero > /var/log/journal/fill; true"
+        )
+        self.addCleanup(self.machine.shell, "umount --lazy /var/log/journal; systemctl restart systemd-journald")
+        for number in range(5):
+            self.machine.create(f"f{number}", "echo line; exec sleep 1000")
+            self.assertIsNone(self.machine.wait(f"f{number}", status="running")["message"])
 
     def test_a_journald_that_is_killed_during_starts(self):
         stop = threading.Event()
@@ -431,12 +445,12 @@ class Pipes(LaunchCase):
         self.assertEqual(self.machine.command_line(pid), ["sleep", "1000"])
         self.assertEqual(self.machine.property(unit_of("web"), "MainPID"), str(pid))
 
-    def write_and(self, name, end, before="", **fields):
+    def write_and(self, name, end, before="", stream="stdout", **fields):
         """Has a service write, ends it, and finds in its log every line that it had written until then."""
         file = f"/home/user/{name}"
         script = (
             f"trap '' TERM; i=0; echo begin; {before} "
-            f"while :; do i=$((i+1)); echo $i > /dev/stdout; echo $i >> {file}; done"
+            f"while :; do i=$((i+1)); echo $i > /dev/{stream}; echo $i >> {file}; done"
         )
         self.machine.create(name, script, stdio="pipe", **fields)
         self.machine.wait_for_line(name, "begin")
@@ -451,8 +465,8 @@ class Pipes(LaunchCase):
             log = self.machine.call(
                 "GET", f"/v1/services/{service['id']}/logs?lines=all", headers={"Accept": "text/plain"}
             ).text
-            last = [line.rsplit(" ", 1)[1] for line in log.splitlines()]
-            return [int(number) for number in last if number.isdigit()]
+            words = [line.split(" ", 2) for line in log.splitlines()]
+            return [int(line) for _, found, line in words if found == stream and line.isdigit()]
 
         # journald takes its time with that many. What was left in the pipes comes through another stream, whose lines it
         # may read before the last ones of the first.
@@ -473,6 +487,13 @@ class Pipes(LaunchCase):
 
         self.write_and("killed", end, restart="no")
 
+    def test_no_line_of_standard_error_is_lost_either(self):
+        def end(file):
+            self.written(file)
+            self.kill("errors")
+
+        self.write_and("errors", end, stream="stderr", restart="no")
+
     def test_no_line_is_lost_when_a_stop_ends_with_a_kill(self):
         # It begins to write shortly before its time is over.
         before = "trap 'sleep 9; go=1' TERM; while [ -z \"$go\" ]; do sleep 0.1; done;"
@@ -488,17 +509,21 @@ class Pipes(LaunchCase):
         self.write_and("third", end, restart="no")
 
     def test_a_relay_outlives_no_service(self):
-        self.machine.create("web", "exec sleep 1000; :", stdio="pipe")
-        self.machine.wait("web", status="running")
-        group = self.machine.property(unit_of("web"), "ControlGroup")
+        self.machine.create("relayed", "exec sleep 1000; :", stdio="pipe")
+        self.machine.wait("relayed", status="running")
+        group = self.machine.property(unit_of("relayed"), "ControlGroup")
         pids = self.machine.shell(f"cat /sys/fs/cgroup{group}/cgroup.procs || cat /sys/fs/cgroup/unified{group}/cgroup.procs")
         self.assertEqual(len(pids.split()), 2, pids)
         lines = [self.machine.exec("cat", f"/proc/{pid}/cmdline") for pid in pids.split()]
         self.assertIn(RELAY, lines)
-        self.machine.call("POST", "/v1/services/web/stop")
+        self.machine.call("POST", "/v1/services/relayed/stop")
         for pid in pids.split():
             self.assertNotEqual(self.machine.shell(f"test -e /proc/{pid}; echo $?"), "0\n")
         self.assertEqual(self.machine.shell("ls -d /run/miosa-service-* 2>/dev/null; true"), "")
+        # What a stop looks for in empty pipes leaves no trace.
+        lines = self.machine.exec("journalctl", "-u", unit_of("relayed"), "-o", "json", "--output-fields=MESSAGE", "--no-pager")
+        marks = [line for line in lines.splitlines() if json.loads(line)["MESSAGE"] == "\u2060"]
+        self.assertEqual(len(marks), 1, lines)
 
     def test_a_restart_has_pipes_of_its_own(self):
         self.machine.create("web", "echo run > /dev/stdout; sleep 0.2; exit 1", stdio="pipe")

@@ -96,6 +96,16 @@ import Testing
         #expect(LaunchMark(statusText: text) == nil)
     }
 
+    @Test func `what a program says controls no terminal`() throws {
+        let mark = "launch: command 5 (Input/output error): /opt/\u{1B}[2J\u{9B}2J"
+        #expect(
+            try service(mark: mark).message
+                == "the command '/opt/?[2J?2J' cannot be executed: Input/output error, errno 5 (exit code 127)"
+        )
+        let message = try service(code: 1, diagnosis: diagnosis(line: "a\u{1B}]0;b\u{7}c\u{7F}é")).message
+        #expect(message == "exited with code 1; its last line on standard error: a?]0;b?c?é")
+    }
+
     @Test func `a run without a journal says that its output is discarded`() throws {
         let mark = "launch: journal 111 (Connection refused): /run/systemd/journal/stdout"
         let message = try service(.active, mark: mark).message

@@ -55,6 +55,7 @@ final class FakeSystemd {
     private var connections: [BusPeer] = []
     private var jobs = 0
     /// The jobs that have not ended, by unit.
+    private(set) var journalState = "active"
     private var queued: [String: Int] = [:]
     private var later: [@EventLoopActor () -> Void] = []
     private var deferral: Deferral?
@@ -111,6 +112,22 @@ final class FakeSystemd {
             message.string("org.freedesktop.systemd1.Service")
             message.array(of: "{sv}") { Self.writeService(unit, message) }
             message.array(of: "s") { message.string("ExecStart") }
+        }
+    }
+
+    static let journal = "systemd-journald.service"
+
+    /// Says that journald's unit has another state.
+    func reportJournal(_ state: String) {
+        journalState = state
+        for interface in ["Service", "Unit"] {
+            signal("PropertiesChanged", "org.freedesktop.DBus.Properties", path(of: Self.journal)) { message in
+                message.string("org.freedesktop.systemd1.\(interface)")
+                message.array(of: "{sv}") {
+                    if interface == "Unit" { message.entry("ActiveState", "s") { message.string(state) } }
+                }
+                message.array(of: "s") {}
+            }
         }
     }
 
@@ -226,6 +243,8 @@ final class FakeSystemd {
         case "GetUnit":
             let path = path(of: unit)
             return units[unit] == nil ? notLoaded(unit) : .reply { $0.path(path) }
+        case "Get" where call.path == path(of: Self.journal):
+            return .reply { [self] message in message.variant("s") { message.string(journalState) } }
         case "Get":
             let isStale = units.first { path(of: $0.key) == call.path }?.value.isStale ?? false
             return .reply { message in message.variant("b") { message.bool(isStale) } }

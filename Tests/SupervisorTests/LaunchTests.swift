@@ -98,6 +98,18 @@ struct LaunchTests {
         }
     }
 
+    @Test @EventLoopActor func `the state of journald is asked for once and then followed`() async throws {
+        let rig = try Rig()
+        #expect(await rig.supervisor.readiness.journalState == nil)
+        try await rig.start()
+        #expect(await rig.supervisor.readiness.journalState == .active)
+        #expect(rig.supervisor.measurements().isJournalActive == true)
+        rig.systemd.reportJournal("deactivating")
+        rig.systemd.reportJournal("failed")
+        #expect(try await eventually { rig.supervisor.measurements().isJournalActive == false })
+        #expect(await rig.supervisor.readiness.journalState == .failed)
+    }
+
     @Test @EventLoopActor func `a main process that leaves others behind is remembered until the next run`()
         async throws
     {

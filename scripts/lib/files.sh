@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What an installed agent consists of. Sourced, not run, by the scripts that put these files into a system or a package.
-# shellcheck disable=SC2034 # Used by the scripts that source this file.
+# Needs common.sh.
+# shellcheck disable=SC2154,SC2034 # Variables of common.sh, and those for the scripts that source this file.
+# shellcheck source=scripts/lib/common.sh
+[[ -n ${program:-} ]]
 
 # The files besides the programs and the settings: path in the repository, path in the root, mode.
 agent_files=(

@@ -19,6 +19,9 @@ extension MetricsText {
         family("miosa_agent_ready", .gauge, "Whether systemd's word on the services is known (1) or not (0).") {
             $0.sample([:], measurements.isReady ? 1 : 0)
         }
+        family("miosa_journal_active", .gauge, "Whether journald's unit is active (1) or not (0).") { family in
+            if let isActive = measurements.isJournalActive { family.sample([:], isActive ? 1 : 0) }
+        }
         writeStatuses(measurements)
         writeRuns(measurements.services)
         writeOutput(measurements.services)

@@ -2,6 +2,8 @@
 public struct Measurements: Equatable, Sendable {
     /// Whether systemd's word on the services is known at the moment.
     public var isReady: Bool
+    /// Whether journald's unit is active; nil where that is not known.
+    public var isJournalActive: Bool?
     /// All services, by name.
     public var services: [ServiceMeasurements]
     /// How long calls of systemd's methods took, by the method's name. The names are few and fixed.
@@ -11,11 +13,13 @@ public struct Measurements: Equatable, Sendable {
 
     public init(
         isReady: Bool,
+        isJournalActive: Bool? = nil,
         services: [ServiceMeasurements],
         systemdCalls: [String: DurationHistogram],
         reloads: Int
     ) {
         self.isReady = isReady
+        self.isJournalActive = isJournalActive
         self.services = services
         self.systemdCalls = systemdCalls
         self.reloads = reloads

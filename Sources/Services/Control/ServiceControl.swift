@@ -61,9 +61,13 @@ public struct Readiness: Equatable, Sendable {
     public let outage: String?
     /// Files that should be records and could not be read; they were set aside.
     public let unreadableRecords: [String]
+    /// The state of journald's unit; nil where it is not known. Unless it is active, what services write waits or is
+    /// lost.
+    public let journalState: ActiveState?
 
-    public init(outage: String?, unreadableRecords: [String]) {
+    public init(outage: String?, unreadableRecords: [String], journalState: ActiveState?) {
         self.outage = outage
         self.unreadableRecords = unreadableRecords
+        self.journalState = journalState
     }
 }

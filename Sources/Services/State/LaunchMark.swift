@@ -28,7 +28,9 @@ public final class LaunchMark: Equatable, Sendable {
     public let path: String?
 
     /// "launch: STEP CODE (REASON): SUBJECT", with " PATH=…" behind it for ``Step/search``. Nil for any other text.
-    public init?(statusText text: String) {
+    public init?(statusText: String) {
+        // The main process of a service may send any text.
+        let text = PrintableText.of(statusText)
         let prefix = "launch: "
         guard text.utf8.starts(with: prefix.utf8) else { return nil }
         let words = text.dropFirst(prefix.count).split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)

@@ -84,7 +84,8 @@ enum ServiceMessage {
     }
 
     private static func cut(_ line: String) -> String {
-        line.count > lineLengthLimit ? "\(line.prefix(lineLengthLimit))…" : line
+        let line = PrintableText.of(line)
+        return line.count > lineLengthLimit ? "\(line.prefix(lineLengthLimit))…" : line
     }
 
     // MARK: systemd

@@ -9,7 +9,8 @@ extension Supervisor {
             let isSilent = isReady ? !(await systemd.answers()) : false
             return Readiness(
                 outage: outage ?? (isSilent ? "it does not answer" : nil),
-                unreadableRecords: unreadableRecords
+                unreadableRecords: unreadableRecords,
+                journalState: isReady ? systemd.journalState : nil
             )
         }
     }

@@ -15,11 +15,14 @@ extension Supervisor {
             service.state.launchMark?.isFailure != true, !undiagnosed.contains(name)
         else { return }
         undiagnosed.append(name)
-        if undiagnosed.count == 1 { EventLoop.start { [weak self] in await self?.diagnose() } }
+        guard !isDiagnosing else { return }
+        isDiagnosing = true
+        EventLoop.start { [weak self] in await self?.diagnose() }
     }
 
     /// One after another: each reads files.
     private func diagnose() async {
+        defer { isDiagnosing = false }
         while let name = undiagnosed.first {
             if let service = services[name] {
                 let diagnosis = await diagnosis(of: service.snapshot)
@@ -33,6 +36,8 @@ extension Supervisor {
             undiagnosed.removeFirst()
             announce(name)
             tell(name)
+            // It may have failed once more meanwhile.
+            diagnoseFailure(of: name)
         }
     }
 

@@ -42,12 +42,17 @@ extension Supervisor {
             return Self.hasMainProcess(service) && age(of: service) >= Self.settlingTime ? service : nil
         }
         guard await LoopbackPort.accepts(UInt16(port)) else { return nil }
-        if age(of: service) < Self.settlingTime { await nextChange(of: service.name, within: Self.backgroundTime) }
-        let current = try find(reference).snapshot
-        // Another process may have come meanwhile, or none: processes that the main process has left behind still
-        // answer while systemd stops them.
-        guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
-        return current
+        let begin = MonotonicClock.now()
+        let wait = age(of: service) < Self.settlingTime ? Self.backgroundTime : .zero
+        while true {
+            let current = try find(reference).snapshot
+            // Another process may have come meanwhile, or none: processes that the main process has left behind still
+            // answer while systemd stops them.
+            guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
+            let left = wait - MonotonicClock.now().duration(since: begin)
+            guard left > .zero else { return current }
+            await nextChange(of: service.name, within: left)
+        }
     }
 
     private static func hasMainProcess(_ service: Service) -> Bool {

@@ -19,6 +19,9 @@ final class SystemdClient {
 
     private static let ping = BusMethod(path: objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
     private static let objectPath = "/org/freedesktop/systemd1"
+    /// The unit to which services write their output, and its object.
+    private static let journalUnit = "systemd-journald.service"
+    private static let journalPath = unitPath + "/systemd_2djournald_2eservice"
     private static let unitPath = "/org/freedesktop/systemd1/unit"
     private static let managerInterface = "org.freedesktop.systemd1.Manager"
     private static let unitInterface = "org.freedesktop.systemd1.Unit"
@@ -43,6 +46,8 @@ final class SystemdClient {
     private var retryDelay = SystemdClient.firstRetryDelay
 
     private var states: [ServiceName: Box<UnitState>] = [:]
+    /// The state of journald's unit; nil while systemd's word on it is not known.
+    private(set) var journalState: ActiveState?
     private var jobs: [String: (unit: String, job: Job)] = [:]
     /// What is waited for, by unit.
     private var lastWords: [String: LastWord] = [:]
@@ -214,6 +219,19 @@ final class SystemdClient {
         }
     }
 
+    /// Asks for the state of journald's unit; signals change it from then on.
+    func readJournalState() async throws(BusError) {
+        let get = BusMethod(path: Self.journalPath, interface: Self.propertiesInterface, member: "Get")
+        journalState = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(Self.unitInterface)
+            try writer.string("ActiveState")
+        } decode: { reply throws(SystemError) in
+            var state = ""
+            try reply.variant { () throws(SystemError) in state = try reply.string() }
+            return ActiveState(rawValue: state)
+        }
+    }
+
     /// The job that a unit is known to have queued.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
 
@@ -352,6 +370,7 @@ final class SystemdClient {
         slots = []
         bus = nil
         states = [:]
+        journalState = nil
         let waiting = jobs.values
         jobs = [:]
         for (_, job) in waiting { job.end(.failure(.disconnected)) }
@@ -374,9 +393,11 @@ final class SystemdClient {
     // MARK: Signals
 
     private func propertiesChanged(_ message: borrowing MessageReader) {
-        guard let path = message.path, let unit = Bus.label(ofObjectPath: path, below: Self.unitPath),
-            let name = UnitName.service(ofUnit: unit)
-        else { return }
+        guard let path = message.path, let unit = Bus.label(ofObjectPath: path, below: Self.unitPath) else { return }
+        guard let name = UnitName.service(ofUnit: unit) else {
+            if unit == Self.journalUnit { journalChanged(message) }
+            return
+        }
         do throws(SystemError) {
             let interface = try message.string()
             var state = states[name]?.value ?? UnitState()
@@ -392,6 +413,20 @@ final class SystemdClient {
         } catch {
             // systemd does not send such a message; reading everything again is the way back to the truth.
             EventLoop.start { [weak self] in try? await self?.readStates { _, _ in nil } }
+        }
+    }
+
+    private func journalChanged(_ message: borrowing MessageReader) {
+        do throws(SystemError) {
+            guard try message.string() == Self.unitInterface else { return }
+            var state = UnitState()
+            // Stays when the signal says nothing of it.
+            if let journalState { state.activeState = journalState }
+            _ = try UnitProperties.apply(message, to: &state)
+            journalState = state.activeState
+        } catch {
+            // systemd does not send such a message.
+            journalState = nil
         }
     }
 

@@ -7,6 +7,7 @@ extension Supervisor {
         let groups = ControlGroups.current().slice(UnitFile.slice)
         return Measurements(
             isReady: isReady,
+            isJournalActive: systemd.journalState.map { $0 == .active },
             services: services.values.map { measurements(of: $0, groups) }.sorted { $0.name < $1.name },
             systemdCalls: systemd.callDurations,
             reloads: systemd.reloadsCount

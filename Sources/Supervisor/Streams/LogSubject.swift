@@ -3,9 +3,10 @@ internal import Systemd
 
 /// The service whose lines are looked for in the journal.
 ///
-/// journald notes the unit of a process when it first hears of it. A process that has died before cannot be looked up
-/// any more, and its lines have no unit. They are known by the stream through which they came, which journald vouches
-/// for, and the stream by its first line: the unit's main process has written it (`UnitFile.streamMark`). Whatever name
+/// Lines of standard output come through a stream of systemd's own, and have the unit. For those of standard error
+/// journald looks the unit up by the process that wrote them. A process that has died before cannot be looked up any
+/// more, and its lines have no unit. They are known by the stream through which they came, which journald vouches for,
+/// and the stream by its first line: the unit's main process has written it (`UnitFile.streamMark`). Whatever name
 /// somebody else gives to a stream of their own, its lines are not the service's.
 @EventLoopActor
 struct LogSubject {
