@@ -57,7 +57,9 @@ struct Pipes {
         let error = openForReading(error)
         var pipe = pollfd(fd: error, events: Int16(POLLIN), revents: 0)
         guard error >= 0, poll(&pipe, 1, 0) > 0, pipe.revents & Int16(POLLIN) != 0 else { return }
-        let streams = Streams.connect(identifier, notifier, tellsEnd: true)
+        let streams = Streams.connect(identifier, notifier)
+        // Of the first line, with which the unit is looked up; then of the others, which journald reads after that.
+        streams.awaitReader()
         Relay.drain(error, to: streams.standardError)
         streams.awaitReader()
     }
@@ -167,8 +169,8 @@ struct Relay {
         }
     }
 
-    /// The same where the stream takes no splice(2), as a file that is appended to. What journald does not take is lost,
-    /// as it is for a service without pipes.
+    /// The same where the stream takes no splice(2), as a file that is appended to. What journald does not take is
+    /// lost, as it is for a service without pipes.
     private static func copy(_ pipe: CInt, _ target: CInt) -> Int {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: pipeBytes, alignment: 16)
         defer { buffer.deallocate() }

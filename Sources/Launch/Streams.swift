@@ -21,8 +21,8 @@ struct Streams {
 
     /// Connects standard error to a stream of its own where it shares one with standard output, as it does unless
     /// somebody's settings for the unit say otherwise. Without journald both stay what systemd made them, /dev/null,
-    /// and systemd is told. ``awaitReader()`` works only on a stream whose end journald can tell.
-    static func connect(_ identifier: CString, _ notifier: Notifier, tellsEnd: Bool = false) -> Streams {
+    /// and systemd is told.
+    static func connect(_ identifier: CString, _ notifier: Notifier) -> Streams {
         let streams = Streams(standardOutput: STDOUT_FILENO, standardError: STDERR_FILENO)
         var output = stat()
         var error = stat()
@@ -30,7 +30,7 @@ struct Streams {
             output.st_dev == error.st_dev, output.st_ino == error.st_ino
         else { return streams }
         guard output.isSocket || output.isNull else { return streams }
-        let descriptor = openStream(identifier, tellsEnd: tellsEnd)
+        let descriptor = openStream(identifier)
         if descriptor < 0 {
             if output.isNull { reportMissing(errno, to: notifier) }
         } else if output.isSocket {
@@ -41,7 +41,7 @@ struct Streams {
     }
 
     /// A new stream; -1, with errno, when journald does not take one at once.
-    private static func openStream(_ identifier: CString, tellsEnd: Bool) -> CInt {
+    private static func openStream(_ identifier: CString) -> CInt {
         // Not to wait for a journald that hangs and whose queue is full.
         let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
         let descriptor = socket(AF_UNIX, CInt(type), 0)
@@ -51,8 +51,7 @@ struct Streams {
         var preamble = Buffer(limit: strlen(identifier) + Self.preamble.utf8CodeUnitCount)
         preamble.append(identifier)
         preamble.append(Self.preamble)
-        guard UnixSocket.connect(descriptor, socketPath.cString),
-            tellsEnd || shutdown(descriptor, CInt(SHUT_RD)) == 0,
+        guard UnixSocket.connect(descriptor, socketPath.cString), shutdown(descriptor, CInt(SHUT_RD)) == 0,
             send(descriptor, preamble.start, preamble.count, CInt(MSG_NOSIGNAL)) == preamble.count,
             // The command expects what a shell's child has: a descriptor that blocks.
             miosa_fcntl(descriptor, F_SETFL, 0) == 0
@@ -65,13 +64,20 @@ struct Streams {
         return descriptor
     }
 
-    /// Waits until journald has read all that was written to standard error: it closes a stream at its end. It looks up
-    /// the unit of lines by the process that wrote them, which must be there until then.
+    /// Waits until journald has read all that was written to standard error. With the first line of a stream it looks
+    /// the unit up by the process that wrote it, which must be there until then.
     func awaitReader() {
-        shutdown(standardError, CInt(SHUT_WR))
-        var stream = pollfd(fd: standardError, events: Int16(POLLIN), revents: 0)
+        // A Unix socket is writable while a quarter of its buffer, and no more, is unread: unix(7) has the least size.
+        setSendBuffer(1)
+        var stream = pollfd(fd: standardError, events: Int16(POLLOUT), revents: 0)
         // A journald that hangs is not waited for.
         _ = poll(&stream, 1, 2000)
+        setSendBuffer(Self.sendBufferBytes)
+    }
+
+    private func setSendBuffer(_ bytes: CInt) {
+        var size = bytes
+        setsockopt(standardError, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<CInt>.size))
     }
 
     private static func reportMissing(_ code: CInt, to notifier: Notifier) {
