@@ -187,10 +187,7 @@ import Testing
     }
 
     @Test func `a run whose main process is the launcher is starting`() throws {
-        var state = UnitState()
-        state.activeState = .active
-        state.isLaunching = true
-        #expect(ServiceStatus.of(state, intent: .none, refusal: nil) == .starting)
-        #expect(ServiceStatus.of(state, intent: .stop, refusal: nil) == .starting)
+        #expect(ServiceStatus.of(.active, isLaunching: true, intent: .none, refusal: nil) == .starting)
+        #expect(ServiceStatus.of(.active, isLaunching: true, intent: .stop, refusal: nil) == .starting)
     }
 }

@@ -18,11 +18,10 @@ import Testing
 
     @Test(arguments: 0..<14) func `a status follows from state, intent and refusal`(line: Int) {
         let row = Self.table[line]
-        var state = UnitState()
-        state.activeState = ActiveState(rawValue: row.state)
-        #expect(ServiceStatus.of(state, intent: .none, refusal: row.refusal) == row.none)
-        #expect(ServiceStatus.of(state, intent: .start, refusal: row.refusal) == row.start)
-        #expect(ServiceStatus.of(state, intent: .stop, refusal: row.refusal) == row.stop)
+        let state = ActiveState(rawValue: row.state)
+        #expect(ServiceStatus.of(state, isLaunching: false, intent: .none, refusal: row.refusal) == row.none)
+        #expect(ServiceStatus.of(state, isLaunching: false, intent: .start, refusal: row.refusal) == row.start)
+        #expect(ServiceStatus.of(state, isLaunching: false, intent: .stop, refusal: row.refusal) == row.stop)
         #expect(Self.table.count == 14)
     }
 

@@ -49,7 +49,9 @@ public final class Service: Equatable, Sendable {
 
     public var name: ServiceName { record.spec.name }
 
-    public var status: ServiceStatus { .of(state, intent: intent, refusal: refusal) }
+    public var status: ServiceStatus {
+        .of(state.activeState, isLaunching: state.isLaunching, intent: intent, refusal: refusal)
+    }
 
     /// The same without the environment.
     public func withoutEnvironment() -> Service {

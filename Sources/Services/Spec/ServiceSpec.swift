@@ -7,12 +7,12 @@ public struct ServiceSpec: Equatable, Sendable {
     /// An absolute path.
     public let workingDirectory: String
     public let restart: RestartPolicy
+    /// What standard output and standard error are connected to.
+    public let stdio: StandardStreams
     /// The TCP port that the service listens on, where one was declared.
     public let port: Int?
     /// The account that the processes run as.
     public let user: String
-    /// What standard output and standard error are connected to.
-    public let stdio: StandardStreams
 
     /// Byte for byte: Swift's own comparison of strings takes some different spellings of one character for equal, and
     /// a program does not.
@@ -37,9 +37,9 @@ extension ServiceSpec {
             environment: [:],
             workingDirectory: workingDirectory,
             restart: restart,
+            stdio: stdio,
             port: port,
-            user: user,
-            stdio: stdio
+            user: user
         )
     }
 }
@@ -53,9 +53,9 @@ extension ServiceSpec {
             environment: environment,
             workingDirectory: workingDirectory,
             restart: restart,
+            stdio: stdio,
             port: port,
-            user: user,
-            stdio: stdio
+            user: user
         )
     }
 }

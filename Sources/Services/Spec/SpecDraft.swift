@@ -54,9 +54,9 @@ public struct SpecDraft: Equatable, Sendable {
             environment: environment ?? [:],
             workingDirectory: workingDirectory ?? defaults.workingDirectory,
             restart: restart.flatMap(RestartPolicy.init) ?? defaults.restart,
+            stdio: stdio.flatMap(StandardStreams.init) ?? defaults.stdio,
             port: port,
-            user: user ?? defaults.user,
-            stdio: stdio.flatMap(StandardStreams.init) ?? defaults.stdio
+            user: user ?? defaults.user
         )
     }
 

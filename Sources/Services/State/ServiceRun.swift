@@ -4,12 +4,12 @@ public struct ServiceRun: Equatable, Sendable {
     public var startedAt: Timestamp?
     /// When and how the newest run that has ended did.
     public var exitedAt: Timestamp?
+    /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
+    public var leftProcesses = false
     public var ending: RunEnding?
     /// systemd's word for that end.
     public var result: String?
     public var restarts = 0
-    /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
-    public var leftProcesses = false
     /// Which run and which boot the figures speak of.
     public var invocationID: String?
     public var bootID: String?

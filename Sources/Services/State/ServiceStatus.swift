@@ -8,17 +8,22 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
 
     /// Decides the status: from the unit's state, from what was last asked of the service, and from systemd's reason
     /// for not taking the unit at the last start.
-    public static func of(_ state: UnitState, intent: Intent, refusal: String?) -> ServiceStatus {
-        switch state.activeState {
+    public static func of(
+        _ activeState: ActiveState,
+        isLaunching: Bool,
+        intent: Intent,
+        refusal: String?
+    ) -> ServiceStatus {
+        switch activeState {
         case .activating: .starting
-        case .active where state.isLaunching: .starting
+        case .active where isLaunching: .starting
         case .inactive, .failed:
             switch intent {
             // systemd has the job but has not begun.
             case .start: .starting
             // Whatever the process did on the way out, it was told to stop.
             case .stop: .stopped
-            case .none: state.activeState == .failed || refusal != nil ? .failed : .stopped
+            case .none: activeState == .failed || refusal != nil ? .failed : .stopped
             }
         // `active`, `reloading`, `deactivating` until the last process is gone, and what newer versions of systemd add:
         // states of a unit that has processes.

@@ -8,14 +8,14 @@ public struct UnitState: Equatable, Sendable {
     public var result = "success"
     /// The main process now; nil when there is none.
     public var mainPID: Int?
+    /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
+    /// unit is active by then.
+    public var isLaunching = false
     public var restarts = 0
     public var invocationID: String?
     public var main = MainProcess()
     /// What the launcher told of the run.
     public var launchMark: LaunchMark?
-    /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
-    /// unit is active by then.
-    public var isLaunching = false
 
     public init() {}
 
