@@ -24,7 +24,7 @@ struct Notifier {
         send(message)
     }
 
-    /// Sends a message, with descriptors for systemd to keep. There is nobody else to tell if that fails.
+    /// Sends a message, with descriptors for systemd to keep. A failure is ignored.
     func send(_ message: borrowing Buffer, _ first: CInt = -1, _ second: CInt = -1) {
         let descriptor = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return }

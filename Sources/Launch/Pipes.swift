@@ -3,8 +3,8 @@ internal import CLaunch
 /// Standard output and standard error as pipes, which a program can open as /dev/stdout and /dev/stderr: the streams to
 /// journald are sockets, of which open(2) says ENXIO.
 ///
-/// A relay, a child of the launcher's, carries what comes through the pipes to the streams, and ends when nobody can
-/// write to the pipes any more. The pipes have names in the service's runtime directory, and systemd holds a descriptor
+/// A relay, a child of the launcher's, carries what comes through the pipes to the streams, and ends when no process
+/// has the pipes open for writing. The pipes have names in the service's runtime directory, and systemd holds a descriptor
 /// of each: so what is in a pipe when the whole unit is killed is still there for `launch --drain` in
 /// `ExecStopPost=`, and no line is lost.
 struct Pipes {

@@ -114,7 +114,7 @@ struct ManagedService {
     }
 
     /// Whether a new state shows that the main process has ended with exit code 0, by itself, while other processes of
-    /// the unit were there: systemd stops them then. Of a unit that somebody stops the first state that is
+    /// the unit were there: systemd stops them then. When a stop job stops the unit, the first state that is
     /// `deactivating` has a main process. The relay of pipes is such a process and always there.
     func leavesProcesses(in newState: UnitState) -> Bool {
         newState.activeState == .deactivating && newState.subState.utf8.starts(with: "stop-sig".utf8)

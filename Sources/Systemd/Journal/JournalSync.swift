@@ -12,7 +12,7 @@ public enum JournalSync {
     /// The connections whose answer came too late to be waited for. They stay open until it comes: journald 247 is busy
     /// for ever once a client has closed its connection before the answer.
     private static var unanswered: [ObjectIdentifier: Unanswered] = [:]
-    /// The most of them: a journald that owes so many answers is not asked again.
+    /// The limit of open connections without an answer. At the limit journald is not asked again.
     package static let unansweredLimit = 16
 
     private final class Unanswered {
