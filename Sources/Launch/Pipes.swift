@@ -4,8 +4,8 @@ internal import CLaunch
 /// journald are sockets, of which open(2) says ENXIO.
 ///
 /// A relay, a child of the launcher's, carries what comes through the pipes to the streams, and ends when no process
-/// has the pipes open for writing. The pipes have names in the service's runtime directory, and systemd holds a descriptor
-/// of each: so what is in a pipe when the whole unit is killed is still there for `launch --drain` in
+/// has the pipes open for writing. The pipes have names in the service's runtime directory, and systemd holds a
+/// descriptor of each: so what is in a pipe when the whole unit is killed is still there for `launch --drain` in
 /// `ExecStopPost=`, and no line is lost.
 struct Pipes {
     private let output: CString

@@ -20,8 +20,8 @@ struct Streams {
     let standardError: CInt
 
     /// Connects standard error to a stream of its own where it shares one with standard output, as it does unless
-    /// a drop-in of the unit sets StandardOutput= or StandardError=. Without journald both stay what systemd made them, /dev/null,
-    /// and systemd is told.
+    /// a drop-in of the unit sets StandardOutput= or StandardError=. Without journald both stay what systemd made
+    /// them, /dev/null, and systemd is told.
     static func connect(_ identifier: CString, _ notifier: Notifier) -> Streams {
         let streams = Streams(standardOutput: STDOUT_FILENO, standardError: STDERR_FILENO)
         var output = stat()
