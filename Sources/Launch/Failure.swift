@@ -3,7 +3,7 @@ internal import CLaunch
 /// What kept the launcher from becoming the command.
 struct Failure {
     /// The step that failed. Its word begins the status message, from which the agent makes a sentence:
-    /// `LaunchFailure` in the module Services.
+    /// `LaunchMark` in the module Services.
     enum Step {
         /// The credential cannot be read.
         case credential

@@ -129,9 +129,9 @@ struct ManagedService {
         newState.activeState.isDead && record.spec.restart != .no && intent != .stop
     }
 
-    /// Whether the state that is held back was the end of something, and this one something else that somebody has
-    /// asked for: a start, or that a failure be forgotten. systemd's own restart shows in the next process or a word
-    /// for the wait; the last one, whose start the limit refuses, in `inactive` before `failed`.
+    /// Whether the state that is held back was the end of a run, and the new state follows a request from outside: a
+    /// start, or `reset-failed`. An automatic restart by systemd shows in a higher NRestarts or the sub-state
+    /// `auto-restart`; the last one, which StartLimitBurst= refuses, shows as `inactive` before `failed`.
     func endedBefore(_ newState: UnitState) -> Bool {
         guard let heldBack, heldBack.mainPID == nil, newState.restarts == heldBack.restarts else { return false }
         guard !newState.activeState.isDead else {
