@@ -6,10 +6,10 @@ public struct ServiceRun: Equatable, Sendable {
     public var exitedAt: Timestamp?
     /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
     public var leftProcesses = false
+    @Narrow<UInt32> public var restarts: Int = 0
     public var ending: RunEnding?
     /// systemd's word for that end.
     public var result: String?
-    public var restarts = 0
     /// Which run and which boot the figures speak of.
     public var invocationID: String?
     public var bootID: String?

@@ -6,14 +6,14 @@ public struct UnitState: Equatable, Sendable {
     public var subState = "dead"
     /// How the last run ended for systemd: "success", "exit-code", "signal", "oom-kill", "timeout" …
     public var result = "success"
+    public var invocationID: String?
+    public var main = MainProcess()
     /// The main process now; nil when there is none.
-    public var mainPID: Int?
+    @NarrowPID public var mainPID: Int? = nil
+    @Narrow<UInt32> public var restarts: Int = 0
     /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
     /// unit is active by then.
     public var isLaunching = false
-    public var restarts = 0
-    public var invocationID: String?
-    public var main = MainProcess()
     /// What the launcher told of the run.
     public var launchMark: LaunchMark?
 
@@ -21,13 +21,13 @@ public struct UnitState: Equatable, Sendable {
 
     /// The main process of the newest run, running or ended: the unit's `ExecMain…` properties.
     public struct MainProcess: Equatable, Sendable {
-        /// 0 while it runs, else a `CLD_…` code of waitid(2).
-        public var code = 0
-        /// The exit status, or the number of the signal.
-        public var status = 0
-        public var pid: Int?
         public var startedAt: Timestamp?
         public var exitedAt: Timestamp?
+        /// 0 while it runs, else a `CLD_…` code of waitid(2).
+        @Narrow<Int8> public var code: Int = 0
+        @NarrowPID public var pid: Int? = nil
+        /// The exit status, or the number of the signal.
+        @Narrow<Int32> public var status: Int = 0
 
         public init() {}
 
