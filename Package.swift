@@ -90,7 +90,7 @@ let package = Package(
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["Services", "SystemdReader", "TestSupport"],
+            dependencies: ["Launch", "Services", "SystemdReader", "TestSupport"],
             exclude: ["Goldens"],
             swiftSettings: common
         ),

@@ -4,7 +4,7 @@ internal import CLaunch
 struct Failure {
     /// The step that failed. Its word begins the status message, from which the agent makes a sentence:
     /// `LaunchMark` in the module Services.
-    enum Step {
+    enum Step: CaseIterable {
         /// The credential cannot be read.
         case credential
         /// The pipes for standard output and error cannot be made.
@@ -68,6 +68,8 @@ struct Failure {
             text.append(" PATH=")
             text.append(printable: path)
         }
+        // Standard input gives its descriptor for the socket, should there be no other: RLIMIT_NOFILE of setrlimit(2).
+        close(STDIN_FILENO)
         notifier.send(status: text.text, code)
         text.append("\n")
         _ = text.write(to: STDERR_FILENO)

@@ -30,6 +30,13 @@ class LaunchCase(MachineTestCase):
         lines = [line.split(" ", 2)[2] for line in text.splitlines() if line.split(" ", 2)[1] == "stdout"]
         return lines[: lines.index("end")]
 
+    def drop_in(self, name, text):
+        """What a person adds to the unit of a service that is still to be created."""
+        directory = f"/etc/systemd/system/{unit_of(name)}.d"
+        self.machine.shell(f"mkdir -p {directory}; printf '[Service]\\n{text}\\n' > {directory}/a.conf")
+        self.addCleanup(self.machine.shell, f"rm -r {directory}; systemctl daemon-reload")
+        self.machine.exec("systemctl", "daemon-reload")
+
     def environment(self, pid):
         pairs = self.machine.exec("cat", f"/proc/{pid}/environ").rstrip("\0").split("\0")
         return dict(pair.split("=", 1) for pair in pairs)
@@ -60,7 +67,8 @@ class Failures(LaunchCase):
             "cd /srv; printf '#!/usr/bin/python9\\n' > no-interpreter; printf '#!/bin/sh\\r\\nsleep 9\\r\\n' > crlf;"
             "printf '#!/srv/plain\\n' > bad-interpreter; echo x > plain; cp plain denied;"
             "printf '\\177ELF\\2\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\2\\0\\267\\0' > other; ln -sfn /srv/round /srv/round;"
-            "chmod 755 no-interpreter crlf bad-interpreter other; chmod 644 denied plain"
+            "sed 's/\\(ld-linux[a-z0-9_-]*\\.so\\)\\.[0-9]/\\1.9/' /bin/sleep > no-loader;"
+            "chmod 755 no-interpreter crlf bad-interpreter other no-loader; chmod 644 denied plain"
         )
         cases = [
             ("/srv/absent", 127, "the command '/srv/absent' does not exist"),
@@ -73,6 +81,7 @@ class Failures(LaunchCase):
             ("/srv/bad-interpreter", 126, "the command's interpreter '/srv/plain' cannot be executed"),
             ("/srv/crlf", 127, "the first line of '/srv/crlf' ends with CR LF"),
             ("/srv/other", 126, "'/srv/other' is a program for another kind of machine"),
+            ("/srv/no-loader 9", 127, "'/srv/no-loader' needs a dynamic loader that does not exist"),
             ("absent --x", 127, "the command 'absent' was not found; PATH was /home/user/.local/bin:/home/user/bin:"),
         ]
         for number, (command, code, message) in enumerate(cases):
@@ -87,6 +96,18 @@ class Failures(LaunchCase):
     def test_the_path_of_a_service_is_named(self):
         service = self.fail_with("path", "absent", env={"PATH": "/opt/mine:/opt/other"})
         self.assertIn("PATH was /opt/mine:/opt/other", service["message"])
+
+    def test_what_the_launcher_itself_needs(self):
+        cases = [
+            ("texts", "LoadCredential=", {"env": {"T": "\uffff"}}, 243, "the launcher cannot read the service's credential"),
+            ("pipes", "LimitNOFILE=5", {"stdio": "pipe"}, 209, "the pipes for standard output and error cannot be made"),
+        ]
+        for name, directive, fields, code, message in cases:
+            with self.subTest(name):
+                self.drop_in(name, directive)
+                service = self.fail_with(name, "sleep 1000", **fields)
+                self.assertEqual(service["exit_code"], code)
+                self.assertTrue(service["message"].startswith(message), service["message"])
 
     def test_a_word_of_bash_in_the_shell(self):
         for word, command in [("source", "source x && sleep 1"), ("[[", "[[ -f x ]]"), ("declare", "declare x; exit $?")]:
@@ -107,11 +128,7 @@ class Failures(LaunchCase):
     def test_what_systemd_itself_cannot_set_up(self):
         service = self.fail_with("account", "sleep 1", user="nobody-here")
         self.assertEqual(service["message"], "account 'nobody-here' does not exist (systemd 217/USER)")
-        # A person's drop-in.
-        directory = f"/etc/systemd/system/{unit_of('spaces')}.d"
-        self.machine.shell(f"mkdir -p {directory}; printf '[Service]\\nReadWritePaths=/none\\n' > {directory}/a.conf")
-        self.addCleanup(self.machine.shell, f"rm -r {directory}; systemctl daemon-reload")
-        self.machine.exec("systemctl", "daemon-reload")
+        self.drop_in("spaces", "ReadWritePaths=/none")
         service = self.fail_with("spaces", "sleep 1")
         self.assertEqual(service["exit_code"], 226)
         self.assertIn("systemd could not set up the process (systemd 226/NAMESPACE): Failed at step", service["message"])
@@ -211,10 +228,7 @@ class Environment(LaunchCase):
         self.assertEqual(self.machine.exec("cat", "/srv/ran"), "ran\n")
 
     def test_a_directory_of_a_drop_in_stays(self):
-        directory = f"/etc/systemd/system/{unit_of('moved')}.d"
-        self.machine.shell(f"mkdir -p {directory}; printf '[Service]\\nWorkingDirectory=/srv\\n' > {directory}/a.conf")
-        self.addCleanup(self.machine.shell, f"rm -r {directory}; systemctl daemon-reload")
-        self.machine.exec("systemctl", "daemon-reload")
+        self.drop_in("moved", "WorkingDirectory=/srv")
         self.machine.create("moved", "sleep 1000")
         pid = self.machine.wait("moved", status="running")["pid"]
         self.assertEqual(self.machine.exec("readlink", f"/proc/{pid}/cwd").strip(), "/srv")

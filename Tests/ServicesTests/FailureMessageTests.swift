@@ -1,5 +1,6 @@
 import Testing
 
+@testable import Launch
 @testable import Services
 
 /// What a person is told of a run that did not come to its command, or that ended in a way that the journal explains.
@@ -189,5 +190,10 @@ import Testing
     @Test func `a run whose main process is the launcher is starting`() throws {
         #expect(ServiceStatus.of(.active, isLaunching: true, intent: .none, refusal: nil) == .starting)
         #expect(ServiceStatus.of(.active, isLaunching: true, intent: .stop, refusal: nil) == .starting)
+    }
+
+    @Test func eachStepOfTheLauncherIsKnown() {
+        let told = Failure.Step.allCases.map(\.word.description)
+        #expect(Set(told + ["journal"]) == Set(LaunchMark.Step.allCases.map(\.rawValue)))
     }
 }

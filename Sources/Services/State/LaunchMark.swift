@@ -3,7 +3,7 @@
 /// forgets it at the next start.
 public final class LaunchMark: Equatable, Sendable {
     /// The step that failed: `Failure.Step` in the module Launch.
-    public enum Step: String, Sendable {
+    public enum Step: String, CaseIterable, Sendable {
         case credential
         case pipe
         case directory
@@ -77,7 +77,6 @@ extension LaunchMark {
         static let noEntry = 2
         static let accessDenied = 13
         static let notDirectory = 20
-        static let isDirectory = 21
         static let loop = 40
     }
 
