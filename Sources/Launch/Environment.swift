@@ -21,7 +21,7 @@ struct Environment {
 
     /// Makes of systemd's environment the one that a child of a shell has in the service's account: `PATH` has the
     /// account's own directories, `PWD` is the working directory, and what was meant for the launcher is gone.
-    /// Variables of the service's `env` stay as they are.
+    /// Variables of the service's `env` stay as they are, but for a `PWD` that is not true.
     mutating func prepare(keeping request: Request, adding added: Words?) {
         if !request.keeps("NOTIFY_SOCKET") { remove("NOTIFY_SOCKET") }
         // It names a stream that standard error is not connected to any more.
@@ -29,10 +29,7 @@ struct Environment {
         if request.mode == .credential { remove("CREDENTIALS_DIRECTORY") }
         if request.isStdioPiped {
             if !request.keeps("RUNTIME_DIRECTORY") { remove("RUNTIME_DIRECTORY") }
-            // The pipes of the run before, from systemd's store of descriptors: sd_listen_fds(3).
-            if !request.keeps("LISTEN_FDS") { remove("LISTEN_FDS") }
-            if !request.keeps("LISTEN_PID") { remove("LISTEN_PID") }
-            if !request.keeps("LISTEN_FDNAMES") { remove("LISTEN_FDNAMES") }
+            dropStoredPipes(keeping: request)
         }
         if !request.keeps("PATH") { extendPath() }
         if let added {
@@ -40,6 +37,40 @@ struct Environment {
         }
         setWorkingDirectory()
     }
+
+    /// Closes the pipes of the run before, which systemd's descriptor store gives to every run, behind the sockets of a
+    /// socket unit: sd_listen_fds(3).
+    private mutating func dropStoredPipes(keeping request: Request) {
+        let isKept = request.keeps("LISTEN_FDS") || request.keeps("LISTEN_PID") || request.keeps("LISTEN_FDNAMES")
+        guard !isKept, let names = value(of: "LISTEN_FDNAMES"), let counted = value(of: "LISTEN_FDS") else { return }
+        let count = atoi(counted)
+        var kept: CInt = 0
+        var name = names
+        while kept < count {
+            let end = end(of: name, at: UInt8(ascii: ":"))
+            let length = end - name
+            let isPipe = length == Pipes.storeName.utf8CodeUnitCount && isPrefix(Pipes.storeName, of: name)
+            if isPipe { break }
+            kept += 1
+            guard end.pointee != 0 else { break }
+            name = end + 1
+        }
+        for descriptor in kept..<max(kept, count) { close(Self.firstPassedDescriptor + descriptor) }
+        guard kept > 0 else {
+            remove("LISTEN_FDS")
+            remove("LISTEN_PID")
+            return remove("LISTEN_FDNAMES")
+        }
+        var entry = Buffer(limit: 32)
+        entry.append("LISTEN_FDS=")
+        entry.append(number: kept)
+        set(entry.start)
+        // Without the colon and the names behind those that stay.
+        if kept < count { UnsafeMutablePointer(mutating: name)[-1] = 0 }
+    }
+
+    /// SD_LISTEN_FDS_START: sd_listen_fds(3).
+    private static let firstPassedDescriptor: CInt = 3
 
     /// The directories in which an account, and snapd, keep programs come in front of and behind those of all.
     private mutating func extendPath() {

@@ -68,7 +68,7 @@ struct Failure {
             text.append(" PATH=")
             text.append(printable: path)
         }
-        // Standard input gives its descriptor for the socket, should there be no other: RLIMIT_NOFILE of setrlimit(2).
+        // Closed to have a descriptor for the socket at the limit of them: setrlimit(2), RLIMIT_NOFILE.
         close(STDIN_FILENO)
         notifier.send(status: text.text, code)
         text.append("\n")
@@ -82,8 +82,8 @@ struct Failure {
         case .credential: ExitCode.credential
         case .pipe: ExitCode.standardOutput
         case .directory: ExitCode.directory
-        case .search where code == ENOENT: ExitCode.notFound
-        case .command, .search, .interpreter, .lineEnd, .loader, .format:
+        case .search: ExitCode.notFound
+        case .command, .interpreter, .lineEnd, .loader, .format:
             switch code {
             case ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG: ExitCode.notFound
             default: ExitCode.notExecutable

@@ -24,17 +24,21 @@ struct Notifier {
         send(message)
     }
 
-    /// Sends a message, with descriptors for systemd to keep. A failure is ignored.
-    func send(_ message: borrowing Buffer, _ first: CInt = -1, _ second: CInt = -1) {
+    /// Sends a message, with descriptors for systemd to keep; false, with errno, when that fails.
+    @discardableResult
+    func send(_ message: borrowing Buffer, _ first: CInt = -1, _ second: CInt = -1) -> Bool {
         let descriptor = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        guard UnixSocket.connect(descriptor, path) else { return }
-        guard first >= 0 else {
-            _ = CLaunch.send(descriptor, message.start, message.count, CInt(MSG_NOSIGNAL))
-            return
-        }
-        sendWithDescriptors(descriptor, message, first, second)
+        guard descriptor >= 0 else { return false }
+        let isSent = UnixSocket.connect(descriptor, path) && send(message, to: descriptor, first, second)
+        let code = errno
+        CLaunch.close(descriptor)
+        errno = code
+        return isSent
+    }
+
+    private func send(_ message: borrowing Buffer, to socket: CInt, _ first: CInt, _ second: CInt) -> Bool {
+        if first >= 0 { return sendWithDescriptors(socket, message, first, second) }
+        return CLaunch.send(socket, message.start, message.count, CInt(MSG_NOSIGNAL)) >= 0
     }
 
     private func sendWithDescriptors(
@@ -42,7 +46,7 @@ struct Notifier {
         _ message: borrowing Buffer,
         _ first: CInt,
         _ second: CInt
-    ) {
+    ) -> Bool {
         var vector = iovec(iov_base: UnsafeMutableRawPointer(message.start), iov_len: message.count)
         // cmsg(3): a header of length, level and type, then the descriptors.
         let headerSize = MemoryLayout<Int>.size + 2 * MemoryLayout<CInt>.size
@@ -55,13 +59,13 @@ struct Notifier {
             let offset = MemoryLayout<Int>.size + index * MemoryLayout<CInt>.size
             control.storeBytes(of: numbers[index], toByteOffset: offset, as: CInt.self)
         }
-        withUnsafeMutablePointer(to: &vector) { vector in
+        return withUnsafeMutablePointer(to: &vector) { vector in
             var header = msghdr()
             header.msg_iov = vector
             header.msg_iovlen = 1
             header.msg_control = control
             header.msg_controllen = controlSize
-            _ = sendmsg(socket, &header, CInt(MSG_NOSIGNAL))
+            return sendmsg(socket, &header, CInt(MSG_NOSIGNAL)) >= 0
         }
     }
 }

@@ -29,10 +29,9 @@ struct Pipes {
     /// output and error.
     func replaceStandardStreams(_ streams: Streams, _ notifier: Notifier, launcher: CString) -> Failure? {
         guard let outputPipe = Pipe(output), let errorPipe = Pipe(error) else { return Failure(.pipe, errno, output) }
-        let relay = fork()
-        guard relay >= 0 else { return Failure(.pipe, errno, output) }
-        if relay == 0 { Relay.become(launcher, outputPipe.reader, errorPipe.reader) }
-        hold(outputPipe.reader, errorPipe.reader, notifier)
+        guard Relay.start(launcher, outputPipe.reader, errorPipe.reader),
+            hold(outputPipe.reader, errorPipe.reader, notifier)
+        else { return Failure(.pipe, errno, output) }
         dup2(outputPipe.writer, STDOUT_FILENO)
         dup2(errorPipe.writer, STDERR_FILENO)
         return nil
@@ -40,15 +39,20 @@ struct Pipes {
 
     /// Has systemd hold the pipes, in the place of those of the run before. It looks at the sender's PID when it takes
     /// the message, before it learns of the process's end: sd_notify(3).
-    private func hold(_ output: CInt, _ error: CInt, _ notifier: Notifier) {
+    private func hold(_ output: CInt, _ error: CInt, _ notifier: Notifier) -> Bool {
         var message = Buffer(limit: 64)
-        message.append("FDSTOREREMOVE=1\nFDNAME=stdio")
-        notifier.send(message)
+        message.append("FDSTOREREMOVE=1\nFDNAME=")
+        message.append(Self.storeName)
+        guard notifier.send(message) else { return false }
         message = Buffer(limit: 64)
         // Not polled: a pipe without a writer is what they are for.
-        message.append("FDSTORE=1\nFDNAME=stdio\nFDPOLL=0")
-        notifier.send(message, output, error)
+        message.append("FDSTORE=1\nFDPOLL=0\nFDNAME=")
+        message.append(Self.storeName)
+        return notifier.send(message, output, error)
     }
+
+    /// The name of the pipes in systemd's descriptor store.
+    static let storeName: StaticString = "stdio"
 
     /// Writes to the journal what the last run has left in the pipes, as a rule nothing. Without pipes there is nothing
     /// to do either: the run has not come so far.
@@ -58,10 +62,8 @@ struct Pipes {
         var pipe = pollfd(fd: error, events: Int16(POLLIN), revents: 0)
         guard error >= 0, poll(&pipe, 1, 0) > 0, pipe.revents & Int16(POLLIN) != 0 else { return }
         let streams = Streams.connect(identifier, notifier)
-        // Of the first line, with which the unit is looked up; then of the others, which journald reads after that.
-        streams.awaitReader()
+        streams.awaitMark()
         Relay.drain(error, to: streams.standardError)
-        streams.awaitReader()
     }
 }
 
@@ -96,16 +98,58 @@ struct Relay {
         targets = (outputStream, errorStream)
     }
 
+    /// Starts the relay and waits until it is one; false, with errno, when that fails. It is a child of a child that
+    /// has ended: a command that waits for all its children does not wait for the relay.
+    fileprivate static func start(_ launcher: CString, _ output: CInt, _ error: CInt) -> Bool {
+        var ends: (reader: CInt, writer: CInt) = (-1, -1)
+        let isMade = withUnsafeMutablePointer(to: &ends) { ends in
+            ends.withMemoryRebound(to: CInt.self, capacity: 2) { miosa_pipe2($0, O_CLOEXEC) == 0 }
+        }
+        guard isMade else { return false }
+        let child = fork()
+        if child == 0 {
+            let relay = fork()
+            if relay == 0 { become(launcher, output, error, report: ends.writer) }
+            if relay < 0 { tell(errno, ends.writer) }
+            _exit(0)
+        }
+        var code = errno
+        close(ends.writer)
+        defer { close(ends.reader) }
+        guard child >= 0 else {
+            errno = code
+            return false
+        }
+        while waitpid(child, nil, 0) < 0, errno == EINTR {}
+        // What becomes the relay closes the pipe without a word.
+        while true {
+            let count = read(ends.reader, &code, MemoryLayout<CInt>.size)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return true }
+            errno = code
+            return false
+        }
+    }
+
+    /// Tells the launcher the errno with which the start of the relay has failed.
+    private static func tell(_ code: CInt, _ report: CInt) {
+        var code = code
+        _ = writeAll(report, &code, MemoryLayout<CInt>.size)
+    }
+
     /// Becomes `launch --relay`, with the pipes at the descriptors after standard error: a process that a person who
     /// looks at the service can tell from the command, and that does not keep the file open which the launcher closes
     /// by becoming the command.
-    fileprivate static func become(_ launcher: CString, _ output: CInt, _ error: CInt) -> Never {
+    private static func become(_ launcher: CString, _ output: CInt, _ error: CInt, report: CInt) -> Never {
         // It ends when the service has, and not by a signal that is meant for the service.
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2] { miosa_signal(signal, 1) }
         // Out of the way first: one of them may have the number that the other one gets.
         let first = miosa_fcntl(output, F_DUPFD, errorPipe + 1)
         let second = miosa_fcntl(error, F_DUPFD, errorPipe + 1)
-        if first >= 0, second >= 0, dup2(first, outputPipe) >= 0, dup2(second, errorPipe) >= 0 {
+        let report = report > errorPipe ? report : miosa_fcntl(report, F_DUPFD, errorPipe + 1)
+        if first >= 0, second >= 0, report >= 0, miosa_fcntl(report, F_SETFD, FD_CLOEXEC) == 0,
+            dup2(first, outputPipe) >= 0, dup2(second, errorPipe) >= 0
+        {
             close(first)
             close(second)
             var arguments: (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?) =
@@ -120,7 +164,7 @@ struct Relay {
                 }
             }
         }
-        // Without a relay the pipes have no reader, and systemd's copies of them are read when the run has ended.
+        tell(errno, report)
         _exit(ExitCode.standardOutput)
     }
 

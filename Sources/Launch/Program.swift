@@ -2,7 +2,7 @@ internal import CLaunch
 
 /// The command as a program to be executed.
 struct Program {
-    /// The command and its arguments; room for one more word in front of it.
+    /// The command and its arguments.
     private let words: Words
     private let environment: Environment
 
@@ -30,7 +30,9 @@ struct Program {
             file.append("/")
             file.append(command)
             let attempt = execute(file.text)
-            if attempt.step != .command || (attempt.code != ENOENT && attempt.code != ENOTDIR) { failure = attempt }
+            // A directory that the account cannot enter has no such command, as far as it can tell.
+            var status = stat()
+            if stat(file.text, &status) == 0 { failure = attempt }
             guard end.pointee != 0 else { break }
             directory = end + 1
         }

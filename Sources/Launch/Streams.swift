@@ -16,14 +16,13 @@ struct Streams {
     /// As systemd asks for its streams: a service goes on for a while when journald is late.
     private static let sendBufferBytes: CInt = 8 * 1024 * 1024
 
-    let standardOutput: CInt
     let standardError: CInt
 
     /// Connects standard error to a stream of its own where it shares one with standard output, as it does unless
     /// a drop-in of the unit sets StandardOutput= or StandardError=. Without journald both stay what systemd made
     /// them, /dev/null, and systemd is told.
     static func connect(_ identifier: CString, _ notifier: Notifier) -> Streams {
-        let streams = Streams(standardOutput: STDOUT_FILENO, standardError: STDERR_FILENO)
+        let streams = Streams(standardError: STDERR_FILENO)
         var output = stat()
         var error = stat()
         guard fstat(STDOUT_FILENO, &output) == 0, fstat(STDERR_FILENO, &error) == 0,
@@ -64,14 +63,17 @@ struct Streams {
         return descriptor
     }
 
-    /// Waits until journald has read all that was written to standard error. With the first line of a stream it looks
-    /// the unit up by the process that wrote it, which must be there until then.
-    func awaitReader() {
-        // A Unix socket is writable while a quarter of its buffer, and no more, is unread: unix(7) has the least size.
+    /// Waits until journald has read the mark. With the first line of a stream it looks the unit up by the process that
+    /// wrote it, which must be there until then; what follows it takes for the same unit's.
+    func awaitMark() {
+        // A Unix socket is writable while at most a quarter of its buffer is taken: of the least one, 4,608 bytes,
+        // a message takes less than that, and two of them more. Of three the first has then been read. journald drops
+        // blank lines.
         setSendBuffer(1)
+        for _ in 0..<2 { _ = send(standardError, "\n", 1, CInt(MSG_NOSIGNAL)) }
         var stream = pollfd(fd: standardError, events: Int16(POLLOUT), revents: 0)
         // A journald that hangs is not waited for.
-        _ = poll(&stream, 1, 2000)
+        _ = poll(&stream, 1, 5000)
         setSendBuffer(Self.sendBufferBytes)
     }
 

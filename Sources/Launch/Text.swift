@@ -43,8 +43,6 @@ struct Words {
         self.count = count
     }
 
-    init(_ words: Words) { self = words }
-
     /// Precondition: `index` is less than ``count``.
     subscript(index: Int) -> CString { CString(pointer[index]!) }
 
@@ -90,14 +88,40 @@ struct Buffer: ~Copyable {
 
     mutating func append(_ text: StaticString) { append(text.cString, count: text.utf8CodeUnitCount) }
 
-    /// A text of which control characters would end or change the line that it stands in.
+    /// A text with question marks for control characters, which would change the line that it stands in, and for what
+    /// is no UTF-8 or a noncharacter, with which systemd takes no status. No character is cut in two.
     mutating func append(printable text: CString) {
-        var index = 0
-        while text[index] != 0 {
-            let byte = UInt8(bitPattern: text[index])
-            append(byte < 0x20 || byte == 0x7f ? CChar(UInt8(ascii: "?")) : text[index])
-            index += 1
+        var rest = text
+        while rest.pointee != 0 {
+            let (length, isPrintable) = Self.character(rest)
+            guard count + length <= limit else {
+                isWhole = false
+                return
+            }
+            if isPrintable { append(rest, count: length) } else { append(CChar(UInt8(ascii: "?"))) }
+            rest += length
         }
+    }
+
+    /// The number of bytes of the first character of a text that is not empty: RFC 3629, section 4. 1 for what is no
+    /// UTF-8.
+    private static func character(_ text: CString) -> (length: Int, isPrintable: Bool) {
+        let first = UInt32(UInt8(bitPattern: text[0]))
+        if first < 0x80 { return (1, first >= 0x20 && first != 0x7f) }
+        let length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
+        guard (0xc2...0xf4).contains(first) else { return (1, false) }
+        var scalar = first & (0x7f >> UInt32(length))
+        for index in 1..<length {
+            let byte = UInt32(UInt8(bitPattern: text[index]))
+            // The NUL at the end is none of these either.
+            guard byte & 0xc0 == 0x80 else { return (1, false) }
+            scalar = scalar << 6 | byte & 0x3f
+        }
+        let least: UInt32 = length == 4 ? 0x10000 : length == 3 ? 0x800 : 0x80
+        guard scalar >= least, scalar <= 0x10ffff, !(0xd800...0xdfff).contains(scalar) else { return (1, false) }
+        // C1, and the noncharacters of Unicode.
+        let isNoncharacter = scalar & 0xfffe == 0xfffe || (0xfdd0...0xfdef).contains(scalar)
+        return (length, scalar >= 0xa0 && !isNoncharacter)
     }
 
     mutating func append(number: CInt) {

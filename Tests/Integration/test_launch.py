@@ -55,6 +55,7 @@ class Failures(LaunchCase):
             ("below", "/srv/file/x", "working directory '/srv/file/x' is no directory, or a part of the path is none"),
             ("loop", "/srv/loop", "working directory '/srv/loop' is a loop of symbolic links"),
             ("dots", "/srv/../none", "working directory '/srv/../none' does not exist"),
+            ("odd", "/srv/\uffff", "working directory '/srv/?' does not exist"),
         ]
         for name, cwd, message in cases:
             with self.subTest(name):
@@ -68,6 +69,7 @@ class Failures(LaunchCase):
             "printf '#!/srv/plain\\n' > bad-interpreter; echo x > plain; cp plain denied;"
             "printf '\\177ELF\\2\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\2\\0\\267\\0' > other; ln -sfn /srv/round /srv/round;"
             "sed 's/\\(ld-linux[a-z0-9_-]*\\.so\\)\\.[0-9]/\\1.9/' /bin/sleep > no-loader;"
+            "printf '#!/usr/bin/env python3\\r\\nprint()\\r\\n' > env-crlf; chmod 755 env-crlf;"
             "chmod 755 no-interpreter crlf bad-interpreter other no-loader; chmod 644 denied plain"
         )
         cases = [
@@ -82,6 +84,7 @@ class Failures(LaunchCase):
             ("/srv/crlf", 127, "the first line of '/srv/crlf' ends with CR LF"),
             ("/srv/other", 126, "'/srv/other' is a program for another kind of machine"),
             ("/srv/no-loader 9", 127, "'/srv/no-loader' needs a dynamic loader that does not exist"),
+            ("/srv/env-crlf", 127, "exited with code 127: "),
             ("absent --x", 127, "the command 'absent' was not found; PATH was /home/user/.local/bin:/home/user/bin:"),
         ]
         for number, (command, code, message) in enumerate(cases):
@@ -89,9 +92,18 @@ class Failures(LaunchCase):
                 service = self.fail_with(f"c{number}", command)
                 self.assertEqual(service["exit_code"], code)
                 self.assertTrue(service["message"].startswith(message), service["message"])
+                if "env-crlf" in command:
+                    self.assertIn("ends with CR LF", service["message"])
+                    continue
                 # The reason is in the log, too.
                 log = self.machine.call("GET", f"/v1/services/c{number}/logs", headers={"Accept": "text/plain"})
                 self.assertIn(" stderr launch: ", log.text)
+
+    def test_a_directory_of_path_that_the_account_cannot_enter_has_no_command(self):
+        self.machine.shell("mkdir -p /srv/shut; chmod 700 /srv/shut")
+        service = self.fail_with("shut", "absent", env={"PATH": "/srv/shut:/usr/bin"})
+        self.assertEqual(service["exit_code"], 127)
+        self.assertIn("the command 'absent' was not found; PATH was /srv/shut:/usr/bin", service["message"])
 
     def test_the_path_of_a_service_is_named(self):
         service = self.fail_with("path", "absent", env={"PATH": "/opt/mine:/opt/other"})
@@ -99,8 +111,9 @@ class Failures(LaunchCase):
 
     def test_what_the_launcher_itself_needs(self):
         cases = [
-            ("texts", "LoadCredential=", {"env": {"T": "\uffff"}}, 243, "the launcher cannot read the service's credential"),
-            ("pipes", "LimitNOFILE=5", {"stdio": "pipe"}, 209, "the pipes for standard output and error cannot be made"),
+            ("texts", "LoadCredential=", {"env": {"T": "\uffff"}}, 243, "the launcher cannot read the service's cred"),
+            ("pipes", "LimitNOFILE=7", {"stdio": "pipe"}, 209, "the pipes for standard output and error cannot"),
+            ("place", "RuntimeDirectory=", {"stdio": "pipe"}, 209, "the pipes for standard output and error cannot"),
         ]
         for name, directive, fields, code, message in cases:
             with self.subTest(name):
@@ -157,7 +170,7 @@ class Environment(LaunchCase):
         )
         self.assertTrue(variables["PATH"].endswith(":/snap/bin"), variables["PATH"])
         self.assertEqual(variables["PWD"], "/home/user")
-        self.assertLess({"NOTIFY_SOCKET", "JOURNAL_STREAM", "LISTEN_FDS"} & set(variables), {"x"})
+        self.assertEqual({"NOTIFY_SOCKET", "JOURNAL_STREAM", "LISTEN_FDS"} & set(variables), set())
         self.assertEqual(service["pid"], None)
 
     def test_a_program_in_the_accounts_own_directory_is_found_first(self):
@@ -248,17 +261,42 @@ class Marks(LaunchCase):
         pid = self.machine.create("real", "exec sleep 1000; :") and self.machine.wait("real", status="running")["pid"]
         self.machine.shell(f"cat > /srv/forge.py <<'END'\n{self.FORGE}END\n")
         for user in ("daemon", "user"):
-            for text in (self.MARK, f"MAINPID={pid}\n{self.MARK}"):
+            for text in (self.MARK, f"MAINPID=1\n{self.MARK}"):
                 self.machine.exec("setpriv", f"--reuid={user}", "--clear-groups", "python3", "/srv/forge.py", text)
-        self.machine.exec("kill", "-9", str(pid))
-        self.machine.call("POST", "/v1/services/real/stop")
-        self.assertEqual(self.machine.property(unit_of("real"), "StatusText"), "")
+                # systemd has looked at the message when it answers.
+                self.assertEqual(self.machine.property(unit_of("real"), "StatusText"), "")
+                self.assertEqual(self.machine.property(unit_of("real"), "MainPID"), str(pid))
+        # The main process's own message is taken.
+        program = self.FORGE + "import time\ntime.sleep(1000)"
+        self.machine.create("own", "exec python3 -c \"$FORGE\" STATUS=mine", env={"FORGE": program})
+        self.machine.wait("own", status="running")
+        eventually(lambda: self.machine.property(unit_of("own"), "StatusText") == "mine", "its status is taken")
 
     def test_a_child_of_the_command_cannot_either(self):
         self.machine.shell(f"cat > /srv/forge.py <<'END'\n{self.FORGE}END\n")
         text = self.MARK.replace("\n", "\\n")
         service = self.fail_with("child", f"python3 /srv/forge.py \"$(printf '{text}')\"; exit 3")
         self.assertEqual(service["message"], "exited with code 3")
+
+
+class Stops(LaunchCase):
+    """A service ends when it is told to, whatever its main process tells systemd."""
+
+    STUBBORN = (
+        "import signal, socket, time\n"
+        "def extend(*_):\n"
+        "    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "    s.sendto(b'EXTEND_TIMEOUT_USEC=86400000000', '/run/systemd/notify')\n"
+        "signal.signal(signal.SIGTERM, extend)\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(1)\n"
+    )
+
+    def test_a_process_that_puts_off_its_end_is_killed(self):
+        self.machine.create("stubborn", "exec python3 -c \"$PROGRAM\"", env={"PROGRAM": self.STUBBORN})
+        self.machine.wait_for_line("stubborn", "ready")
+        service = self.machine.call("POST", "/v1/services/stubborn/stop")
+        self.assertEqual((service.status, service.data["status"], service.data["signal"]), (200, "stopped", "SIGKILL"))
 
 
 class Running(LaunchCase):
@@ -384,8 +422,12 @@ class Journal(LaunchCase):
         service = self.machine.wait("quiet", status="running")
         self.assertIn("the output of this run is discarded, because journald could not be reached", service["message"])
         self.assertIn('miosa_service_output_discarded{service="quiet"} 1', self.machine.call("GET", "/metrics").text)
-        # The command's own end is not taken for the launcher's.
         self.start_journal()
+        # The run goes on without journald, whatever else has come back.
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        service = self.machine.wait("quiet", status="running")
+        self.assertIn("the output of this run is discarded, because journald could not be reached", service["message"])
+        self.assertIn('miosa_service_output_discarded{service="quiet"} 1', self.machine.call("GET", "/metrics").text)
         eventually(lambda: self.machine.call("GET", "/readyz").json["journal"] == "active", "it is back")
         self.assertEqual(self.machine.call("POST", "/v1/services/quiet/restart").status, 200)
         service = self.machine.wait("quiet", status="running", message=None)
@@ -521,6 +563,24 @@ class Pipes(LaunchCase):
             eventually(lambda: self.machine.exec("systemctl", "is-active", "miosa-agent", check=False) == "active\n", "up")
 
         self.write_and("third", end, restart="no")
+
+    def test_a_command_has_no_descriptors_or_children_that_are_not_its_own(self):
+        script = "import os; print(sorted(map(int, os.listdir('/proc/self/fd')))[:-1], flush=True)\ntry: os.wait()\n"
+        script += "except ChildProcessError: print('no child', flush=True)\nimport time; time.sleep(1000)"
+        self.machine.create("clean", "exec python3 -c \"$PROGRAM\"", env={"PROGRAM": script}, stdio="pipe")
+        for _ in range(3):
+            self.machine.wait("clean", status="running")
+            eventually(lambda: self.lines_of("clean")[-1:] == ["no child"], "it has looked")
+            self.assertEqual(self.lines_of("clean")[-2:], ["[0, 1, 2]", "no child"])
+            pid = self.machine.get("clean")["pid"]
+            self.assertNotIn("LISTEN_FDS", self.environment(pid))
+            count = len(self.lines_of("clean"))
+            self.machine.call("POST", "/v1/services/clean/restart")
+            eventually(lambda: len(self.lines_of("clean")) == count + 2, "it looks again")
+
+    def lines_of(self, name):
+        text = self.machine.call("GET", f"/v1/services/{name}/logs?tail=all", headers={"Accept": "text/plain"}).text
+        return [line.split(" ", 2)[2] for line in text.splitlines()]
 
     def test_a_relay_outlives_no_service(self):
         self.machine.create("relayed", "exec sleep 1000; :", stdio="pipe")

@@ -306,8 +306,9 @@ class Life(PackageCase):
     def test_launchers_stay_as_long_as_a_unit_names_them(self):
         self.machine.install()
         directory = "/usr/lib/miosa-agent"
-        self.machine.shell(f"cd {directory}; for number in 7001 7002 7003; do cp launch-1 launch-$number; done")
-        # One is named by a unit file, one by what systemd has loaded of a unit whose file is another one by now.
+        self.machine.shell(f"cd {directory}; for number in 7001 7002 7003 7004; do cp launch-1 launch-$number; done")
+        # One is named by a unit file, one by what systemd has loaded of a unit whose file is another one by now, and one
+        # by a drop-in.
         unit = "[Service]\nExecStart=:{} x / sleep 1000\n"
         for name, launcher in (("file", f"{directory}/launch-7001"), ("loaded", f"{directory}/launch-7002")):
             self.machine.shell(f"printf '{unit.format(launcher)}' > /etc/systemd/system/{unit_of(name)}")
@@ -315,12 +316,16 @@ class Life(PackageCase):
         self.machine.exec("systemctl", "start", unit_of("loaded"))
         self.addCleanup(self.machine.exec, "systemctl", "stop", unit_of("loaded"), check=False)
         self.machine.shell(f"printf '{unit.format(directory + '/launch-1')}' > /etc/systemd/system/{unit_of('loaded')}")
+        drop_in = f"/etc/systemd/system/{unit_of('dropped')}.d"
+        self.machine.shell(f"mkdir {drop_in}; printf '{unit.format(directory + '/launch-7004')}' > {drop_in}/own.conf")
+        self.addCleanup(self.machine.shell, f"rm -rf {drop_in}")
         self.machine.install(2)
         left = self.machine.shell(f"cd {directory}; ls -d launch-*").split()
-        self.assertEqual(left, ["launch-1", "launch-7001", "launch-7002"])
+        self.assertEqual(left, ["launch-1", "launch-7001", "launch-7002", "launch-7004"])
         # When nothing names them any more, the next installation removes them.
         self.machine.exec("systemctl", "stop", unit_of("loaded"))
         self.machine.shell(f"rm /etc/systemd/system/{unit_of('file')} /etc/systemd/system/{unit_of('loaded')}")
+        self.machine.shell(f"rm -r {drop_in}")
         self.machine.exec("systemctl", "daemon-reload")
         self.machine.install(1)
         self.assertEqual(self.machine.shell(f"cd {directory}; ls -d launch-*").split(), ["launch-1"])

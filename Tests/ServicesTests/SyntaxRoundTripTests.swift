@@ -35,7 +35,13 @@ import Testing
                 let isSystemds = Self.isSystemds(path)
                 let keys = Self.service.filter { isSystemds || $0 != "WorkingDirectory" }
                 #expect(sections["Service"]?.map(\.key) == keys, "\(context)")
-                #expect(sections["Unit"]?.count == 3 && sections["Install"]?.count == 1, "\(context)")
+                let unit = ["Description", "StartLimitIntervalSec", "StartLimitBurst"]
+                #expect(sections["Unit"]?.map(\.key) == unit + (isSystemds ? ["RequiresMountsFor"] : []), "\(context)")
+                #expect(sections["Install"]?.count == 1, "\(context)")
+                if isSystemds {
+                    let mounts = try UnitReader.paths(sections["Unit"]?.last?.value ?? "")
+                    #expect(mounts == [Array(path.utf8)], "\(context)")
+                }
                 let values = Dictionary(sections["Service"] ?? []) { first, _ in first }
                 let words = try UnitReader.words(values["ExecStart"] ?? "")
                 let launch = ["/usr/lib/miosa-agent/launch-1", "miosa-service-web", path]

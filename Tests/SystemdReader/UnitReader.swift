@@ -84,6 +84,38 @@ package enum UnitReader {
         return byte
     }
 
+    /// The paths of a list, as in `RequiresMountsFor=`: separated by blanks, in double quotes where they have some, and
+    /// with a backslash before what is meant as it stands.
+    package static func paths(_ value: String) throws -> [[UInt8]] {
+        var paths: [[UInt8]] = []
+        var rest = Array(value.utf8)[...]
+        while let first = rest.first {
+            if isBlank(first) {
+                rest.removeFirst()
+                continue
+            }
+            let isQuoted = first == UInt8(ascii: "\"")
+            if isQuoted { rest.removeFirst() }
+            var path: [UInt8] = []
+            var isClosed = !isQuoted
+            while let byte = rest.popFirst() {
+                if isQuoted ? byte == UInt8(ascii: "\"") : isBlank(byte) {
+                    isClosed = true
+                    break
+                }
+                if byte == UInt8(ascii: "\\") {
+                    guard let next = rest.popFirst() else { throw ReaderProblem("a backslash at the end") }
+                    path.append(next)
+                } else {
+                    path.append(byte)
+                }
+            }
+            guard isClosed else { throw ReaderProblem("an open quote") }
+            paths.append(try specifiersExpanded(path))
+        }
+        return paths
+    }
+
     /// systemd.unit(5), "Specifiers": two percent signs are one, and the instance's name is nothing in a unit without
     /// one; nothing here means any other.
     package static func specifiersExpanded(_ bytes: [UInt8]) throws -> [UInt8] {

@@ -43,6 +43,12 @@ public enum UnitFile {
             "Description=Service \(spec.name)",
             "StartLimitIntervalSec=\(startLimitIntervalSeconds)",
             "StartLimitBurst=\(startLimitBurst)",
+        ]
+        if UnitSyntax.isNormalized(spec.workingDirectory) {
+            // systemd adds that itself to a directory that has to be there.
+            lines.append("RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))")
+        }
+        lines += [
             "",
             "[Service]",
             "Type=exec",
@@ -96,7 +102,7 @@ public enum UnitFile {
         return lines.joined(separator: "\n")
     }
 
-    /// What the launcher is told: its arguments are described in `Sources/Launch/Launch.swift`.
+    /// What the launcher is told: its arguments are described in `Sources/Launch/Launcher.swift`.
     private static func launcherArguments(_ spec: ServiceSpec) -> [String] {
         let identifier = UnitName.identifier(of: spec.name)
         let stdio = spec.stdio == .pipe ? ["--stdio=pipe"] : []

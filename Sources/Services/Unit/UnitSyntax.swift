@@ -22,6 +22,18 @@ enum UnitSyntax {
         return String(escaped) + "%i"
     }
 
+    /// A path in a list of paths, of which systemd takes quotes, backslashes and specifiers away.
+    static func listedPath(_ path: String) -> String {
+        guard !isPlain(path) else { return path }
+        var escaped = String.UnicodeScalarView()
+        for scalar in path.unicodeScalars {
+            if scalar == "%" { escaped.append("%") }
+            if scalar == "\\" || scalar == "\"" { escaped.append("\\") }
+            escaped.append(scalar)
+        }
+        return "\"\(String(escaped))\""
+    }
+
     /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
     /// that no file system has, and noncharacters.
     static func isNormalized(_ path: String) -> Bool {
