@@ -86,8 +86,8 @@ public final class API: Sendable {
             if let key = try Idempotency.key(of: request.head) {
                 let fingerprint = Idempotency.fingerprint(of: request)
                 let kept = try await ask { () throws(ControlError) in
-                    try await answers.once(key, fingerprint: fingerprint) {
-                        KeptAnswer(await carryOut(request, caller, admitted, requestID))
+                    try await answers.once(key, fingerprint: fingerprint) { begunAt in
+                        KeptAnswer(await carryOut(request, caller, admitted, requestID, begunAt: begunAt))
                     }
                 }
                 answer = Answer(kept)
@@ -119,9 +119,11 @@ public final class API: Sendable {
         _ request: Request,
         _ caller: Caller,
         _ admitted: Admission,
-        _ requestID: String
+        _ requestID: String,
+        begunAt: Timestamp? = nil
     ) async -> Answer {
-        let context = context(request, caller, admitted, requestID)
+        var context = context(request, caller, admitted, requestID)
+        context.begunAt = begunAt
         do throws(Failure) {
             return try await admitted.route.action(self, context)
         } catch {

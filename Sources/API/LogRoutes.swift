@@ -44,6 +44,7 @@ enum LogRoutes {
                     }
                     try await writer.write(bytes)
                 case .quiet: try await writer.write(ServerSentEvent.comment)
+                case .removed: return try await writer.write(ServerSentEvent.removed)
                 case .end: return try end(isFollowing: isFollowing)
                 }
             }
@@ -60,6 +61,7 @@ enum LogRoutes {
                 switch try await piece(of: log) {
                 case .entries(let entries): try await writer.write(entries.flatMap(encode))
                 case .quiet: continue
+                case .removed: return
                 case .end: return try end(isFollowing: isFollowing)
                 }
             }
@@ -74,14 +76,15 @@ enum LogRoutes {
             while case .entries(let entries) = try await piece(of: log) {
                 for entry in entries {
                     if total > 0 { bytes.append(UInt8(ascii: ",")) }
-                    bytes += LogLine.json(entry, serviceID: log.serviceID)
+                    // One document has no lines that could be too long for a reader.
+                    bytes += LogLine.json(entry, serviceID: log.serviceID, bytesLimit: .max)
                     total += 1
                 }
                 try await writer.write(bytes)
                 bytes = []
             }
             try end(isFollowing: false)
-            try await writer.write(bytes + Array("],\"total\":\(total)}".utf8))
+            try await writer.write(bytes + Array("],\"total\":\(total)}\n".utf8))
         }
     }
 

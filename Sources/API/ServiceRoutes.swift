@@ -7,10 +7,40 @@ enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
         let spec = try ServiceBody.spec(of: context.body, defaults: api.configuration.defaults)
-        let service = try await api.ask(api.control.create, spec)
+        let service = try await create(spec, api, context)
         var answer = try await document(service, after: wait, api, context, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(service.name)")
         return answer
+    }
+
+    /// Creates the service, or carries on with one that the same request has created before.
+    private static func create(_ spec: ServiceSpec, _ api: API, _ context: Context) async throws(Failure) -> Service {
+        do throws(ControlError) {
+            return try await api.control.create(spec)
+        } catch .serviceExists {
+            guard let begunAt = context.begunAt,
+                let existing = try? await api.control.service(spec.name.description), existing.record.spec == spec,
+                existing.record.createdAt >= begunAt
+            else { throw Failure(.serviceExists) }
+            return try await api.ask(api.control.replace, spec).service
+        } catch {
+            throw Failure(error)
+        }
+    }
+
+    /// The service where an earlier request of the same idempotency key has done what is asked for.
+    private static func carryOn(
+        _ api: API,
+        _ context: Context,
+        after done: ControlError,
+        _ call: (String) async throws(ControlError) -> Service
+    ) async throws(Failure) -> Service {
+        do throws(ControlError) {
+            return try await call(context.reference)
+        } catch {
+            guard context.begunAt != nil, error == done else { throw Failure(error) }
+            return try await api.ask(api.control.service, context.reference)
+        }
     }
 
     static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -61,7 +91,7 @@ enum ServiceRoutes {
         writer.endArray()
         writer.member("total", integer: services.count + removed.count)
         writer.endObject()
-        return writer.finish()
+        return writer.finish() + [UInt8(ascii: "\n")]
     }
 
     /// A service as JSON.
@@ -92,7 +122,8 @@ enum ServiceRoutes {
 
     static func start(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        return try await document(try await api.ask(api.control.start, context.reference), after: wait, api, context)
+        let service = try await carryOn(api, context, after: .serviceRunning, api.control.start)
+        return try await document(service, after: wait, api, context)
     }
 
     static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -101,7 +132,7 @@ enum ServiceRoutes {
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await api.ask(api.control.stop, context.reference), api, context)
+        document(try await carryOn(api, context, after: .serviceNotRunning, api.control.stop), api, context)
     }
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {

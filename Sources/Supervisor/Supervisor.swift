@@ -53,8 +53,11 @@ public final class Supervisor {
     let events = EventLog()
     let journalNews = JournalNews()
     let openStreams = OpenStreams()
-    /// Units of services whose creation failed without anybody knowing whether systemd had heard of it.
-    var abandoned: Set<ServiceName> = []
+    /// When what is outstanding of a service is looked at again, for those whose last attempt has failed.
+    var retries: [ServiceName: Retry] = [:]
+    /// Services of which a change that was asked for is not on disk: the record, and the files that are derived from
+    /// it.
+    var unwritten: Set<ServiceName> = []
     /// When services were removed lately.
     var removals: [ServiceName: MonotonicClock] = [:]
     /// Whether there has been a complete picture.
@@ -74,6 +77,9 @@ public final class Supervisor {
     /// Services whose record on disk is older than the one here.
     private var unsaved: Set<ServiceName> = []
     private var saving: Deferral?
+    /// Writes what could not be written.
+    private var savingAgain: Timer?
+    private var savingDelay = Supervisor.firstSavingDelay
     /// Begins to write when what belongs together has happened.
     private var savingSoon: Timer?
     private var isSavingSoon = false
@@ -105,6 +111,7 @@ public final class Supervisor {
         launches = LaunchWatch { [weak self] in self?.launched($0) }
         saving = try Deferral { [weak self] in self?.settleAccounts() }
         savingSoon = try Timer { [weak self] in self?.saveWhenIdle() }
+        savingAgain = try Timer { [weak self] in self?.saving?.request() }
     }
 
     /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
@@ -114,10 +121,11 @@ public final class Supervisor {
         try records.prepare()
         try removed.prepare()
         try units.removeTemporaries()
-        let (loaded, unreadable) = try records.load()
+        let (loaded, unreadable, marked) = try records.load()
         for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason)") }
         unreadableRecords = try records.unreadableFiles(unreadable.map(\.file))
         for record in loaded { adopt(record) }
+        for name in marked { writeLater(name, because: nil) }
         try systemd.start(
             SystemdClient.Observer(
                 connected: { [weak self] in self?.connected() },
@@ -153,7 +161,7 @@ public final class Supervisor {
                 notice(.warning, "the unit's files were not what the record says; written anew", name)
             }
         } catch {
-            notice(.error, "cannot write the unit's files: \(error)", name)
+            writeLater(name, because: error)
         }
     }
 
@@ -210,10 +218,11 @@ public final class Supervisor {
         }
         for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
         followStarts()
-        for name in reported.subtracting(services.keys).subtracting(abandoned) {
+        for name in reported.subtracting(services.keys) {
             notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
         }
         catchUpWithEndings()
+        convergeOutstanding()
         outage = nil
         announceAll()
         for name in services.keys { diagnoseFailure(of: name) }
@@ -221,7 +230,6 @@ public final class Supervisor {
         waitingForReadiness = []
         countServices()
         changed()
-        await finishInterrupted()
     }
 
     private func disconnected() {
@@ -294,6 +302,30 @@ public final class Supervisor {
         changed()
     }
 
+    /// Has a change that was asked for written to disk later: now it cannot be.
+    func writeLater(_ name: ServiceName, because error: SystemError?) {
+        unwritten.insert(name)
+        unsaved.insert(name)
+        if let error, let record = services[name]?.record {
+            notice(.error, "cannot write what was asked for; it is tried again: \(error)", name)
+            services[name]?.pending = PendingChange(of: record, PendingChange.Reason(error))
+        }
+        announce(name)
+        changed()
+    }
+
+    /// Takes note that a change that was asked for is on disk.
+    func written(_ name: ServiceName) {
+        if unwritten.remove(name) != nil { _ = try? records.unmark(name) }
+        guard let service = services[name], service.record.phase == .established else { return }
+        services[name]?.pending = nil
+        announce(name)
+    }
+
+    /// Between attempts to write what could not be written; each takes twice as long as the last.
+    private static let firstSavingDelay = Duration.seconds(1)
+    private static let savingDelayMaximum = Duration.seconds(60)
+
     /// Forgets that a record has to be written.
     func discard(_ name: ServiceName) {
         unsaved.remove(name)
@@ -355,20 +387,30 @@ public final class Supervisor {
         countServices()
     }
 
+    /// Has the records for the audit written that could not be.
+    func writeAuditLater() { savingAgain?.arm(after: savingDelay) }
+
     private func saveRecords(atMost limit: Int) {
         let names = unsaved.prefix(limit)
         let changes = NameChanges()
         do throws(SystemError) {
+            if removed.hasMissing { try removed.writeMissing() }
             for name in names {
-                if let record = services[name]?.record { try records.save(record, with: changes) }
+                guard let record = services[name]?.record else { continue }
+                try records.save(record, with: changes)
+                if unwritten.contains(name), record.phase != .deleting { try units.write(record, with: changes) }
             }
             try changes.synchronize()
         } catch {
-            // With the next change it is tried again.
-            notice(.error, "cannot write the records of \(names.map(\.description).joined(separator: ", ")): \(error)")
+            let list = names.isEmpty ? "the audit" : names.map(\.description).joined(separator: ", ")
+            notice(.error, "cannot write the records of \(list): \(error)")
+            savingAgain?.arm(after: savingDelay)
+            savingDelay = min(savingDelay * 2, Self.savingDelayMaximum)
             return
         }
+        savingDelay = Self.firstSavingDelay
         unsaved.subtract(names)
+        for name in names where unwritten.contains(name) { written(name) }
         if !unsaved.isEmpty { saving?.request() }
     }
 

@@ -70,9 +70,9 @@ private func entry(
     @Test func `one document, which never follows`() async throws {
         let reply = try await logs("application/json", "?follow=true", [.entries([entry("one")])])
         #expect(reply["Content-Type"] == "application/json")
-        #expect(try await reply.streamed == #"{"data":[\#(Self.one)],"total":1}"#)
+        #expect(try await reply.streamed == #"{"data":[\#(Self.one)],"total":1}"# + "\n")
         #expect(lastQuery?.isFollowing == false)
-        #expect(try await logs("application/json", "", []).streamed == #"{"data":[],"total":0}"#)
+        #expect(try await logs("application/json", "", []).streamed == #"{"data":[],"total":0}"# + "\n")
     }
 
     @Test func `where to go on is told by the last event, for event streams only`() async throws {
@@ -122,7 +122,25 @@ private func entry(
     @Test func `a period`() async throws {
         _ = try await logs(nil, "?since=90s&until=2026-01-31T12:00:00Z")
         #expect(lastQuery?.since == Timestamp(microseconds: Client.now.microseconds - 90_000_000))
-        #expect(lastQuery?.until == Client.now)
+        // Lines show milliseconds: all of the one that is named.
+        #expect(lastQuery?.until == Timestamp(microseconds: Client.now.microseconds + 999))
+    }
+
+    @Test func `a line of a document is not cut`() async throws {
+        let line = String(repeating: "x", count: 100_000)
+        let reply = try await logs("application/json", "", [.entries([entry(line)])])
+        let text = try await reply.streamed
+        #expect(text.contains("\"line\":\"\(line)\""))
+        #expect(!text.contains("truncated"))
+    }
+
+    @Test func `the log of a service that is deleted ends with an event`() async throws {
+        let reply = try await logs("text/event-stream", "", [.entries([entry("one")]), .removed])
+        let text = try await reply.streamed
+        #expect(text.hasSuffix("event: end\ndata: {\"reason\":\"the service was deleted\"}\n\n"))
+        #expect(
+            try await logs("application/x-ndjson", "", [.entries([entry("one")]), .removed]).streamed == Self.one + "\n"
+        )
     }
 
     @Test(arguments: [

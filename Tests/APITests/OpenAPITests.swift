@@ -209,9 +209,9 @@ struct OpenAPIAnswerTests {
             cursor: "c"
         )
         client.control.state.withLock { $0.logPieces = [.entries([entry, long])] }
-        let reply = try await client.send(.get, "/v1/services/web/logs", fields: ["Accept": "application/json"])
+        let reply = try await client.send(.get, "/v1/services/web/logs", fields: ["Accept": "application/x-ndjson"])
         let text = try await reply.streamed
-        let lines = try JSONParser.parse(Array(text.utf8)).object?["data"]?.array?.map { $0.object?.map(\.key) }
+        let lines = try text.split(separator: "\n").map { try JSONParser.parse(Array($0.utf8)).object?.map(\.key) }
         let fields = try required("LogLine")
         let all = try document.object(at: "components/schemas/LogLine/properties").map(\.key)
         #expect(lines == [fields, all])

@@ -32,7 +32,7 @@ struct RoutesTests {
             #expect(try reply.code == "FORBIDDEN")
         }
         #expect(try await client.send(.get, "/healthz", from: stranger).status == 200)
-        #expect(try await client.send(.get, "/readyz", from: stranger).text == #"{"status":"ok"}"#)
+        #expect(try await client.send(.get, "/readyz", from: stranger).text == #"{"status":"ok"}"# + "\n")
         #expect(client.control.calls.isEmpty)
     }
 
@@ -207,7 +207,7 @@ struct HealthTests {
         client.control.state.withLock { $0.unreadable = ["a.json.unreadable"] }
         #expect(
             try await client.send(.get, "/readyz").text
-                == #"{"status":"ok","unreadable_records":["a.json.unreadable"],"journal":null}"#
+                == #"{"status":"ok","unreadable_records":["a.json.unreadable"],"journal":null}"# + "\n"
         )
     }
 
@@ -220,7 +220,7 @@ struct HealthTests {
                 $0.measurements.isJournalActive = state == .active
             }
             let reply = try await client.send(.get, "/readyz").text
-            #expect(reply == #"{"status":"ok","unreadable_records":[],"journal":"\#(state.rawValue)"}"#)
+            #expect(reply == #"{"status":"ok","unreadable_records":[],"journal":"\#(state.rawValue)"}"# + "\n")
             #expect(try await client.send(.get, "/metrics").text.contains("\nmiosa_journal_active \(figure)\n"))
         }
     }

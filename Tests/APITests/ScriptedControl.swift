@@ -8,6 +8,10 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var services: [Service] = []
         var removed: [RemovedService] = []
         var error: ControlError?
+        /// What one verb fails with: "create".
+        var errors: [String: ControlError] = [:]
+        /// When an earlier request of the idempotency key was begun.
+        var begunAt: Timestamp?
         var outage: String?
         var unreadable: [String] = []
         var isNew = true
@@ -37,7 +41,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     private func called(_ call: String) throws(ControlError) -> Service {
         let (error, service) = state.withLock { state in
             state.calls.append(call)
-            return (state.error, state.services.first)
+            let verb = String(call.prefix { $0 != " " })
+            return (state.errors[verb] ?? state.error, state.services.first)
         }
         if let error { throw error }
         guard let service else { throw .serviceNotFound }
@@ -113,13 +118,13 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     func once(
         _ key: String,
         fingerprint: String,
-        _ operation: @Sendable () async -> KeptAnswer
+        _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer {
         if let kept = state.withLock({ $0.kept[key] }) {
             guard kept.fingerprint == fingerprint else { throw .keyReused }
             return kept.answer
         }
-        let answer = await operation()
+        let answer = await operation(state.withLock { $0.begunAt })
         state.withLock { $0.kept[key] = (fingerprint, answer) }
         return answer
     }

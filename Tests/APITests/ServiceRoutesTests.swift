@@ -12,7 +12,7 @@ struct ServiceRoutesTests {
     ]
     static let own = [
         "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal",
-        "restarts", "boot_id", "invocation_id", "message",
+        "restarts", "boot_id", "invocation_id", "message", "pending",
     ]
 
     private let client = Client()
@@ -67,7 +67,12 @@ struct ServiceRoutesTests {
         (.serviceNotRunning, 409, "SERVICE_NOT_RUNNING", "service is not running"),
         (.tooManyServices(limit: 5), 429, "TOO_MANY_REQUESTS", "there are 5 services, the most that are kept"),
         (.systemdUnavailable("x"), 503, "SYSTEMD_UNAVAILABLE", "systemd cannot be reached: x"),
-        (.systemdTimeout("x"), 504, "SYSTEMD_TIMEOUT", "systemd did not answer in time: x"),
+        (.systemdTimeout("x"), 504, "SYSTEMD_TIMEOUT", "systemd did not do it in time: x"),
+        (.systemdRefused("x"), 409, "SYSTEMD_REFUSED", "systemd refuses the job: x"),
+        (
+            .superseded, 409, "SUPERSEDED",
+            "another client of systemd has cancelled the job; what that one asked for holds"
+        ),
         (.storageFull("x"), 507, "STORAGE_FULL", "cannot write to disk: x"),
         (.storageFailed("x"), 500, "STORAGE_FAILED", "cannot write to disk: x"),
     ])
@@ -109,7 +114,7 @@ struct ServiceRoutesTests {
     @Test func `delete says who asked`() async throws {
         let fields: Fields = ["X-Request-Id": "r-9"]
         let reply = try await client.send(.delete, "/v1/services/web", fields: fields)
-        #expect(reply.text == #"{"data":{"name":"web","status":"removed"}}"#)
+        #expect(reply.text == #"{"data":{"name":"web","status":"removed"}}"# + "\n")
         #expect(client.control.calls == ["delete web by 1000 r-9"])
     }
 
@@ -119,8 +124,13 @@ struct ServiceRoutesTests {
         #expect(client.control.calls == ["start web", "wait id-1 7.0 seconds"])
     }
 
+    @Test func `a time-out alone waits for nothing`() async throws {
+        #expect(try await client.send(.post, "/v1/services/web/start?timeout=7").status == 200)
+        #expect(client.control.calls == ["start web"])
+    }
+
     @Test(arguments: [
-        "wait=x", "wait=", "timeout=1", "wait=ready&timeout=", "wait=ready&timeout=0", "wait=ready&timeout=301",
+        "wait=x", "wait=", "timeout=0", "wait=ready&timeout=", "wait=ready&timeout=0", "wait=ready&timeout=301",
         "wait=ready&timeout=+1", "wait=ready&timeout=1e1",
     ])
     func `a bad wait is refused before anything is done`(query: String) async throws {
@@ -145,6 +155,40 @@ struct ServiceRoutesTests {
         draft.command = "serve"
         return draft
     }()
+
+    @Test(arguments: [("start", ControlError.serviceRunning), ("stop", .serviceNotRunning)])
+    func `a repeated request whose work is done is answered with the service`(
+        verb: String,
+        error: ControlError
+    ) async throws {
+        let fields: Fields = ["Idempotency-Key": "k"]
+        client.control.state.withLock { $0.errors[verb] = error }
+        #expect(try await client.send(.post, "/v1/services/web/\(verb)", fields: fields).status == 409)
+        client.control.state.withLock {
+            $0.kept = [:]
+            $0.begunAt = Timestamp(microseconds: 1)
+        }
+        let reply = try await client.send(.post, "/v1/services/web/\(verb)", fields: fields)
+        #expect(reply.status == 200)
+        #expect(try reply.object["data"]?.object?["name"] == .string("web"))
+        #expect(client.control.calls == ["\(verb) web", "\(verb) web", "service web"])
+    }
+
+    @Test(arguments: [true, false])
+    func `a repeated creation carries on with its own service alone`(isOwn: Bool) async throws {
+        let body = #"{"name":"web","command":"serve"}"#
+        _ = try await client.send(.post, "/v1/services", body)
+        let spec = try #require(client.control.specs.last)
+        let record = ServiceRecord(id: "id-1", spec: spec, createdAt: Timestamp(microseconds: 1000))
+        client.control.state.withLock {
+            $0.services = [Service(record: record, state: UnitState(), intent: .start, refusal: nil)]
+            $0.errors["create"] = .serviceExists
+            $0.begunAt = Timestamp(microseconds: isOwn ? 999 : 1001)
+        }
+        let reply = try await client.send(.post, "/v1/services", body, fields: ["Idempotency-Key": "k"])
+        #expect(reply.status == (isOwn ? 201 : 409))
+        #expect(client.control.calls.contains("replace web") == isOwn)
+    }
 
     @Test func `an idempotency key gives the first answer again`() async throws {
         let body = #"{"name":"web","command":"serve"}"#

@@ -99,11 +99,72 @@ class ByHand(OutageCase):
         self.assert_told("web", status="stopped")
 
 
+class Refusals(OutageCase):
+    def test_a_frozen_service_is_thawed(self):
+        for verb in ("stop", "restart", "put", "delete"):
+            with self.subTest(verb):
+                name = f"frozen-{verb}"
+                before = self.run_service(name)
+                self.machine.exec("systemctl", "freeze", unit_of(name))
+                if verb == "delete":
+                    self.assertEqual(self.machine.call("DELETE", f"/v1/services/{name}").status, 200)
+                    self.assertNotEqual(self.machine.shell(f"test -e /proc/{before['pid']}; echo $?").strip(), "0")
+                    continue
+                path = f"/v1/services/{name}"
+                reply = (
+                    self.machine.call("PUT", path, {"command": "sleep 2000"})
+                    if verb == "put" else self.machine.call("POST", f"{path}/{verb}")
+                )
+                self.assertEqual(reply.status, 200, reply)
+                self.assertEqual(reply.data["status"], "stopped" if verb == "stop" else "running")
+                self.assertNotEqual(reply.data["pid"], before["pid"])
+
+    def test_a_stop_that_systemd_refuses_changes_nothing(self):
+        for verb in ("stop", "put", "delete"):
+            with self.subTest(verb):
+                name = f"refused-{verb}"
+                before = self.run_service(name)
+                directory = f"/etc/systemd/system/{unit_of(name)}.d"
+                self.machine.shell(
+                    f"mkdir -p {directory}; printf '[Unit]\nRefuseManualStop=yes\n' > {directory}/a.conf;"
+                    "systemctl daemon-reload"
+                )
+                path = f"/v1/services/{name}"
+                reply = {
+                    "stop": lambda: self.machine.call("POST", f"{path}/stop"),
+                    "put": lambda: self.machine.call("PUT", path, {"command": "sleep 2000"}),
+                    "delete": lambda: self.machine.call("DELETE", path),
+                }[verb]()
+                self.assertEqual((reply.status, reply.json["code"]), (409, "SYSTEMD_REFUSED"), reply)
+                after = self.machine.get(name)
+                for field in ("status", "pid", "command", "pending", "message"):
+                    self.assertEqual(after[field], before[field], field)
+                link = f"/etc/systemd/system/multi-user.target.wants/{unit_of(name)}"
+                self.machine.exec("test", "-L", link)
+                self.machine.shell(f"rm -r {directory}; systemctl daemon-reload")
+                self.assertEqual(self.machine.call("DELETE", path).status, 200)
+
+    def test_a_start_by_hand_during_a_stop_is_what_holds(self):
+        self.run_service("long", "trap 'sleep 3; exit' TERM; while :; do sleep 0.1; done")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            stop = pool.submit(self.machine.call, "POST", "/v1/services/long/stop")
+            eventually(
+                lambda: self.machine.property(unit_of("long"), "ActiveState") == "deactivating", "it is being stopped"
+            )
+            self.machine.exec("systemctl", "start", "--no-block", unit_of("long"))
+            reply = stop.result()
+        self.assertEqual((reply.status, reply.json["code"]), (409, "SUPERSEDED"), reply)
+        self.assert_told("long", status="running", pending=None)
+        self.machine.exec("test", "-L", f"/etc/systemd/system/multi-user.target.wants/{unit_of('long')}")
+
+
 class SystemdHangs(OutageCase):
-    def test_while_systemd_is_busy_for_long_the_agent_answers_and_then_it_tells_what_became_of_it(self):
+    def test_while_systemd_is_busy_for_long_the_agent_answers_and_then_it_does_what_was_asked(self):
         self.run_service("stays", restart="no")
         self.run_service("dies", restart="no")
         self.run_service("stops")
+        self.run_service("goes")
+        changed = self.run_service("changes")
         settings = dict(line.split("=", 1) for line in self.machine.run("env", self.machine.name).splitlines())
         systemd = int(settings["SYSTEMD_PID"])
         victim = self.machine.get("dies")["pid"]
@@ -111,39 +172,85 @@ class SystemdHangs(OutageCase):
 
         os.kill(systemd, signal.SIGSTOP)
         self.addCleanup(os.kill, systemd, signal.SIGCONT)
+        requests = [
+            ("POST", "/v1/services", {"name": "new", "command": "sleep 1000"}),
+            ("POST", "/v1/services/stops/stop", None),
+            ("DELETE", "/v1/services/goes", None),
+            ("PUT", "/v1/services/changes", {"command": "sleep 2000"}),
+        ]
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            create = pool.submit(self.machine.call, "POST", "/v1/services", {"name": "new", "command": "sleep 1000"})
-            stop = pool.submit(self.machine.call, "POST", "/v1/services/stops/stop")
+            calls = [pool.submit(self.machine.call, *request) for request in requests]
             ready = self.machine.call("GET", "/readyz")
             self.assertEqual(ready.status, 503, ready)
             self.assertEqual(ready.json["error"], "systemd cannot be reached: it does not answer")
             self.machine.exec("kill", "-9", str(victim))
             slowest = 0
             # Until systemd's calls have been given up.
-            while not (create.done() and stop.done()):
+            while not all(call.done() for call in calls):
                 asked = time.monotonic()
                 self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
                 self.assertEqual(self.machine.call("GET", "/healthz").status, 200)
                 slowest = max(slowest, time.monotonic() - asked)
                 time.sleep(0.2)
             self.assertLess(slowest, NOTICE_SECONDS)
-            os.kill(systemd, signal.SIGCONT)
-            self.assert_told("dies", status="failed", signal="SIGKILL")
-            for call in (create, stop):
+            for call in calls:
                 reply = call.result()
                 self.assertEqual((reply.status, reply.json["code"]), (504, "SYSTEMD_TIMEOUT"), reply)
+            # What is outstanding, and why.
+            for name, operation in (("new", "start"), ("stops", "stop"), ("goes", "delete"), ("changes", "start")):
+                pending = self.machine.get(name)["pending"]
+                self.assertEqual((pending["operation"], pending["reason"]), (operation, "systemd-unreachable"), name)
+            os.kill(systemd, signal.SIGCONT)
+            self.assert_told("dies", status="failed", signal="SIGKILL")
 
         self.assertEqual(self.machine.call("GET", "/readyz").status, 200)
-        # systemd has carried out the stop that it had not answered, and what was not created is not there.
-        self.assert_told("stops", status="stopped")
-        self.assertEqual(self.machine.call("GET", "/v1/services/new").status, 404)
-        eventually(lambda: self.machine.property(unit_of("new"), "ActiveState") == "inactive", "the unit is inactive")
-        self.assertEqual(self.machine.shell(f"ls /etc/systemd/system | grep {unit_of('new')}", check=False), "")
+        # Without another request.
+        self.assert_told("stops", status="stopped", pending=None)
+        self.assert_told("new", status="running", pending=None)
+        after = self.assert_told("changes", status="running", pending=None)
+        self.assertNotEqual(after["pid"], changed["pid"])
+        self.assertEqual(self.machine.exec("cat", f"/proc/{after['pid']}/cmdline"), "sleep\x002000\x00")
+        eventually(lambda: self.machine.call("GET", "/v1/services/goes").status == 404, "it is gone")
+        self.assertEqual(self.machine.shell(f"ls /etc/systemd/system | grep {unit_of('goes')}", check=False), "")
         self.assert_told("stays", status="running")
-        # Neither is anything left of it that stood in the way.
-        self.assertEqual(self.run_service("new")["restarts"], 0)
+        # It stays stopped over a boot.
+        self.assertEqual(
+            self.machine.shell(f"ls /etc/systemd/system/*.wants | grep {unit_of('stops')}", check=False), ""
+        )
+        self.assertEqual(self.machine.get("new")["restarts"], 0)
         self.assertEqual(self.machine.call("POST", "/v1/services/stops/start").data["status"], "running")
         self.assertEqual(self.machine.property(AGENT, "MainPID"), pid)
+
+    def test_a_request_waits_for_what_an_agent_that_was_killed_had_begun(self):
+        for name in ("a", "b", "c", "d"):
+            self.run_service(name)
+        settings = dict(line.split("=", 1) for line in self.machine.run("env", self.machine.name).splitlines())
+        systemd = int(settings["SYSTEMD_PID"])
+        agent = self.machine.property(AGENT, "MainPID")
+        os.kill(systemd, signal.SIGSTOP)
+        self.addCleanup(os.kill, systemd, signal.SIGCONT)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            calls = [
+                pool.submit(self.machine.call, "PUT", f"/v1/services/{name}", {"command": "sleep 2000"})
+                for name in ("a", "b", "c", "d")
+            ]
+            written = "/var/lib/miosa-agent/services"
+            eventually(
+                lambda: self.machine.shell(f"grep -l 2000 {written}/*.json | wc -l", check=False).strip() == "4",
+                "the changes are written",
+            )
+            self.machine.exec("kill", "-9", agent)
+            os.kill(systemd, signal.SIGCONT)
+            for call in calls:
+                self.assertIsNotNone(call.exception())
+        for name in ("a", "b", "c", "d"):
+            reply = eventually(
+                lambda: (found := self.machine.call("POST", f"/v1/services/{name}/stop")).status == 200 and found, "up"
+            )
+            self.assertEqual(reply.data["status"], "stopped", reply)
+        for name in ("a", "b", "c", "d"):
+            self.assert_told(name, status="stopped", command="sleep 2000", pending=None)
+            self.assertEqual(self.machine.property(unit_of(name), "ActiveState"), "inactive")
 
 
 class AgentHangs(OutageCase):

@@ -9,7 +9,7 @@ import Testing
         _ active: ActiveState = .failed,
         code: Int = 127,
         mark: String = "",
-        diagnosis: RunDiagnosis? = nil,
+        diagnosis: Findings? = nil,
         lasting microseconds: Int64 = 1000,
         leavingProcesses: Bool = false,
         _ change: (inout SpecDraft) -> Void = { _ in }
@@ -24,11 +24,24 @@ import Testing
         record.run.exitedAt = Timestamp(microseconds: 1 + microseconds)
         record.run.ending = .exited(code)
         record.run.leftProcesses = leavingProcesses
-        return Service(record: record, state: state, intent: .none, refusal: nil, diagnosis: diagnosis)
+        let found = diagnosis.map { found in
+            RunDiagnosis(
+                of: record,
+                setUpFailure: found.setUp,
+                errorLines: found.lines,
+                systemPath: "/usr/bin:/bin"
+            )
+        }
+        return Service(record: record, state: state, intent: .none, refusal: nil, diagnosis: found)
     }
 
-    private func diagnosis(line: String? = nil, setUp: String? = nil) -> RunDiagnosis {
-        RunDiagnosis(startedAt: nil, setUpFailure: setUp, lastErrorLine: line, systemPath: "/usr/bin:/bin")
+    private struct Findings {
+        var lines: [String] = []
+        var setUp: String?
+    }
+
+    private func diagnosis(line: String? = nil, setUp: String? = nil) -> Findings {
+        Findings(lines: line.map { [$0] } ?? [], setUp: setUp)
     }
 
     @Test(arguments: [
@@ -120,8 +133,14 @@ import Testing
     @Test func `systemd's own failures are told from the command's by what it wrote`() throws {
         let setUp = diagnosis(setUp: "Failed at step USER spawning /usr/lib/miosa-agent/launch-1: No such process")
         #expect(try service(code: 217, diagnosis: setUp).message == "account 'user' does not exist (systemd 217/USER)")
-        let missing = try service(code: 203, diagnosis: diagnosis(setUp: "Failed at step EXEC")).message
+        let gone = "Failed at step EXEC spawning /usr/lib/miosa-agent/launch-1: No such file or directory"
+        let missing = try service(code: 203, diagnosis: diagnosis(setUp: gone)).message
         #expect(missing?.hasPrefix("systemd cannot run the launcher of services: install miosa-agent again") == true)
+        let foreign = "Failed at step EXEC spawning /opt/own: No such file or directory"
+        #expect(
+            try service(code: 203, diagnosis: diagnosis(setUp: foreign)).message
+                == "systemd could not set up the process (systemd 203/EXEC): \(foreign)"
+        )
         let other = try service(code: 226, diagnosis: diagnosis(setUp: "Failed at step NAMESPACE")).message
         #expect(other == "systemd could not set up the process (systemd 226/NAMESPACE): Failed at step NAMESPACE")
         #expect(try service(code: 217, diagnosis: diagnosis()).message == "exited with code 217")
@@ -155,7 +174,7 @@ import Testing
     @Test func `the last line of standard error goes with an exit code`() throws {
         let message = try service(code: 1, diagnosis: diagnosis(line: "bind: Address already in use")).message
         #expect(message == "exited with code 1; its last line on standard error: bind: Address already in use")
-        let long = String(repeating: "x", count: ServiceMessage.lineLengthLimit)
+        let long = String(repeating: "x", count: RunDiagnosis.textLengthLimit)
         let whole = try service(code: 1, diagnosis: diagnosis(line: long)).message
         #expect(whole?.hasSuffix("error: \(long)") == true)
         let cut = try service(code: 1, diagnosis: diagnosis(line: long + "x")).message
@@ -195,5 +214,33 @@ import Testing
     @Test func eachStepOfTheLauncherIsKnown() {
         let told = Failure.Step.allCases.map(\.word.description)
         #expect(Set(told + ["journal"]) == Set(LaunchMark.Step.allCases.map(\.rawValue)))
+    }
+
+    @Test func `a script for env with CR LF is told`() throws {
+        let line = "/usr/bin/env: 'python3\\r': No such file or directory"
+        let hint = "/usr/bin/env: use -[v]S to pass options in shebang lines"
+        let message = try service(code: 127, diagnosis: Findings(lines: [line, hint])).message
+        #expect(
+            message
+                == "exited with code 127: \(line); the first line of a script ends with CR LF: save the file with LF line"
+                + " ends"
+        )
+        #expect(!RunDiagnosis.namesCarriageReturn("env: 'python3': No such file or directory"))
+    }
+
+    @Test func `a message without the environment names the same PATH`() throws {
+        let own = try service(diagnosis: diagnosis(line: "/bin/sh: 1: a: not found")) { draft in
+            draft.command = "a | b"
+            draft.environment = ["PATH": "/opt"]
+        }
+        #expect(own.message?.hasSuffix("PATH was /opt") == true)
+        #expect(own.withoutEnvironment().message == own.message)
+    }
+
+    @Test func `what systemd wrote is cut and has no control characters`() throws {
+        let setUp = diagnosis(setUp: "\u{1B}[2J" + String(repeating: "x", count: RunDiagnosis.textLengthLimit))
+        let message = try #require(try service(code: 226, diagnosis: setUp).message)
+        #expect(message.hasSuffix("x…"))
+        #expect(message.contains(": ?[2Jx"))
     }
 }

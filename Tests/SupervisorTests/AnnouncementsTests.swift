@@ -289,23 +289,24 @@ struct AnnouncementsTests {
         #expect(listener.events.last?.service.refusal == "Unit is masked.")
     }
 
-    @Test @EventLoopActor func `a creation that comes to nothing is told and taken back`() async throws {
+    @Test @EventLoopActor func `a creation whose start is lost with the connection is told when it runs`() async throws
+    {
         let rig = try Rig()
         try await rig.start()
         rig.systemd.script = { call in
-            guard call.member == "StartUnit" else { return nil }
+            guard call.member == "StartUnit", rig.systemd.calls(of: "StartUnit").count == 1 else { return nil }
             rig.systemd.afterwards { rig.systemd.disconnect() }
             return .silence
         }
         let listener = try await EventListener(rig)
-        let spec = try Rig.spec("web")
-        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.create(spec) }
-        let error = try await outcome.error()
-        #expect(error != nil)
-        try await listener.expect([
-            "created ->starting inactive/dead pid - exit -", "removed starting>starting inactive/dead pid - exit -",
-        ]
-        )
+        #expect(try await rig.supervisor.create(try Rig.spec("web")).status == .starting)
+        rig.systemd.report("web", .running(pid: 5, startedAt: 5_000_000_000_000))
+        rig.systemd.endJob("web")
+        #expect(try await eventually { rig.status("web") == .running })
+        let told = try await listener.next(2)
+        #expect(told.first == "created ->starting inactive/dead pid - exit -")
+        #expect(told.last == "state starting>running active/running pid 5 exit -")
+        #expect(!told.contains { $0.hasPrefix("removed") })
     }
 
     @Test @EventLoopActor func `values of the environment are never told and their change is`() async throws {

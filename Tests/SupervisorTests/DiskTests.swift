@@ -59,6 +59,7 @@ private struct RandomRecords {
             phase: phases.randomElement(using: &generator) ?? .established,
             deletedBy: Bool.random(using: &generator)
                 ? Requester(uid: uids.randomElement(using: &generator) ?? nil, requestID: text(10)) : nil,
+            replacedRun: Bool.random(using: &generator) ? text(8) : nil,
             run: run
         )
     }
@@ -166,6 +167,33 @@ private struct RandomRecords {
         try store.remove(name)
         try store.remove(name)
         #expect(try store.load().records.map(\.spec.name.description) == ["a", "c"])
+    }
+
+    @Test func `a mark is what was asked for until the record is saved`() throws {
+        let name = try #require(ServiceName("a"))
+        _ = try save("a", "a-b", "b")
+        for phase: ServiceRecord.Phase in [.stopping, .starting, .deleting] {
+            try store.mark(name, phase)
+            try store.mark(name, phase)
+            #expect(try files == ["a-b.json", "a.json.\(phase.rawValue)", "b.json"])
+            let loaded = try store.load()
+            #expect(loaded.marked == [name])
+            let record = try #require(loaded.records.first { $0.spec.name == name })
+            #expect(record.phase == phase)
+            #expect(record.isEnabled == (phase == .starting))
+        }
+        // A crash between the save and the end of the mark.
+        let record = try #require(try store.load().records.first { $0.spec.name == name })
+        try store.save(record)
+        #expect(try store.load().marked.isEmpty)
+        #expect(try files == ["a-b.json", "a.json", "b.json"])
+        try store.mark(name, .stopping)
+        try store.save(record)
+        try store.unmark(name)
+        #expect(try files == ["a-b.json", "a.json", "b.json"])
+        try store.mark(name, .stopping)
+        try store.remove(name)
+        #expect(try files == ["a-b.json", "b.json"])
     }
 
     @Test func `a record is for root alone`() throws {

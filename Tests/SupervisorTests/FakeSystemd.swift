@@ -239,7 +239,7 @@ final class FakeSystemd {
         case "StartUnit", "RestartUnit": return newJob(for: unit)
         case "StopUnit": return units[unit] == nil ? notLoaded(unit) : newJob(for: unit)
         case "ResetFailedUnit": return units[unit] == nil ? notLoaded(unit) : .reply { _ in }
-        case "Reload": return .reply { _ in }
+        case "Reload", "ThawUnit": return .reply { _ in }
         case "GetUnit":
             let path = path(of: unit)
             return units[unit] == nil ? notLoaded(unit) : .reply { $0.path(path) }

@@ -16,15 +16,23 @@ struct LaunchTests {
         let name: ServiceName
         var launched: [ServiceName] = []
         private(set) var watch: LaunchWatch?
+        var launcher: String { directory.path + "/launch-1" }
 
         init() throws {
             directory = try TemporaryDirectory()
             name = try #require(ServiceName("web"))
             try FileManager.default.createDirectory(atPath: directory.path + "/7", withIntermediateDirectories: false)
-            watch = LaunchWatch(processDirectory: directory.path) { [weak self] in self?.launched.append($0) }
+            for file in ["launch-", "launch-x", "launch-1x", "launch-1"] {
+                try Data("x".utf8).write(to: URL(filePath: directory.path + "/" + file))
+            }
+            watch = LaunchWatch(processDirectory: directory.path, launcherPrefix: directory.path + "/launch-") {
+                [weak self] in self?.launched.append($0)
+            }
         }
 
+        /// What the process is; "/launch" in the line stands for the path of the launcher's file.
         func shows(_ line: String) throws {
+            let line = line.replacing("/launch", with: directory.path + "/launch")
             try Data(line.utf8).write(to: URL(filePath: directory.path + "/7/cmdline"))
         }
 
@@ -36,11 +44,16 @@ struct LaunchTests {
             state.mainPID = pid
             return watch?.isLaunching(name, state, after: former) ?? false
         }
+
+        /// What execve(2) does to the launcher's file.
+        func closesFile() throws { try FileHandle(forReadingFrom: URL(filePath: launcher)).close() }
     }
 
+    private static let line = "/launch-1\0web\0/\0server\0"
+
     @Test(arguments: [
-        "/usr/bin/python3\0-m\0http.server\0", "/usr/lib/miosa-agent/launch-\0", "/usr/lib/miosa-agent/launch-x\0",
-        "/usr/lib/miosa-agent/launch-1x\0", "/usr/lib/miosa-agent/launch-1", "launch-1\0", "",
+        "/usr/bin/python3\0-m\0http.server\0", "/launch-\0", "/launch-x\0", "/launch-1x\0", "/launch-1", "launch-1\0",
+        "",
     ])
     @EventLoopActor func `a process that is no launcher is the command`(line: String) throws {
         let process = try Process()
@@ -48,14 +61,47 @@ struct LaunchTests {
         #expect(!process.isLaunching())
     }
 
+    @Test @EventLoopActor func `a launcher is told when it has become the command`() async throws {
+        let process = try Process()
+        try process.shows(Self.line)
+        #expect(process.isLaunching())
+        // Another process's.
+        try process.closesFile()
+        for _ in 0..<3 { try await turnLoop() }
+        #expect(process.launched.isEmpty)
+        try process.shows("server\0")
+        try process.closesFile()
+        #expect(try await eventually { process.launched == [process.name] })
+    }
+
+    @Test @EventLoopActor func `a launcher whose close is missed is looked at again`() async throws {
+        let process = try Process()
+        try process.shows(Self.line)
+        #expect(process.isLaunching())
+        try process.shows("server\0")
+        #expect(try await eventually { process.launched == [process.name] })
+    }
+
+    @Test @EventLoopActor func `a process that was the command before stays it`() throws {
+        let process = try Process()
+        try process.shows(Self.line)
+        var former = UnitState()
+        former.activeState = .active
+        former.mainPID = 7
+        #expect(!process.isLaunching(after: former))
+        former.mainPID = 6
+        #expect(process.isLaunching(after: former))
+    }
+
     @Test @EventLoopActor func `a launcher whose file cannot be watched is not waited for`() throws {
         let process = try Process()
-        try process.shows("/usr/lib/miosa-agent/launch-99999999\0web\0/\0server\0")
+        try process.shows("/launch-99999999\0web\0/\0server\0")
         #expect(!process.isLaunching())
     }
 
     @Test @EventLoopActor func `a unit without a process, or that is not active, launches nothing`() throws {
         let process = try Process()
+        try process.shows(Self.line)
         #expect(!process.isLaunching(nil))
         #expect(!process.isLaunching(7, .activating))
         #expect(!process.isLaunching(8))

@@ -14,6 +14,9 @@ struct Context: Sendable {
     /// Nobody who could do anything here: on routes that are open to everybody.
     let isStranger: Bool
 
+    /// When a request with the same idempotency key was begun that has no final answer: this one carries on.
+    var begunAt: Timestamp?
+
     /// Whether the client is a person who wants to read the answer.
     var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }
 

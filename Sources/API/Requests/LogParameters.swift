@@ -12,7 +12,10 @@ enum LogParameters {
         query.isFollowing = try flag("follow", parameters) ?? follows
         query.tail = try tail(parameters)
         query.since = try moment("since", parameters, now)
-        query.until = try moment("until", parameters, now)
+        // The timestamps of lines have milliseconds: the one that shows a time is within it.
+        query.until = try moment("until", parameters, now).map { until in
+            Timestamp(microseconds: until.microseconds - until.microseconds % 1000 + 999)
+        }
         query.boot = try parameters.first("boot").map { (text) throws(Failure) in try boot(text) }
         return query
     }

@@ -98,7 +98,12 @@ struct Failure: Error {
         case .journalUnavailable(let reason):
             self.init(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "the journal cannot be read: \(reason)")
         case .systemdTimeout(let reason):
-            self.init(.gatewayTimeout, "SYSTEMD_TIMEOUT", "systemd did not answer in time: \(reason)")
+            self.init(.gatewayTimeout, "SYSTEMD_TIMEOUT", "systemd did not do it in time: \(reason)")
+        case .systemdRefused(let reason):
+            self.init(.conflict, "SYSTEMD_REFUSED", "systemd refuses the job: \(reason)")
+        case .superseded:
+            let sentence = "another client of systemd has cancelled the job; what that one asked for holds"
+            self.init(.conflict, "SUPERSEDED", sentence)
         case .storageFull(let reason):
             self.init(.insufficientStorage, "STORAGE_FULL", "cannot write to disk: \(reason)")
         case .storageFailed(let reason):
@@ -147,8 +152,8 @@ struct Failure: Error {
 }
 
 extension Response {
-    /// A JSON document.
+    /// A JSON document, with a line end behind it for terminals.
     init(status: StatusCode = .ok, json writer: JSONWriter) {
-        self.init(status: status, contentType: "application/json", body: writer.finish())
+        self.init(status: status, contentType: "application/json", body: writer.finish() + [UInt8(ascii: "\n")])
     }
 }

@@ -6,13 +6,13 @@ enum LogLine {
     /// The longest JSON object, so that with `data: ` in front it is a line that everybody can read.
     static let jsonBytesLimit = ServerSentEvent.lineBytesLimit - "data: ".utf8.count
 
-    /// The line as a JSON object; a line that makes it too long is cut, with `"truncated":true`.
-    static func json(_ entry: LogEntry, serviceID: String) -> [UInt8] {
+    /// The line as a JSON object; a line that makes it longer than `bytesLimit` is cut, with `"truncated":true`.
+    static func json(_ entry: LogEntry, serviceID: String, bytesLimit: Int = jsonBytesLimit) -> [UInt8] {
         let whole = object(entry, entry.line, serviceID, isTruncated: false)
-        guard whole.count > jsonBytesLimit else { return whole }
+        guard whole.count > bytesLimit else { return whole }
         let frame = object(entry, "", serviceID, isTruncated: true).count
         // The line stands in it twice, under the names that the client libraries know.
-        let line = JSONText.prefix(of: entry.line, encodedBytes: (jsonBytesLimit - frame) / 2)
+        let line = JSONText.prefix(of: entry.line, encodedBytes: (bytesLimit - frame) / 2)
         return object(entry, line, serviceID, isTruncated: true)
     }
 

@@ -3,6 +3,9 @@ enum ServerSentEvent {
     /// The longest line that is sent, its end not counted: Go's bufio.Scanner gives up at 64 KiB.
     static let lineBytesLimit = 60 * 1024
 
+    /// The last event of the log of a service that was deleted.
+    static let removed = encode(event: "end", data: Array(#"{"reason":"the service was deleted"}"#.utf8))
+
     /// Shows that the stream is alive.
     static let comment = Array(": nothing new\n\n".utf8)
 

@@ -35,7 +35,7 @@ enum ServiceObject {
 
     /// What is around the service in its document.
     private static let documentBegin = Array(#"{"data":"#.utf8)
-    private static let documentEnd = Array("}".utf8)
+    private static let documentEnd = Array("}\n".utf8)
 
     /// The object as a part of another document.
     static func value(of service: Service, _ api: API, _ context: Context) -> [UInt8] {
@@ -55,6 +55,15 @@ enum ServiceObject {
         writer.member("uid", integer: removed.removedBy.uid.map { Int($0) })
         writer.member("request_id", string: removed.removedBy.requestID)
         writer.endObject()
+        writer.endObject()
+    }
+
+    private static func writePending(_ pending: PendingChange?, into writer: inout JSONWriter) {
+        guard let pending else { return writer.null() }
+        writer.beginObject()
+        writer.member("operation", string: pending.operation.rawValue)
+        writer.member("since", string: pending.since.description)
+        writer.member("reason", string: pending.reason.rawValue)
         writer.endObject()
     }
 
@@ -102,5 +111,7 @@ enum ServiceObject {
         writer.member("boot_id", string: run.bootID)
         writer.member("invocation_id", string: run.invocationID)
         writer.member("message", string: service.message)
+        writer.key("pending")
+        writePending(service.pending, into: &writer)
     }
 }

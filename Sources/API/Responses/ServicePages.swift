@@ -38,6 +38,7 @@ enum ServicePages {
         var lines: [(label: String, text: String?)] = [
             ("Status", vocabulary.word(for: service.status)),
             ("Message", service.message),
+            ("Pending", service.pending.map { "\($0.operation.rawValue) since \($0.since), \($0.reason.rawValue)" }),
             ("PID", service.state.mainPID.map(String.init)),
             ("Started", run.startedAt?.description),
             ("Ended", run.exitedAt.map { "\($0)\(ending(run).map { ", \($0)" } ?? "")" }),

@@ -1,11 +1,13 @@
 /// Remembers the answers to requests that carry an `Idempotency-Key`, so that a repeated request does its work once.
 public protocol AnswerStore: Sendable {
     /// Gives the answer that was kept for the key, or carries the operation out and keeps its answer. The same key at
-    /// the same time waits for the first. Throws `keyReused` when the key was used for another request.
+    /// the same time waits for the first. `operation` is told when the request was begun by an earlier one of the key
+    /// that has no final answer: it timed out, or the agent ended. Throws `keyReused` when the key was used for another
+    /// request.
     func once(
         _ key: String,
         fingerprint: String,
-        _ operation: @Sendable () async -> KeptAnswer
+        _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer
 }
 

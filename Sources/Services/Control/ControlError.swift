@@ -12,10 +12,14 @@ public enum ControlError: Error, Equatable, Sendable {
     case keyReused
     /// As many services exist as the agent keeps.
     case tooManyServices(limit: Int)
-    /// systemd cannot be reached, or was lost on the way.
+    /// systemd cannot be reached.
     case systemdUnavailable(String)
-    /// systemd took the job and did not end it in time; it may still end.
+    /// systemd did not do in time what was asked for. It is tried again until it is done.
     case systemdTimeout(String)
+    /// systemd refuses the job, with its reason.
+    case systemdRefused(String)
+    /// Another client of systemd has cancelled the job: what that one asked for holds.
+    case superseded
     /// A file could not be written: the medium is full or read-only.
     case storageFull(String)
     /// A file could not be written for another reason.

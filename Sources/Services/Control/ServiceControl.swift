@@ -12,7 +12,7 @@ public protocol ServiceControl: Sendable {
     /// What is kept of deleted services, the newest first.
     func listRemoved() async throws(ControlError) -> [RemovedService]
 
-    /// One service, by name or id; names win.
+    /// One service, by name or id; ids win.
     func service(_ reference: String) async throws(ControlError) -> Service
 
     /// The same as ``list()`` and ``service(_:)`` where they need not wait, nil where they may have to. Called on the

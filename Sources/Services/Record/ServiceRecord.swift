@@ -11,6 +11,8 @@ public struct ServiceRecord: Equatable, Sendable {
     public var phase: Phase
     /// Who asked for the deletion that is under way.
     public var deletedBy: Requester?
+    /// The invocation id of the run that a start which is under way replaces; nil where nothing ran.
+    public var replacedRun: String?
     public var run: ServiceRun
 
     /// A new service, which is to be started.
@@ -24,7 +26,7 @@ public struct ServiceRecord: Equatable, Sendable {
         run = ServiceRun()
     }
 
-    /// What was begun at `updatedAt` and is not known to be done: an agent that was interrupted finishes it.
+    /// What was asked for at `updatedAt` and is not known to be done. It is tried until it is, by the next agent, too.
     public enum Phase: String, Sendable {
         case starting
         case stopping
@@ -42,6 +44,7 @@ public struct ServiceRecord: Equatable, Sendable {
         isEnabled: Bool,
         phase: Phase,
         deletedBy: Requester?,
+        replacedRun: String?,
         run: ServiceRun
     ) {
         self.id = id
@@ -51,6 +54,7 @@ public struct ServiceRecord: Equatable, Sendable {
         self.isEnabled = isEnabled
         self.phase = phase
         self.deletedBy = deletedBy
+        self.replacedRun = replacedRun
         self.run = run
     }
 }

@@ -1,7 +1,5 @@
 /// The sentence that tells a person what is wrong with a service and what to do about it.
 enum ServiceMessage {
-    /// A line of standard error is cut to that many characters.
-    static let lineLengthLimit = 300
     /// A command that ends with exit code 0 within this time and leaves processes behind has put itself into the
     /// background.
     static let backgroundMicroseconds: Int64 = 10_000_000
@@ -71,7 +69,12 @@ enum ServiceMessage {
         if let failure = service.diagnosis?.setUpFailure { return setUp(failure, code, service.record.spec) }
         let line = service.diagnosis?.lastErrorLine
         if let line, let hint = standardStreamHint(line, service.record.spec) {
-            return "exited with code \(code): \(cut(line)); \(hint)"
+            return "exited with code \(code): \(line); \(hint)"
+        }
+        if code == 127, let line, RunDiagnosis.namesCarriageReturn(line) {
+            return
+                "exited with code 127: \(line); the first line of a script ends with CR LF: save the file with LF line"
+                + " ends"
         }
         if [126, 127].contains(code), !ShellCommand.isPlainProgram(service.record.spec.command) {
             return shell(code, line, service)
@@ -80,12 +83,7 @@ enum ServiceMessage {
     }
 
     private static func quoted(_ line: String?) -> String {
-        line.map { "; its last line on standard error: \(cut($0))" } ?? ""
-    }
-
-    private static func cut(_ line: String) -> String {
-        let line = PrintableText.of(line)
-        return line.count > lineLengthLimit ? "\(line.prefix(lineLengthLimit))…" : line
+        line.map { "; its last line on standard error: \($0)" } ?? ""
     }
 
     // MARK: systemd
@@ -94,7 +92,8 @@ enum ServiceMessage {
     private static func setUp(_ failure: String, _ code: Int, _ spec: ServiceSpec) -> String {
         let name = ExitStatusName.systemd[code].map { "systemd \(code)/\($0)" } ?? "exit code \(code)"
         switch code {
-        case 203: return "systemd cannot run the launcher of services: install miosa-agent again (\(name): \(failure))"
+        case 203 where contains(failure, UnitFile.launcherPrefix) && contains(failure, "No such file"):
+            return "systemd cannot run the launcher of services: install miosa-agent again (\(name): \(failure))"
         case 217: return "account '\(spec.user)' does not exist (\(name))"
         default: return "systemd could not set up the process (\(name)): \(failure)"
         }
@@ -109,19 +108,11 @@ enum ServiceMessage {
             return "the shell \(shell) cannot execute a command (exit code \(code)): check its permissions"
                 + quoted(line)
         }
-        var text = "the shell \(shell) did not find a command (exit code \(code))" + (line.map { ": \(cut($0))" } ?? "")
+        var text = "the shell \(shell) did not find a command (exit code \(code))" + (line.map { ": \($0)" } ?? "")
         if let word = line.flatMap(missingWord), bashWords.contains(word) {
             text += "; '\(word)' is a word of bash, which \(shell) is not: use bash -c '…'"
         }
-        return text + "; PATH was \(path(of: service))"
-    }
-
-    /// The PATH of a service: the launcher's, with "~" for the account's home directory.
-    private static func path(of service: Service) -> String {
-        let spec = service.record.spec
-        if let path = spec.environment["PATH"] { return path }
-        let system = service.diagnosis?.systemPath ?? "systemd's own"
-        return "~\(spec.user)/.local/bin:~\(spec.user)/bin:\(system):/snap/bin"
+        return text + (service.diagnosis.map { "; PATH was \($0.path)" } ?? "")
     }
 
     /// The word that a shell did not find: "/bin/sh: 1: source: not found", "sh: line 1: [[: command not found".

@@ -6,6 +6,8 @@ public struct ServiceRun: Equatable, Sendable {
     public var exitedAt: Timestamp?
     /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
     public var leftProcesses = false
+    /// Whether the output of the newest run is discarded: journald could not be reached when it began.
+    public var isOutputDiscarded = false
     @Narrow<UInt32> public var restarts: Int = 0
     public var ending: RunEnding?
     /// systemd's word for that end.
@@ -72,7 +74,11 @@ public struct ServiceRun: Equatable, Sendable {
     /// Takes over what systemd says now. Figures of an ended run stay while the next one runs.
     public mutating func observe(_ state: UnitState, bootID: String) {
         guard let startedAt = state.main.startedAt else { return }
-        if startedAt != self.startedAt { leftProcesses = false }
+        if startedAt != self.startedAt {
+            leftProcesses = false
+            isOutputDiscarded = false
+        }
+        if state.launchMark?.step == .journal { isOutputDiscarded = true }
         self.startedAt = startedAt
         self.bootID = bootID
         restarts = state.restarts

@@ -70,6 +70,8 @@ public enum LogPiece: Equatable, Sendable {
     case entries([LogEntry])
     /// For ``StreamLimits/quietTime`` there has been none.
     case quiet
+    /// The service was deleted: there is nothing more to come.
+    case removed
     /// There is nothing more to come, or nobody waits for it any longer.
     case end
 }

@@ -89,9 +89,10 @@ public final class KeptAnswers {
         let key: String
         let fingerprint: String
         let keptAt: Timestamp
-        let answer: KeptAnswer
+        /// Nil while the request has no final answer; it was begun at `keptAt`.
+        let answer: KeptAnswer?
 
-        init(key: String, fingerprint: String, keptAt: Timestamp, answer: KeptAnswer) {
+        init(key: String, fingerprint: String, keptAt: Timestamp, answer: KeptAnswer?) {
             self.key = key
             self.fingerprint = fingerprint
             self.keptAt = keptAt
@@ -103,6 +104,10 @@ public final class KeptAnswers {
             key = try members.string("key")
             fingerprint = try members.string("fingerprint")
             keptAt = Timestamp(microseconds: Int64(try members.integer("kept_at")))
+            guard members.has("status") else {
+                answer = nil
+                return
+            }
             answer = KeptAnswer(
                 status: try members.integer("status"),
                 location: try members.optionalString("location"),
@@ -117,10 +122,12 @@ public final class KeptAnswers {
             writer.member("key", string: key)
             writer.member("fingerprint", string: fingerprint)
             writer.member("kept_at", integer: Int(keptAt.microseconds))
-            writer.member("status", integer: answer.status)
-            writer.member("location", string: answer.location)
-            writer.member("service", string: answer.service)
-            writer.member("body", string: String(decoding: answer.body, as: UTF8.self))
+            if let answer {
+                writer.member("status", integer: answer.status)
+                writer.member("location", string: answer.location)
+                writer.member("service", string: answer.service)
+                writer.member("body", string: String(decoding: answer.body, as: UTF8.self))
+            }
             writer.endObject()
             return writer.finish()
         }
@@ -131,14 +138,19 @@ extension KeptAnswers {
     public func once(
         _ key: String,
         fingerprint: String,
-        _ operation: @Sendable () async -> KeptAnswer
+        _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer {
         try await lanes.inLane(key) { () throws(ControlError) in
-            if let kept = try self.kept(key) {
+            let kept = try self.kept(key)
+            if let kept {
                 guard kept.fingerprint.utf8.elementsEqual(fingerprint.utf8) else { throw .keyReused }
-                return kept.answer
+                if let answer = kept.answer { return answer }
+            } else {
+                let now = Timestamp(microseconds: WallClock.now().microseconds)
+                // Without it a repetition of a request that has no answer is a new one.
+                try? self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: nil))
             }
-            let answer = await operation()
+            let answer = await operation(kept?.keptAt)
             guard answer.isFinal else { return answer }
             let now = Timestamp(microseconds: WallClock.now().microseconds)
             // The work is done whether or not the answer can be kept; to say otherwise would be untrue.

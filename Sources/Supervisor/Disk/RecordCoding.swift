@@ -18,6 +18,7 @@ enum RecordCoding {
             writer.key("deleted_by")
             encode(requester, into: &writer)
         }
+        if let run = record.replacedRun { writer.member("replaces", string: run) }
         writer.key("spec")
         encode(record.spec, into: &writer)
         writer.key("run")
@@ -69,6 +70,7 @@ enum RecordCoding {
         writer.member("result", string: run.result)
         writer.member("restarts", integer: run.restarts)
         if run.leftProcesses { writer.member("left_processes", bool: true) }
+        if run.isOutputDiscarded { writer.member("output_discarded", bool: true) }
         writer.member("invocation_id", string: run.invocationID)
         writer.member("boot_id", string: run.bootID)
         writer.key("processes")
@@ -104,6 +106,7 @@ enum RecordCoding {
             isEnabled: try record.bool("enabled"),
             phase: phase,
             deletedBy: record.has("deleted_by") ? try decodeRequester(try record.object("deleted_by")) : nil,
+            replacedRun: try record.optionalString("replaces"),
             run: try decodeRun(try record.object("run"))
         )
     }
@@ -136,6 +139,7 @@ enum RecordCoding {
         run.result = try members.optionalString("result")
         run.restarts = try members.integer("restarts")
         run.leftProcesses = members.has("left_processes") ? try members.bool("left_processes") : false
+        run.isOutputDiscarded = members.has("output_discarded") ? try members.bool("output_discarded") : false
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
         for process in try members.objects("processes") {

@@ -2,6 +2,8 @@ internal import Services
 internal import Systemd
 
 /// The records on disk: `services/NAME.json`, one a service, readable by root alone.
+///
+/// Where the medium is full a record cannot be written, and what was asked for is in its name: `NAME.json.stopping`.
 struct RecordStore {
     /// A record is at most this long: the limits of a spec, with every byte of it escaped, and room.
     static let recordBytesLimit = 2 * 1024 * 1024
@@ -27,14 +29,63 @@ struct RecordStore {
     /// Removes a record, durably.
     func remove(_ name: ServiceName, with changes: NameChanges? = nil) throws(SystemError) {
         let directory = try Directory(path)
-        guard try directory.remove(fileName(of: name)) else { return }
+        let isRemoved = try directory.remove(fileName(of: name))
+        guard try unmark(name, in: directory) || isRemoved else { return }
         try directory.synchronize(with: changes)
     }
 
-    /// All records, by name, and what could not be read. A file that is no record stays where it is, under a name
-    /// that no service can have.
-    func load() throws(SystemError) -> (records: [ServiceRecord], unreadable: [(file: String, reason: String)]) {
+    /// Makes the record of a service that is deleted a file of another directory, without any room.
+    func move(_ name: ServiceName, to other: borrowing Directory, as file: String) throws(SystemError) {
         let directory = try Directory(path)
+        for own in [fileName(of: name, .deleting), fileName(of: name)] {
+            do throws(SystemError) {
+                return try directory.move(own, to: other, as: file)
+            } catch let error where error.isNotFound {
+                continue
+            }
+        }
+    }
+
+    /// Writes down what was asked for without any room: the record of a service gets another name, durably.
+    func mark(_ name: ServiceName, _ phase: ServiceRecord.Phase) throws(SystemError) {
+        let directory = try Directory(path)
+        let marked = fileName(of: name, phase)
+        for file in [fileName(of: name)] + Self.phases.map({ fileName(of: name, $0) }) where file != marked {
+            do throws(SystemError) {
+                try directory.rename(file, to: marked)
+                return try directory.synchronize(with: nil)
+            } catch let error where error.isNotFound {
+                continue
+            }
+        }
+    }
+
+    /// Takes the marks of a record away that has been saved since; true when there was one.
+    @discardableResult
+    func unmark(_ name: ServiceName) throws(SystemError) -> Bool { try unmark(name, in: Directory(path)) }
+
+    private func unmark(_ name: ServiceName, in directory: borrowing Directory) throws(SystemError) -> Bool {
+        var isMarked = false
+        for phase in Self.phases where try directory.remove(fileName(of: name, phase)) { isMarked = true }
+        return isMarked
+    }
+
+    private static let phases: [ServiceRecord.Phase] = [.starting, .stopping, .deleting]
+
+    private func fileName(of name: ServiceName, _ phase: ServiceRecord.Phase) -> String {
+        "\(fileName(of: name)).\(phase.rawValue)"
+    }
+
+    /// What ``load()`` has found.
+    typealias Contents = (
+        records: [ServiceRecord], unreadable: [(file: String, reason: String)], marked: [ServiceName]
+    )
+
+    /// All records, by name, what could not be read, and which records have a mark. A file that is no record stays
+    /// where it is, under a name that no service can have.
+    func load() throws(SystemError) -> Contents {
+        let directory = try Directory(path)
+        var marked: [ServiceName] = []
         var records: [ServiceRecord] = []
         var unreadable: [(file: String, reason: String)] = []
         for file in try directory.names().sorted() {
@@ -43,7 +94,8 @@ struct RecordStore {
                 if file.hasSuffix(".tmp") { try directory.remove(file) }
                 continue
             }
-            guard file.hasSuffix(Self.suffix) else { continue }
+            let phase = Self.phases.first { file.hasSuffix("\(Self.suffix).\($0.rawValue)") }
+            guard phase != nil || file.hasSuffix(Self.suffix) else { continue }
             let bytes: [UInt8]
             do throws(SystemError) {
                 guard try !directory.isWritableByOthers(file) else {
@@ -60,13 +112,22 @@ struct RecordStore {
                 unreadable.append((file, error.description))
                 continue
             }
+            let record: ServiceRecord
             do throws(RecordProblem) {
-                records.append(try decode(bytes, file))
+                record = try decode(bytes, file, phase)
             } catch {
                 try setAside(file, error.description, in: directory, &unreadable)
+                continue
             }
+            if phase != nil, records.last?.spec.name == record.spec.name {
+                // The record without a mark, which comes first, is newer.
+                try directory.remove(file)
+                continue
+            }
+            records.append(record)
+            if phase != nil { marked.append(record.spec.name) }
         }
-        return (records, unreadable)
+        return (records, unreadable, marked)
     }
 
     /// The files that were set aside, now or earlier, and those of `unreadable` that were not.
@@ -87,10 +148,20 @@ struct RecordStore {
         unreadable.append((file, reason))
     }
 
-    private func decode(_ bytes: [UInt8], _ file: String) throws(RecordProblem) -> ServiceRecord {
-        let record = try RecordCoding.decode(bytes)
-        guard fileName(of: record.spec.name) == file else {
-            throw RecordProblem(description: "it is the record of '\(record.spec.name)'")
+    private func decode(
+        _ bytes: [UInt8],
+        _ file: String,
+        _ phase: ServiceRecord.Phase?
+    ) throws(RecordProblem) -> ServiceRecord {
+        var record = try RecordCoding.decode(bytes)
+        let name = record.spec.name
+        guard (phase.map { fileName(of: name, $0) } ?? fileName(of: name)) == file else {
+            throw RecordProblem(description: "it is the record of '\(name)'")
+        }
+        if let phase {
+            record.phase = phase
+            record.isEnabled = phase == .starting
+            record.replacedRun = nil
         }
         return record
     }

@@ -1,8 +1,8 @@
 public import Services
 internal import Systemd
 
-/// What the API asks for. Every operation writes what is wanted before systemd hears of it, so that whatever interrupts
-/// it, the next start of the agent knows what was wanted, and is done only when that is durable.
+/// What the API asks for. Every operation writes what is wanted before systemd hears of it; whatever interrupts it,
+/// that is tried until it is done.
 extension Supervisor {
     public var readiness: Readiness {
         get async {
@@ -20,9 +20,9 @@ extension Supervisor {
         return snapshots
     }
 
-    public func listRemoved() throws(ControlError) -> [RemovedService] {
+    public func listRemoved() async throws(ControlError) -> [RemovedService] {
         do throws(SystemError) {
-            return try removed.load()
+            return try await removed.load()
         } catch {
             throw ControlError(error)
         }
@@ -44,12 +44,18 @@ extension Supervisor {
     }
 
     private func snapshot(of reference: String) throws(ControlError) -> Service {
-        if let name = ServiceName(reference), let index = services.index(forKey: name) {
-            return services.values[index].snapshot
-        }
-        guard let name = namesByID[reference], let service = services[name] else { throw .serviceNotFound }
-        return service.snapshot
+        guard let name = name(of: reference), let index = services.index(forKey: name) else { throw .serviceNotFound }
+        return services.values[index].snapshot
     }
+
+    /// The name of the service that a name or an id stands for, if it exists. Ids win; what is shorter is none.
+    private func name(of reference: String) -> ServiceName? {
+        if reference.utf8.count == Self.idLength, let name = namesByID[reference] { return name }
+        return ServiceName(reference) ?? namesByID[reference]
+    }
+
+    /// The length of a UUID.
+    private static let idLength = 36
 
     public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {
         let service = try find(reference)
@@ -63,6 +69,7 @@ extension Supervisor {
     public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
         try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
+            try await self.finishRemoval(of: spec.name)
             guard self.services[spec.name] == nil else { throw .serviceExists }
             return try await self.add(spec)
         }
@@ -71,25 +78,34 @@ extension Supervisor {
     public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
         try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
+            try await self.finishRemoval(of: spec.name)
             guard let before = self.services[spec.name] else { return (try await self.add(spec), true) }
-            guard before.record.spec != spec else { return (before.snapshot, false) }
+            guard before.record.spec != spec else {
+                try await self.converge(spec.name)
+                return (try self.find(spec.name).snapshot, false)
+            }
             return (try await self.change(spec.name, to: spec), false)
         }
     }
 
     public func start(_ reference: String) async throws(ControlError) -> Service {
         try await inLane(of: reference) { (name) throws(ControlError) in
+            try await self.finishRemoval(of: name)
             guard try !self.find(name).snapshot.status.isUp else { throw .serviceRunning }
             return try await self.run(name)
         }
     }
 
     public func restart(_ reference: String) async throws(ControlError) -> Service {
-        try await inLane(of: reference) { (name) throws(ControlError) in try await self.run(name) }
+        try await inLane(of: reference) { (name) throws(ControlError) in
+            try await self.finishRemoval(of: name)
+            return try await self.run(name)
+        }
     }
 
     public func stop(_ reference: String) async throws(ControlError) -> Service {
         try await inLane(of: reference) { (name) throws(ControlError) in
+            try await self.finishRemoval(of: name)
             guard try self.find(name).snapshot.status.isUp else { throw .serviceNotRunning }
             return try await self.halt(name)
         }
@@ -118,6 +134,11 @@ extension Supervisor {
         }
     }
 
+    /// Removes a service whose removal is outstanding, before its name is used for something else.
+    private func finishRemoval(of name: ServiceName) async throws(ControlError) {
+        if services[name]?.record.phase == .deleting { try await converge(name) }
+    }
+
     /// How long a call waits for systemd to come back: it takes a moment to re-execute itself after an upgrade.
     private static let reconnectPatience = Duration.seconds(1)
 
@@ -128,8 +149,7 @@ extension Supervisor {
     }
 
     func find(_ reference: String) throws(ControlError) -> ManagedService {
-        if let name = ServiceName(reference), let service = services[name] { return service }
-        guard let name = namesByID[reference], let service = services[name] else { throw .serviceNotFound }
+        guard let name = name(of: reference), let service = services[name] else { throw .serviceNotFound }
         return service
     }
 

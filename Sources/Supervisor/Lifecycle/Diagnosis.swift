@@ -3,7 +3,7 @@ internal import Systemd
 
 /// Finding out from the journal why a service has failed.
 extension Supervisor {
-    /// That many lines at the end of the log are looked at for one of standard error.
+    /// The number of lines at the end of the log among which those of standard error are looked for.
     private static let linesLimit = 20
     /// How long an operation waits for the diagnosis of the failure that it reports.
     private static let patience = Duration.seconds(3)
@@ -56,9 +56,9 @@ extension Supervisor {
         // After the lines, for which journald was made to write down everything.
         let setUpFailure = try? SetUpFailure.text(of: service)
         return RunDiagnosis(
-            startedAt: service.record.run.startedAt,
+            of: service.record,
             setUpFailure: setUpFailure,
-            lastErrorLine: lines.last,
+            errorLines: lines,
             systemPath: configuration.systemPath
         )
     }
@@ -70,7 +70,7 @@ extension Supervisor {
         query.since = service.record.run.startedAt
         var lines: [String] = []
         do throws(ControlError) {
-            let log = try await readLog(service.record.id, query)
+            let log = try await readLog(service.record.id, query, as: nil)
             while case .entries(let entries) = try await log.next() {
                 lines += entries.filter { $0.stream == .stderr }.map(\.line)
             }

@@ -4,7 +4,7 @@ internal import Systemd
 @EventLoopActor
 final class Lane {
     private var isTaken = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var waiting: [@EventLoopActor () -> Void] = []
 
     /// Waits for its turn.
     func enter() async {
@@ -12,7 +12,16 @@ final class Lane {
             isTaken = true
             return
         }
-        await withCheckedContinuation { waiting.append($0) }
+        await withCheckedContinuation { continuation in waiting.append { continuation.resume() } }
+    }
+
+    /// Takes the next place in the line now, and calls `turn` when its turn has come.
+    func enter(_ turn: @escaping @EventLoopActor () -> Void) {
+        guard isTaken else {
+            isTaken = true
+            return turn()
+        }
+        waiting.append(turn)
     }
 
     /// Ends a turn; the next in line has it at once. True when nobody was waiting.
@@ -21,7 +30,7 @@ final class Lane {
             isTaken = false
             return true
         }
-        waiting.removeFirst().resume()
+        waiting.removeFirst()()
         return false
     }
 }

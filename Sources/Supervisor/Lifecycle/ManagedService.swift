@@ -52,7 +52,8 @@ struct ManagedService {
                 state: state,
                 intent: intent,
                 refusal: newValue,
-                diagnosis: snapshot.diagnosis
+                diagnosis: snapshot.diagnosis,
+                pending: pending
             )
         }
     }
@@ -61,7 +62,30 @@ struct ManagedService {
     var diagnosis: RunDiagnosis? {
         get { snapshot.diagnosis.flatMap { $0.startedAt == record.run.startedAt ? $0 : nil } }
         set {
-            snapshot = Service(record: record, state: state, intent: intent, refusal: refusal, diagnosis: newValue)
+            snapshot = Service(
+                record: record,
+                state: state,
+                intent: intent,
+                refusal: refusal,
+                diagnosis: newValue,
+                pending: pending
+            )
+        }
+    }
+
+    /// What was asked for and is not reached yet.
+    var pending: PendingChange? {
+        get { snapshot.pending }
+        set {
+            guard newValue != pending else { return }
+            snapshot = Service(
+                record: record,
+                state: state,
+                intent: intent,
+                refusal: refusal,
+                diagnosis: snapshot.diagnosis,
+                pending: newValue
+            )
         }
     }
 
@@ -77,7 +101,8 @@ struct ManagedService {
             state: state ?? self.state,
             intent: intent ?? self.intent,
             refusal: refusal,
-            diagnosis: diagnosis?.startedAt == record.run.startedAt ? diagnosis : nil
+            diagnosis: diagnosis?.startedAt == record.run.startedAt ? diagnosis : nil,
+            pending: pending
         )
     }
 

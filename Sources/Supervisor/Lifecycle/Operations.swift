@@ -1,7 +1,7 @@
 internal import Services
 internal import Systemd
 
-/// The operations on one service, step by step. Whoever calls one is in the service's lane.
+/// The operations on one service, in its turn: each writes down what is wanted and converges on it.
 extension Supervisor {
     /// Creates a service and dispatches its start.
     func add(_ spec: ServiceSpec) async throws(ControlError) -> Service {
@@ -23,16 +23,22 @@ extension Supervisor {
         service.intent = .start
         insert(service)
         announce(spec.name)
+        let failure = await failure { () throws(ControlError) in try await self.converge(spec.name, by: .dispatch) }
+        switch failure {
+        case nil, .systemdTimeout: break
+        // The service's own failure, which it tells of.
+        case .systemdRefused: establish(spec.name)
+        case .superseded: establish(spec.name)
+        case let failure?: throw failure
+        }
         do throws(ControlError) {
-            try await dispatchStart(spec.name)
             try await finishFiles(of: spec.name, recordName, unitNames)
         } catch {
             removeFiles(of: spec.name)
             forget(spec.name)
-            // The call may have arrived although its answer did not.
-            abandoned.insert(spec.name)
             throw error
         }
+        if case .systemdTimeout = failure { throw failure! }
         return try find(spec.name).snapshot
     }
 
@@ -58,26 +64,13 @@ extension Supervisor {
     /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
     func change(_ name: ServiceName, to spec: ServiceSpec) async throws(ControlError) -> Service {
         let before = try find(name)
+        let isEnabled = before.record.isEnabled
         let hasOtherFiles = try update(name) { record in
             record.spec = spec
-            record.phase = record.isEnabled ? .starting : .established
+            if isEnabled { record.begin(.starting, replacing: before.state) }
         }
-        guard before.record.isEnabled else { return try find(name).snapshot }
-        guard hasOtherFiles else {
-            // A port is nothing that the process sees.
-            establish(name)
-            return try find(name).snapshot
-        }
-        intend(.start, name)
-        do throws(ControlError) {
-            // A restart would run the copy of the unit that systemd holds; once stopped, it forgets it.
-            if before.snapshot.status.isUp { try await stopUnit(name) }
-            intend(.start, name)
-            if let job = try await queueStart(name, restarting: false) { try await wait(for: job, name) }
-        } catch {
-            intend(before.intent, name)
-            throw error
-        }
+        // Where no file of the unit has changed the process sees nothing of the change: a port.
+        if isEnabled, hasOtherFiles { try await converge(name, orRevertTo: before) }
         establish(name)
         return try find(name).snapshot
     }
@@ -85,26 +78,16 @@ extension Supervisor {
     /// Starts the unit, or restarts it where it is active, and waits for systemd's job.
     func run(_ name: ServiceName) async throws(ControlError) -> Service {
         let before = try find(name)
-        if !before.record.isEnabled {
-            try update(name) { record in
-                record.isEnabled = true
-                record.phase = .starting
-            }
+        if before.record.isEnabled {
+            repair(before.record)
+            services[name]?.record.begin(.starting, replacing: before.state)
         } else {
-            try repair(before.record)
+            updateLater(name) { record in
+                record.isEnabled = true
+                record.begin(.starting, replacing: before.state)
+            }
         }
-        let isUp = before.snapshot.status.isUp
-        intend(isUp ? .none : .start, name)
-        let job: Job?
-        do throws(ControlError) {
-            job = try await queueStart(name, restarting: isUp)
-        } catch {
-            intend(before.intent, name)
-            revert(name, to: before.record)
-            throw error
-        }
-        establish(name)
-        if let job { try await wait(for: job, name) }
+        try await converge(name, by: .restart, orRevertTo: before)
         return try find(name).snapshot
     }
 
@@ -112,258 +95,69 @@ extension Supervisor {
     func halt(_ name: ServiceName) async throws(ControlError) -> Service {
         let before = try find(name)
         let changes = NameChanges()
-        try update(name, with: changes) { record in
+        updateLater(name, with: changes) { record in
             record.isEnabled = false
-            record.phase = .stopping
+            record.begin(.stopping)
         }
-        intend(.stop, name)
-        do throws(ControlError) {
-            try await stopUnit(name, with: changes)
-        } catch {
-            // Not stopped: whoever asked will ask again, and until then nothing has changed.
-            intend(before.intent, name)
-            revert(name, to: before.record)
-            throw error
-        }
-        // It is stopped, which a crash might undo: the record says still what is to be.
-        try store { () throws(SystemError) in try changes.synchronize() }
-        establish(name)
+        try await converge(name, with: changes, orRevertTo: before)
         return try find(name).snapshot
     }
 
-    /// Stops a service and removes all of it. Its record goes last, after the one for the audit is there: as long as it
-    /// is there itself, the removal is finished by the next start of the agent.
+    /// Stops a service and removes all of it.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
+        let before = try find(name)
         let changes = NameChanges()
-        if try find(name).record.phase != .deleting { try beginRemoval(name, by: requester, with: changes) }
-        intend(.stop, name)
-        _ = try await endUnit(name, with: changes)
-        // While systemd lets go of the unit.
-        let written = try store { () throws(SystemError) in
-            try changes.synchronize()
-            try self.units.remove(name, with: changes)
-            try changes.synchronize()
-            return try self.keepForAudit(name, by: requester, with: changes)
-        }
-        // The boot target keeps a unit loaded that it started; systemd would start it from memory.
-        try await ask { () throws(BusError) in try await self.systemd.forget(UnitName.unit(of: name)) }
-        try store { () throws(SystemError) in
-            // systemd may have had more to say of the run's end.
-            if written != self.services[name]?.record {
-                _ = try self.keepForAudit(name, by: requester, with: changes)
-            }
-            try self.records.remove(name, with: changes)
-            try changes.synchronize()
-        }
-        removals[name] = MonotonicClock.now()
-        forget(name)
+        if before.record.phase != .deleting { beginRemoval(name, by: requester, with: changes) }
+        try await converge(name, with: changes, orRevertTo: before)
     }
 
-    /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
-    private func keepForAudit(
+    /// Converges, and goes back to what was before when systemd refuses.
+    private func converge(
         _ name: ServiceName,
-        by requester: Requester,
-        with changes: NameChanges
-    ) throws(SystemError) -> ServiceRecord? {
-        guard let record = services[name]?.record else { return nil }
-        try removed.add(RemovedService(record, by: requester), with: changes)
-        return record
-    }
-
-    /// Writes down that a service is to be removed and by whom. When something cannot be written, or the unit's files
-    /// could not be removed, nothing has changed.
-    private func beginRemoval(
-        _ name: ServiceName,
-        by requester: Requester,
-        with changes: NameChanges
-    ) throws(ControlError) {
-        let before = try find(name).record
-        var record = before
-        record.phase = .deleting
-        record.isEnabled = false
-        record.deletedBy = requester
-        record.updatedAt = Self.now()
-        let audit = RemovedService(record, by: requester)
-        do throws(SystemError) {
-            try units.checkWritable()
-            try removed.reserve(for: audit)
-            try records.save(record, with: changes)
-            try units.setEnabled(false, name, with: changes)
-        } catch {
-            // As far as the disk allows; what is left of the attempt goes at the next start.
-            try? removed.release(audit)
+        by method: StartMethod = .stopAndStart,
+        with changes: NameChanges? = nil,
+        orRevertTo before: ManagedService
+    ) async throws(ControlError) {
+        do throws(ControlError) {
+            try await converge(name, by: method, with: changes)
+        } catch .systemdRefused(let reason) {
             revert(name, to: before)
-            throw ControlError(error)
-        }
-        services[name]?.record = record
-    }
-
-    // MARK: Steps in systemd
-
-    /// Queues the start of a unit and leaves the rest to systemd.
-    func dispatchStart(_ name: ServiceName) async throws(ControlError) {
-        let job = try await queueStart(name, restarting: false)
-        establish(name)
-        if let job { follow(job, name) }
-    }
-
-    /// Has the start count as done when its job ends, however long that takes.
-    private func follow(_ job: Job, _ name: ServiceName) {
-        services[name]?.startJob = job
-        EventLoop.start { [weak self] in
-            // The connection is lost: the states are read again, and with them what became of the start.
-            guard (try? await job.result()) != nil else { return }
-            try? await self?.started(by: job, name)
+            throw .systemdRefused(reason)
+        } catch .superseded {
+            revert(name, to: before)
+            throw .superseded
         }
     }
 
-    /// Finds the jobs of starts again after systemd was out of sight: a start without one has ended.
-    func followStarts() {
-        for (name, service) in services where service.intent == .start {
-            if let job = systemd.job(of: service.unit) {
-                follow(job, name)
-            } else {
-                intend(.none, name)
-            }
-        }
-    }
-
-    /// Takes note that the job of a start has ended.
-    private func started(by job: Job, _ name: ServiceName) async throws(ControlError) {
-        // The job's last state may be held back until systemd has had its say.
-        try await ask { () throws(BusError) in try await self.systemd.settle() }
-        guard services[name]?.startJob === job else { return }
-        services[name]?.startJob = nil
-        if services[name]?.intent == .start { intend(.none, name) }
-    }
-
-    /// Has systemd start or restart the unit from what is on disk. Nil when systemd refuses the unit, which is then the
-    /// service's own failure.
-    func queueStart(_ name: ServiceName, restarting: Bool) async throws(ControlError) -> Job? {
-        let unit = UnitName.unit(of: name)
-        do throws(BusError) {
-            // Whoever starts by hand wants more than what is left of systemd's patience with crashes. What is not
-            // loaded has no failure, and no older copy.
-            if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
-            services[name]?.refusal = nil
-            do throws(BusError) {
-                return try await systemd.queueStart(unit, restarting: restarting)
-            } catch .remote {
-                // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
-                // look again by itself.
-                try await systemd.reload()
-                return try await systemd.queueStart(unit, restarting: restarting)
-            }
-        } catch .remote(_, let message) {
-            services[name]?.refusal = message
-            intend(.none, name)
-            return nil
-        } catch {
-            throw ControlError(error)
-        }
-    }
-
-    private static func failure(of changes: NameChanges) -> SystemError? {
-        do throws(SystemError) {
-            try changes.synchronize()
+    private func failure(_ call: () async throws(ControlError) -> Void) async -> ControlError? {
+        do throws(ControlError) {
+            try await call()
             return nil
         } catch {
             return error
         }
     }
 
-    /// Waits until the job of a start has ended.
-    func wait(for job: Job, _ name: ServiceName) async throws(ControlError) {
-        services[name]?.startJob = job
-        do throws(Job.Failure) {
-            _ = try await job.result(within: configuration.jobTimeout)
-        } catch {
-            switch error {
-            case .disconnected: throw .systemdUnavailable("the connection to systemd was lost")
-            case .timeout:
-                follow(job, name)
-                throw .systemdTimeout("systemd did not end the job within \(configuration.jobTimeout)")
-            }
-        }
-        try await started(by: job, name)
-        await awaitLaunch(of: name)
-        await awaitDiagnosis(of: name)
-    }
-
-    /// Waits until a service's main process is its command.
-    private func awaitLaunch(of name: ServiceName) async {
-        let begin = MonotonicClock.now()
-        while services[name]?.state.isLaunching ?? false {
-            // A launcher that hangs in execve(2), on a file system that does not answer, is shown as what it is.
-            let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
-            guard left > .zero else { return }
-            await nextChange(of: name, within: left)
-        }
-    }
-
-    /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
-    func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) {
-        guard try await endUnit(name, with: changes) else { return }
-        try await ask { () throws(BusError) in try await self.systemd.settle(UnitName.unit(of: name)) }
-    }
-
-    /// Stops the unit. systemd may have more to say of that until it lets go of the unit or answers a question.
-    /// `changes` are made durable meanwhile, as far as the disk allows. False for a unit that is not loaded.
-    private func endUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(ControlError) -> Bool {
-        let unit = UnitName.unit(of: name)
-        do throws(BusError) {
-            // Whoever needs them to be durable looks again.
-            let job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
-            try await wait(for: job)
-            try systemd.resetFailedUnit(unit)
-            return true
-        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
-            return false
-        } catch {
-            throw ControlError(error)
-        }
-    }
-
-    private func wait(for job: Job) async throws(BusError) {
-        do throws(Job.Failure) {
-            _ = try await job.result(within: configuration.jobTimeout)
-        } catch {
-            switch error {
-            case .disconnected: throw .local(.notConnected)
-            case .timeout: throw .local(.timedOut)
-            }
-        }
-    }
-
-    private func ask(_ question: @EventLoopActor () async throws(BusError) -> Void) async throws(ControlError) {
-        do throws(BusError) {
-            try await question()
-        } catch {
-            throw ControlError(error)
-        }
-    }
-
     // MARK: Steps on disk
 
     /// Changes the record and what is derived from it, on disk first. When something cannot be written nothing has
-    /// changed. True when a file that systemd reads is another than before. The names are durable, too, unless the
-    /// caller has `changes` to see to it.
-    @discardableResult
+    /// changed. True when a file that systemd reads is another than before. The names are durable, too.
     private func update(
         _ name: ServiceName,
-        with changes: NameChanges? = nil,
         _ change: (inout ServiceRecord) -> Void
     ) throws(ControlError) -> Bool {
-        let before = try find(name).record
-        var record = before
-        change(&record)
-        record.updatedAt = Self.now()
+        let before = try find(name)
+        let record = changed(before.record, change)
+        let names = NameChanges()
+        do throws(SystemError) {
+            try records.save(record, with: names)
+        } catch {
+            throw ControlError(error)
+        }
         let hasOtherFiles: Bool
         do throws(SystemError) {
-            let names = changes ?? NameChanges()
-            try records.save(record, with: names)
             hasOtherFiles = try units.write(record, with: names)
-            if changes == nil { try names.synchronize() }
+            try names.synchronize()
         } catch {
             revert(name, to: before)
             throw ControlError(error)
@@ -373,26 +167,86 @@ extension Supervisor {
         return hasOtherFiles
     }
 
-    /// Makes the derived files what the record says, should somebody have touched them.
-    private func repair(_ record: ServiceRecord) throws(ControlError) {
-        try store { () throws(SystemError) in try self.units.write(record) }
+    /// The same for what does not depend on the disk: what cannot be written is tried again later. The names are
+    /// durable unless the caller has `names` to see to it.
+    private func updateLater(
+        _ name: ServiceName,
+        with names: NameChanges? = nil,
+        _ change: (inout ServiceRecord) -> Void
+    ) {
+        guard let before = services[name]?.record else { return }
+        let record = changed(before, change)
+        services[name]?.record = record
+        do throws(SystemError) {
+            let changes = names ?? NameChanges()
+            try records.save(record, with: changes)
+            try units.write(record, with: changes)
+            if names == nil { try changes.synchronize() }
+        } catch {
+            // To rename the record and to remove the link takes no room.
+            try? records.mark(name, record.phase)
+            _ = try? units.setEnabled(record.isEnabled, name)
+            writeLater(name, because: error)
+        }
+        announce(name)
     }
 
-    /// Goes back to an earlier record, as far as the disk allows; the next start of the agent does the rest.
-    private func revert(_ name: ServiceName, to record: ServiceRecord) {
-        guard let current = services[name] else { return }
+    private func changed(_ record: ServiceRecord, _ change: (inout ServiceRecord) -> Void) -> ServiceRecord {
         var record = record
+        change(&record)
+        record.updatedAt = Self.now()
+        return record
+    }
+
+    /// Writes down that a service is to be removed and by whom, as far as the disk allows.
+    private func beginRemoval(_ name: ServiceName, by requester: Requester, with changes: NameChanges) {
+        guard let before = services[name]?.record else { return }
+        let record = changed(before) { record in
+            record.isEnabled = false
+            record.begin(.deleting)
+            record.deletedBy = requester
+        }
+        services[name]?.record = record
+        do throws(SystemError) {
+            try records.save(record, with: changes)
+            try units.setEnabled(false, name, with: changes)
+        } catch {
+            try? records.mark(name, .deleting)
+            _ = try? units.setEnabled(false, name)
+            writeLater(name, because: error)
+        }
+        // The room for the audit's record, where there is some: the files that are removed will leave more.
+        try? removed.reserve(for: RemovedService(record))
+    }
+
+    /// Makes the derived files what the record says, should somebody have touched them.
+    private func repair(_ record: ServiceRecord) {
+        do throws(SystemError) {
+            try units.write(record)
+        } catch {
+            writeLater(record.spec.name, because: error)
+        }
+    }
+
+    /// Goes back to an earlier record.
+    private func revert(_ name: ServiceName, to before: ManagedService) {
+        guard let current = services[name] else { return }
+        var record = before.record
         record.run = current.record.run
+        if current.record.phase == .deleting { try? removed.release(RemovedService(current.record)) }
         services[name]?.record = record
         do throws(SystemError) {
             try records.save(record)
             try units.write(record)
+            written(name)
         } catch {
-            notice(.error, "cannot go back to what was before: \(error)", name)
+            writeLater(name, because: error)
         }
+        let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
+        intend(isUp ? .none : before.intent, name)
     }
 
-    private func removeFiles(of name: ServiceName) {
+    func removeFiles(of name: ServiceName) {
         do throws(SystemError) {
             // Without its record nobody takes what is left for a service.
             try records.remove(name)
@@ -409,11 +263,18 @@ extension Supervisor {
     func establish(_ name: ServiceName) {
         guard services[name]?.record.phase != .established else { return }
         services[name]?.record.phase = .established
+        services[name]?.record.replacedRun = nil
+        retries[name] = nil
+        if !unwritten.contains(name) { services[name]?.pending = nil }
         save(name)
     }
 
-    private func forget(_ name: ServiceName) {
+    func forget(_ name: ServiceName) {
         if let service = take(name) { announceRemoval(of: service) }
+        retries[name] = nil
+        unwritten.remove(name)
+        systemd.forgetState(of: name)
+        journalNews.wake()
         discard(name)
     }
 
@@ -423,18 +284,12 @@ extension Supervisor {
         announce(name)
     }
 
+    /// A new record. A unit of that name that runs, of which there was no record, is replaced.
     private func newRecord(_ spec: ServiceSpec) throws(ControlError) -> ServiceRecord {
         do throws(SystemError) {
-            return ServiceRecord(id: try Identifier.random().description, spec: spec, createdAt: Self.now())
-        } catch {
-            throw ControlError(error)
-        }
-    }
-
-    @discardableResult
-    private func store<Result>(_ write: () throws(SystemError) -> Result) throws(ControlError) -> Result {
-        do throws(SystemError) {
-            return try write()
+            var record = ServiceRecord(id: try Identifier.random().description, spec: spec, createdAt: Self.now())
+            if let state = systemd.state(of: spec.name) { record.begin(.starting, replacing: state) }
+            return record
         } catch {
             throw ControlError(error)
         }
@@ -444,10 +299,6 @@ extension Supervisor {
 }
 
 extension ControlError {
-    init(_ error: BusError) {
-        self = error.isTimeout ? .systemdTimeout(error.description) : .systemdUnavailable(error.description)
-    }
-
     init(_ error: SystemError) {
         self = error.isStorageFull ? .storageFull(error.description) : .storageFailed(error.description)
     }
@@ -458,9 +309,18 @@ extension ServiceStatus {
     var isUp: Bool { self == .starting || self == .running }
 }
 
+extension ServiceRecord {
+    /// Notes what is outstanding from now on; a start replaces the run that goes on.
+    fileprivate mutating func begin(_ phase: Phase, replacing state: UnitState? = nil) {
+        self.phase = phase
+        replacedRun = state.flatMap { $0.activeState.isDead ? nil : $0.invocationID }
+    }
+}
+
 extension RemovedService {
-    /// The record of a deletion that is under way; `requester` where the record does not say who asked.
-    fileprivate init(_ record: ServiceRecord, by requester: Requester) {
-        self.init(record, removedAt: record.updatedAt, removedBy: record.deletedBy ?? requester)
+    /// The record of a deletion that is under way.
+    init(_ record: ServiceRecord) {
+        let nobody = Requester(uid: nil, requestID: "none")
+        self.init(record, removedAt: record.updatedAt, removedBy: record.deletedBy ?? nobody)
     }
 }

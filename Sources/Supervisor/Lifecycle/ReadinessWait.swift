@@ -10,8 +10,8 @@ extension Supervisor {
     /// What of the log goes with a wait that took too long.
     private static let logLines = 20
 
-    /// A command that puts itself into the background may open its port first. So a port that a process has opened in
-    /// its first second counts once the process has outlived that by so long.
+    /// A command that puts itself into the background may open its port first. A port that a process has opened in its
+    /// first second counts when the process lives that much longer.
     private static let backgroundTime = Duration.milliseconds(100)
 
     public func waitUntilReady(

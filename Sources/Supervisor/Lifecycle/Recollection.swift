@@ -21,8 +21,8 @@ final class Recollection {
     /// never used for another run, so nothing can have happened to this one but its end, of which the list would tell.
     func state(of name: ServiceName, _ listed: ListedUnit) -> UnitState? {
         guard listed.activeState == .active, listed.subState == "running",
-            // A count of restarts can be reset while a service runs.
-            let run = runs[name], !run.hasEnded, run.bootID == bootID, run.restarts == 0,
+            // A count of restarts can be reset while a service runs, and of the output the unit's status tells.
+            let run = runs[name], !run.hasEnded, run.bootID == bootID, run.restarts == 0, !run.isOutputDiscarded,
             let process = run.processes.last, process.startedAt == run.startedAt,
             let invocationID = run.invocationID, invocationID == self.invocationID(of: listed.unit)
         else { return nil }

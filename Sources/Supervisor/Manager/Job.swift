@@ -8,6 +8,9 @@ final class Job {
     /// "unknown" where systemd did not say.
     typealias Result = String
 
+    static let done = "done"
+    static let canceled = "canceled"
+
     /// What the wait for a job can end with instead.
     enum Failure: Error {
         case disconnected

@@ -10,18 +10,31 @@ final class LaunchWatch {
     /// The main processes that are launchers, each with a watch on its file: a file of that name may be another one by
     /// the time that the next launcher runs.
     private var launching: [ServiceName: (pid: Int, watch: CloseWatch)] = [:]
+    /// Looks again, should a close have been missed: a file that was replaced between the launcher's start and the
+    /// watch is not the one that is closed.
+    private var timer: Timer?
+    private var delay = LaunchWatch.firstDelay
+    private static let firstDelay = Duration.milliseconds(100)
+    private static let delayLimit = Duration.seconds(5)
+
     private let processDirectory: String
+    private let launcherPrefix: String
     private let launched: @EventLoopActor (ServiceName) -> Void
 
     /// `launched` is called with a service whose main process has become the command, or has ended.
-    init(processDirectory: String = "/proc", launched: @escaping @EventLoopActor (ServiceName) -> Void) {
+    init(
+        processDirectory: String = "/proc",
+        launcherPrefix: String = UnitFile.launcherPrefix,
+        launched: @escaping @EventLoopActor (ServiceName) -> Void
+    ) {
         self.processDirectory = processDirectory
+        self.launcherPrefix = launcherPrefix
         self.launched = launched
     }
 
     /// Whether a service's main process is still the launcher. `former` is the state before.
     func isLaunching(_ name: ServiceName, _ state: UnitState, after former: UnitState) -> Bool {
-        launching[name] = nil
+        if launching.removeValue(forKey: name) != nil, launching.isEmpty { timer?.cancel() }
         guard state.activeState == .active, let pid = state.mainPID else { return false }
         // A process that has become the command stays it, for all that matters here.
         if former.activeState == .active, former.mainPID == pid, !former.isLaunching { return false }
@@ -31,19 +44,36 @@ final class LaunchWatch {
         else { return false }
         // It may have closed the file before it was watched.
         guard self.launcher(pid) == launcher else { return false }
+        if launching.isEmpty { delay = Self.firstDelay }
         launching[name] = (pid, watch)
+        lookLater()
         return true
+    }
+
+    private func lookLater() {
+        if timer == nil { timer = try? Timer { [weak self] in self?.lookAgain() } }
+        timer?.arm(after: delay)
+    }
+
+    private func lookAgain() {
+        for (name, process) in launching where launcher(process.pid) == nil {
+            launching[name] = nil
+            launched(name)
+        }
+        delay = min(delay * 2, Self.delayLimit)
+        if launching.isEmpty { timer?.cancel() } else { lookLater() }
     }
 
     private func look(_ name: ServiceName, _ pid: Int, _ launcher: String) {
         guard launching[name]?.pid == pid, self.launcher(pid) != launcher else { return }
         launching[name] = nil
+        if launching.isEmpty { timer?.cancel() }
         launched(name)
     }
 
     /// The launcher that a process is; nil when it is another program, or has ended.
     private func launcher(_ pid: Int) -> String? {
-        let prefix = UnitFile.launcherPrefix
+        let prefix = launcherPrefix
         guard let line = KernelFile.text("\(processDirectory)/\(pid)/cmdline"), line.utf8.starts(with: prefix.utf8),
             let end = line.utf8.firstIndex(of: 0)
         else { return nil }

@@ -28,6 +28,9 @@ final class SystemdClient {
     private static let serviceInterface = "org.freedesktop.systemd1.Service"
     private static let propertiesInterface = "org.freedesktop.DBus.Properties"
 
+    /// SIGKILL: signal(7).
+    private static let killSignal: Int32 = 9
+
     /// A method that systemd answers from memory; longer than that and it is in trouble.
     private static let callTimeout = Duration.seconds(25)
     /// A reload takes seconds where there are thousands of units.
@@ -54,6 +57,8 @@ final class SystemdClient {
     private let reloads = ReloadQueue()
     /// When systemd was last asked whether it answers, and whether it did.
     private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
+    /// Lets one ask at a time: the others take its answer.
+    private let probing = Lane()
     /// How long systemd took to answer, by method.
     private(set) var callDurations: [String: DurationHistogram] = [:]
     /// How often systemd was had to read its unit files anew, and did.
@@ -91,6 +96,45 @@ final class SystemdClient {
             try bus.send(Self.manager("ResetFailedUnit")) { writer throws(SystemError) in try writer.string(unit) }
         } catch {
             throw .local(error)
+        }
+    }
+
+    /// The state of a unit in systemd's latest word on it; nil for one that was never loaded since the connection
+    /// stands.
+    func state(of name: ServiceName) -> UnitState? { states[name]?.value }
+
+    /// How long systemd waits for a unit's processes to end after SIGTERM; nil for ever.
+    func stopTimeout(of unit: String) async throws(BusError) -> Duration? {
+        guard let path = try await path(of: unit) else { return nil }
+        let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
+        return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(Self.serviceInterface)
+            try writer.string("TimeoutStopUSec")
+        } decode: { reply throws(SystemError) in
+            var microseconds: UInt64 = 0
+            try reply.variant { () throws(SystemError) in microseconds = try reply.uint64() }
+            return Int64(exactly: microseconds).map { .microseconds($0) }
+        }
+    }
+
+    /// Kills all processes of a unit.
+    func kill(_ unit: String) async throws(BusError) {
+        try await call(Self.manager("KillUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(unit)
+            try writer.string("all")
+            try writer.int32(Self.killSignal)
+        }
+    }
+
+    /// Forgets the state of a unit of no service, unless it runs.
+    func forgetState(of name: ServiceName) {
+        if state(of: name)?.activeState.isDead ?? false { states[name] = nil }
+    }
+
+    /// Thaws a frozen unit, which systemd from version 256 on neither stops nor restarts.
+    func thaw(_ unit: String) async throws(BusError) {
+        try await call(Self.manager("ThawUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(unit)
         }
     }
 
@@ -171,6 +215,8 @@ final class SystemdClient {
 
     /// Whether systemd answers, as of at most a second ago: anybody may ask, and systemd is not to feel it.
     func answers() async -> Bool {
+        await probing.enter()
+        defer { _ = probing.leave() }
         if let last = lastProbe, MonotonicClock.now().duration(since: last.at) < Self.probeInterval {
             return last.isAnswered
         }
@@ -222,13 +268,14 @@ final class SystemdClient {
     /// Asks for the state of journald's unit; signals change it from then on.
     func readJournalState() async throws(BusError) {
         let get = BusMethod(path: Self.journalPath, interface: Self.propertiesInterface, member: "Get")
-        journalState = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+        try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(Self.unitInterface)
             try writer.string("ActiveState")
-        } decode: { reply throws(SystemError) in
+        } decode: { [weak self] reply throws(SystemError) in
             var state = ""
             try reply.variant { () throws(SystemError) in state = try reply.string() }
-            return ActiveState(rawValue: state)
+            // Inside the callback: the next message may have a newer one.
+            self?.journalState = ActiveState(rawValue: state)
         }
     }
 
@@ -376,6 +423,11 @@ final class SystemdClient {
         for (_, job) in waiting { job.end(.failure(.disconnected)) }
         observer?.disconnected()
         scheduleRetry()
+    }
+
+    /// Takes note of a loss of the connection that a call has met before its handler was called.
+    func noticeLoss() {
+        if let bus, !bus.isOpen { lost() }
     }
 
     /// Drops the connection and makes another.

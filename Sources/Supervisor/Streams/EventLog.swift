@@ -10,7 +10,8 @@ final class EventLog {
         let bytesBehind: Int
     }
 
-    private var kept: [Kept] = []
+    /// Nil in front of `oldest`: what is not kept any more takes no memory.
+    private var kept: [Kept?] = []
     /// Where in `kept` the oldest is: the places before it are emptied many at a time.
     private var oldest = 0
     private var waiting: [ChangeWaiter] = []
@@ -33,6 +34,7 @@ final class EventLog {
         nextSequence += 1
         kept.append(Kept(event: event, bytesBehind: bytesBehind + event.byteCount))
         while kept.count - oldest > StreamLimits.eventsLimit || byteCount > StreamLimits.eventsBytesLimit {
+            kept[oldest] = nil
             oldest += 1
         }
         if oldest > StreamLimits.eventsLimit / 4 {
@@ -47,7 +49,7 @@ final class EventLog {
     /// more, or was never made.
     func events(from sequence: Int, bytes: Int) -> [ServiceEvent]? {
         guard (firstSequence...nextSequence).contains(sequence) else { return nil }
-        let wanted = kept.dropFirst(oldest + sequence - firstSequence)
+        let wanted = kept.dropFirst(oldest + sequence - firstSequence).lazy.compactMap { $0 }
         guard let first = wanted.first else { return [] }
         let limit = first.bytesBehind - first.event.byteCount + bytes
         return [first.event] + wanted.dropFirst().prefix { $0.bytesBehind <= limit }.map(\.event)
@@ -56,8 +58,8 @@ final class EventLog {
     /// The bytes of all events from one on that is known.
     func byteCount(from sequence: Int) -> Int {
         let index = oldest + sequence - firstSequence
-        guard index < kept.count else { return 0 }
-        return bytesBehind - kept[index].bytesBehind + kept[index].event.byteCount
+        guard index < kept.count, let first = kept[index] else { return 0 }
+        return bytesBehind - first.bytesBehind + first.event.byteCount
     }
 
     /// Waits for the next event, until the time is over or the task is cancelled.
@@ -68,7 +70,7 @@ final class EventLog {
         waiting.removeAll { $0 === waiter }
     }
 
-    private var bytesBehind: Int { kept.last?.bytesBehind ?? 0 }
+    private var bytesBehind: Int { kept.last??.bytesBehind ?? 0 }
 
     private var byteCount: Int { byteCount(from: firstSequence) }
 }

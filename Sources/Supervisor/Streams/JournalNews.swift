@@ -42,6 +42,9 @@ final class JournalNews {
         waiting.removeAll { $0.waiter === waiter }
     }
 
+    /// Has all who wait look again: a service was deleted.
+    func wake() { for (_, waiter) in waiting { waiter.end() } }
+
     private func leave() {
         followers -= 1
         if followers == 0 { watch = nil }

@@ -19,7 +19,7 @@ final class LogReader {
     private let query: LogQuery
     private let news: JournalNews
     private let follower: JournalNews.Follower?
-    private let stream: OpenStreams.Stream
+    private let stream: OpenStreams.Stream?
     /// The boot that the lines have to be of.
     private let bootID: String?
     /// What was the newest entry when the client asked, for a reader that does not follow: the log ends there, however
@@ -30,6 +30,9 @@ final class LogReader {
     private var fileGeneration: Int
     private var position: Position
     private var hasEnded = false
+    /// The service has been deleted, and journald has written down its last lines.
+    private var isLastLook = false
+    private static let lastLinesPatience = Duration.seconds(2)
     /// How many lines are still wanted; nil for whatever comes.
     private var remaining: Int?
 
@@ -45,7 +48,7 @@ final class LogReader {
         _ query: LogQuery,
         bootID: String?,
         news: JournalNews,
-        stream: OpenStreams.Stream
+        stream: OpenStreams.Stream?
     ) throws(ControlError) {
         self.subject = subject
         self.query = query
@@ -84,6 +87,16 @@ final class LogReader {
                 guard entries.isEmpty else { return .entries(entries) }
                 guard !isMore else { continue }
                 guard query.isFollowing, !hasEnded else { break }
+                if subject.isRemoved {
+                    guard isLastLook else {
+                        // Its last lines may be on their way to the journal.
+                        isLastLook = true
+                        await JournalSync.synchronize(within: Self.lastLinesPatience)
+                        continue
+                    }
+                    hasEnded = true
+                    return .removed
+                }
                 if try await waitForMore() { return .quiet }
             }
             hasEnded = true

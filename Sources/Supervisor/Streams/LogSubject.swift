@@ -18,8 +18,9 @@ struct LogSubject {
     private let succeededAt: Timestamp?
     /// When the newest run that has ended did.
     let endedAt: Timestamp?
-    /// The figures of the service's runs as they are now: new ones come while the log is followed.
-    private let run: @EventLoopActor () -> ServiceRun
+    /// The figures of the service's runs as they are now, and whether it has been deleted: both change while the log is
+    /// followed.
+    private let current: @EventLoopActor () -> (run: ServiceRun, isRemoved: Bool)
     private let streams = Streams()
 
     /// Whose an entry is.
@@ -39,7 +40,7 @@ struct LogSubject {
     init(
         _ record: ServiceRecord,
         succeededAt: Timestamp? = nil,
-        run: @escaping @EventLoopActor () -> ServiceRun
+        current: @escaping @EventLoopActor () -> (run: ServiceRun, isRemoved: Bool)
     ) {
         id = record.id
         unit = UnitName.unit(of: record.spec.name)
@@ -47,8 +48,11 @@ struct LogSubject {
         createdAt = record.createdAt
         self.succeededAt = succeededAt
         endedAt = record.run.exitedAt
-        self.run = run
+        self.current = current
     }
+
+    /// Whether the service has been deleted: nothing more will be written.
+    var isRemoved: Bool { current().isRemoved }
 
     /// Has a reader pass over what is certainly not the service's.
     func match(_ journal: borrowing JournalReader) throws(SystemError) {
@@ -165,7 +169,7 @@ struct LogSubject {
 
     /// Whether what wrote the entry was the service's main process at that moment, or had been shortly before.
     private func isOfMainProcess(_ journal: borrowing JournalReader, _ moment: Timestamp) -> Bool {
-        let run = run()
+        let run = current().run
         var end = run.hasEnded ? run.exitedAt : nil
         for process in run.processes.reversed() {
             let first = process.startedAt.microseconds - Self.clockDifferenceMicroseconds

@@ -4,8 +4,16 @@ internal import Systemd
 /// What clients read for as long as they like.
 extension Supervisor {
     public func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {
-        let subject = try logSubject(reference)
-        let stream = try openStreams.open(.log)
+        try await readLog(reference, query, as: try openStreams.open(.log))
+    }
+
+    /// `stream` is the client's; the agent's own reading takes none.
+    func readLog(
+        _ reference: String,
+        _ query: LogQuery,
+        as stream: OpenStreams.Stream?
+    ) async throws(ControlError) -> any LogReading {
+        let subject = try await logSubject(reference)
         // Whoever follows gets what is still on its way when it comes.
         if !query.isFollowing { await awaitLastLines(of: subject) }
         let boot = try query.boot.map { (boot) throws(ControlError) in try journalID(of: boot) }
@@ -21,7 +29,7 @@ extension Supervisor {
     func lastLines(of service: Service, _ count: Int) async throws(ControlError) -> [String] {
         var query = LogQuery()
         query.tail = count
-        let log = try await readLog(service.record.id, query)
+        let log = try await readLog(service.record.id, query, as: nil)
         var lines: [String] = []
         while case .entries(let entries) = try await log.next() { lines += entries.map(\.line) }
         return lines
@@ -50,7 +58,7 @@ extension Supervisor {
     /// How many streams are open.
     public var streamCounts: (logs: Int, events: Int) { (openStreams.count(of: .log), openStreams.count(of: .events)) }
 
-    private func logSubject(_ reference: String) throws(ControlError) -> LogSubject {
+    private func logSubject(_ reference: String) async throws(ControlError) -> LogSubject {
         do throws(ControlError) {
             let service = try find(reference)
             let name = service.record.spec.name
@@ -58,15 +66,23 @@ extension Supervisor {
             return LogSubject(service.record) { [weak self] in
                 // By id: another service may have got the name.
                 let current = self?.services[name]?.record
-                return current?.id == service.record.id ? current?.run ?? last : last
+                return current?.id == service.record.id ? (current?.run ?? last, false) : (last, true)
             }
         } catch .serviceNotFound {
-            let removed = try listRemoved().map(\.record)
-            guard let record = removed.first(where: { $0.id == reference }) else { throw .serviceNotFound }
-            let name = record.spec.name
-            let others = (removed + services.values.map(\.record)).filter { $0.spec.name == name }
-            let next = others.map(\.createdAt).filter { $0 > record.createdAt }.min()
-            return LogSubject(record, succeededAt: next) { record.run }
+            guard let (service, succeededAt) = try await findRemoved(reference) else { throw .serviceNotFound }
+            let record = service.record
+            let next = services[record.spec.name]?.record.createdAt
+            return LogSubject(record, succeededAt: [succeededAt, next].compactMap { $0 }.min()) { (record.run, true) }
+        }
+    }
+
+    private func findRemoved(
+        _ id: String
+    ) async throws(ControlError) -> (removed: RemovedService, succeededAt: Timestamp?)? {
+        do throws(SystemError) {
+            return try await removed.find(id)
+        } catch {
+            throw ControlError(error)
         }
     }
 

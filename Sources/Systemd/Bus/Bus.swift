@@ -100,6 +100,9 @@ internal import Glibc
         try await call(method, timeout: timeout, arguments: arguments) { _ throws(SystemError) in }
     }
 
+    /// Whether the connection stands: sd_bus_is_open(3). It can be closed before the handler of its loss is called.
+    public var isOpen: Bool { unsafe sd_bus_is_open(bus) > 0 }
+
     /// Calls a handler for every message that a match rule fits (sd_bus_add_match(3)), until the slot is dropped.
     public func subscribe(
         to rule: String,

@@ -15,6 +15,13 @@ internal import Glibc
         try check("sd_bus_message_append_basic", unsafe sd_bus_message_append_basic(message, type, value))
     }
 
+    /// Appends a signed integer (i).
+    public func int32(_ value: Int32) throws(SystemError) {
+        var value = value
+        let type = CChar(SD_BUS_TYPE_INT32)
+        try check("sd_bus_message_append_basic", unsafe sd_bus_message_append_basic(message, type, &value))
+    }
+
     /// Appends an array of strings (as).
     public func strings(_ values: [String]) throws(SystemError) {
         let array = CChar(SD_BUS_TYPE_ARRAY)

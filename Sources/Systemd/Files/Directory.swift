@@ -179,6 +179,14 @@ public struct Directory: ~Copyable {
         try synchronize()
     }
 
+    /// Moves a file into another directory of the same file system under another name, durably in both.
+    public func move(_ name: String, to other: borrowing Directory, as newName: String) throws(SystemError) {
+        try checkErrno("renameat") { unsafe renameat(descriptor.raw, name, other.descriptor.raw, newName) }
+        FaultPoint.pass()
+        try other.synchronize()
+        try synchronize()
+    }
+
     /// Makes the names in this directory durable: fsync(2).
     public func synchronize() throws(SystemError) { try descriptor.synchronize() }
 

@@ -1,0 +1,36 @@
+/// What was asked of a service and is not reached yet, and what it waits for.
+public final class PendingChange: Equatable, Sendable {
+    public enum Operation: String, CaseIterable, Sendable {
+        case start
+        case stop
+        case delete
+    }
+
+    public enum Reason: String, CaseIterable, Sendable {
+        /// systemd cannot be reached, or does not answer.
+        case systemdUnreachable = "systemd-unreachable"
+        /// systemd refuses the job.
+        case refused
+        /// The change is not on disk: the medium is full or read-only.
+        case diskFull = "disk-full"
+        /// The change is not on disk, for another reason.
+        case diskFailed = "disk-failed"
+        /// An agent that ended had begun it, and this one goes on with it.
+        case waiting
+    }
+
+    public let operation: Operation
+    /// When it was asked for.
+    public let since: Timestamp
+    public let reason: Reason
+
+    public init(_ operation: Operation, since: Timestamp, reason: Reason) {
+        self.operation = operation
+        self.since = since
+        self.reason = reason
+    }
+
+    public static func == (left: PendingChange, right: PendingChange) -> Bool {
+        left.operation == right.operation && left.since == right.since && left.reason == right.reason
+    }
+}

@@ -1,0 +1,489 @@
+internal import Services
+internal import Systemd
+
+/// What keeps a service from what was asked for.
+enum Obstacle: Error {
+    /// The connection to systemd is lost.
+    case disconnected
+    /// systemd did not answer a call, or did not end a job, in time.
+    case timeout(String)
+    /// systemd refuses the job, or ends it without doing it.
+    case refused(String)
+    /// Somebody else had systemd cancel the job.
+    case superseded
+    /// A file cannot be written or removed.
+    case storage(SystemError)
+}
+
+/// The way from what is to what was asked for.
+///
+/// A record whose phase is not `established` says what is outstanding. ``converge(_:by:with:)`` looks at the record and
+/// at systemd's word on the unit and does what is missing, so that it may be called at any time: by the request that
+/// has written the record, after a failure with a growing delay, when systemd has come back, and by an agent that
+/// starts.
+extension Supervisor {
+    /// How a start that is outstanding replaces the run that goes on.
+    enum StartMethod {
+        /// By a stop and a start, between which systemd forgets its copy of the unit's file.
+        case stopAndStart
+        /// By one restart job. For a unit whose file is as before.
+        case restart
+        /// Does not wait for the end of the job.
+        case dispatch
+    }
+
+    /// So often at most a request goes on at once after a loss of the connection.
+    private static let reconnectsLimit = 3
+
+    /// Reaches what the record says, in the service's turn. `changes` are made durable on the way. What keeps it from
+    /// that is shown as pending, and tried again later on unless systemd refuses it.
+    func converge(
+        _ name: ServiceName,
+        by method: StartMethod = .stopAndStart,
+        with changes: NameChanges? = nil
+    ) async throws(ControlError) {
+        let begin = MonotonicClock.now()
+        var reconnects = 0
+        while true {
+            do throws(Obstacle) {
+                if reconnects > 0 { try await hearSystemd() }
+                return try await reach(name, method, changes)
+            } catch {
+                switch error {
+                case .disconnected:
+                    systemd.noticeLoss()
+                    obstruct(name, error)
+                    // systemd re-executes itself after an upgrade, and is back in a moment.
+                    let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
+                    if !isReady, left > .zero { await nextReadiness(within: left) }
+                    reconnects += 1
+                    if isReady, reconnects <= Self.reconnectsLimit { continue }
+                    retryLater(name)
+                    throw .systemdTimeout("the connection to systemd was lost")
+                case .timeout(let reason):
+                    obstruct(name, error)
+                    retryLater(name)
+                    throw .systemdTimeout(reason)
+                case .storage(let failure):
+                    obstruct(name, error)
+                    retryLater(name)
+                    throw .storageFailed(failure.description)
+                case .refused(let reason): throw .systemdRefused(reason)
+                case .superseded: throw .superseded
+                }
+            }
+        }
+    }
+
+    /// Goes on with all that is outstanding: systemd can be asked again. The turns are taken now, before those of
+    /// requests.
+    func convergeOutstanding() {
+        for (name, service) in services.sorted(by: { $0.key < $1.key }) where service.record.phase != .established {
+            // Whoever has the turn goes on by itself.
+            guard !lanes.isBusy(name) else { continue }
+            retries[name] = nil
+            if service.pending == nil { services[name]?.pending = PendingChange(of: service.record, .waiting) }
+            lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
+        }
+    }
+
+    /// Looks once more at what is outstanding.
+    private func convergeAgain(_ name: ServiceName) async {
+        guard let record = services[name]?.record, record.phase != .established else { return retries[name] = nil }
+        do throws(Obstacle) {
+            try await hearSystemd()
+            try await reach(name, .stopAndStart, nil)
+            notice(.information, "\(PendingChange(of: record, .waiting).operation.rawValue): done after all", name)
+        } catch {
+            switch error {
+            case .superseded: followNewestActor(name)
+            default:
+                obstruct(name, error)
+                retryLater(name)
+            }
+        }
+    }
+
+    /// Waits until every signal that systemd has sent has been handled: D-Bus keeps order. A call that was not answered
+    /// in time has been carried out by then.
+    private func hearSystemd() async throws(Obstacle) {
+        try await ask { () throws(BusError) in try await self.systemd.settle() }
+    }
+
+    // MARK: Retries
+
+    /// When what is outstanding is looked at again.
+    final class Retry {
+        fileprivate static let firstDelay = Duration.seconds(1)
+        fileprivate static let delayLimit = Duration.seconds(60)
+
+        fileprivate var delay = Retry.firstDelay
+        fileprivate var timer: Timer?
+    }
+
+    /// Looks again at what is outstanding after a delay that doubles with each attempt.
+    private func retryLater(_ name: ServiceName) {
+        let retry = retries[name] ?? Retry()
+        retries[name] = retry
+        if retry.timer == nil { retry.timer = try? Timer { [weak self] in self?.retryNow(name) } }
+        retry.timer?.arm(after: retry.delay)
+        retry.delay = min(retry.delay * 2, Retry.delayLimit)
+    }
+
+    private func retryNow(_ name: ServiceName) {
+        // All of it is looked at when the connection stands again.
+        guard isReady, retries[name] != nil else { return }
+        EventLoop.start { [weak self] in
+            guard let self else { return }
+            // While systemd hangs nobody's turn is taken.
+            guard await systemd.answers() else { return retryLater(name) }
+            lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
+        }
+    }
+
+    private func obstruct(_ name: ServiceName, _ obstacle: Obstacle) {
+        guard let record = services[name]?.record, record.phase != .established else { return }
+        let reason: PendingChange.Reason
+        switch obstacle {
+        case .disconnected, .timeout: reason = .systemdUnreachable
+        case .refused: reason = .refused
+        case .superseded: return
+        case .storage(let error): reason = PendingChange.Reason(error)
+        }
+        services[name]?.pending = PendingChange(of: record, reason)
+        announce(name)
+    }
+
+    /// Somebody else had systemd do otherwise meanwhile: that is what is wanted now.
+    private func followNewestActor(_ name: ServiceName) {
+        guard let service = services[name] else { return }
+        let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
+        services[name]?.record.isEnabled = isUp
+        intend(isUp ? .none : .stop, name)
+        writeLater(name, because: nil)
+        establish(name)
+        retries[name] = nil
+        notice(.warning, "\(service.record.phase.rawValue): superseded by another client of systemd", name)
+    }
+
+    // MARK: Steps
+
+    private func reach(_ name: ServiceName, _ method: StartMethod, _ changes: NameChanges?) async throws(Obstacle) {
+        switch services[name]?.record.phase {
+        case .starting: try await reachStart(name, method)
+        case .stopping:
+            intend(.stop, name)
+            try await stopUnit(name, with: changes)
+            establish(name)
+        case .deleting: try await reachRemoval(name, changes ?? NameChanges())
+        case .established, nil: break
+        }
+    }
+
+    private func reachStart(_ name: ServiceName, _ method: StartMethod) async throws(Obstacle) {
+        guard let record = services[name]?.record else { return }
+        let before = systemd.state(of: name) ?? UnitState()
+        let isUp = !before.activeState.isDead
+        if isUp, !record.isReplaced(before) {
+            // What was asked for runs already.
+            if let job = systemd.job(of: UnitName.unit(of: name)) { follow(job, name) } else { intend(.none, name) }
+            return establish(name)
+        }
+        let isRestart = isUp && method == .restart
+        intend(isRestart ? .none : .start, name)
+        if isUp, !isRestart {
+            try await stopUnit(name)
+            intend(.start, name)
+        }
+        for attempt in 1... {
+            let job = try await queueStart(name, restarting: isRestart)
+            if method == .dispatch {
+                establish(name)
+                return follow(job, name)
+            }
+            let result = try await wait(for: job, name)
+            if result == Job.canceled { throw .superseded }
+            let state = systemd.state(of: name) ?? UnitState()
+            let isSameRun = state.mainPID != nil && state.invocationID == before.invocationID
+            guard isRestart, isSameRun else { return establish(name) }
+            guard attempt == 1 else { throw .refused("it ended the job with '\(result)', and the process is the same") }
+            try await ask { () throws(BusError) in try await self.systemd.thaw(UnitName.unit(of: name)) }
+        }
+    }
+
+    /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
+    /// `changes` are made durable meanwhile, as far as the disk allows.
+    func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(Obstacle) {
+        let unit = UnitName.unit(of: name)
+        let before = systemd.state(of: name)
+        for attempt in 1... {
+            guard let result = try await endUnit(name, with: changes) else { return }
+            try await ask { () throws(BusError) in try await self.systemd.settle(unit) }
+            let state = systemd.state(of: name) ?? UnitState()
+            if state.activeState.isDead { return }
+            if result == Job.canceled || state.invocationID != before?.invocationID { throw .superseded }
+            guard attempt == 1 else { throw .refused("it ended the job with '\(result)', and the unit is active") }
+            try await ask { () throws(BusError) in try await self.systemd.thaw(unit) }
+        }
+    }
+
+    /// Stops a service and removes all of it. Its record goes last, after the one for the audit is there: as long as it
+    /// is there itself, the removal is outstanding.
+    private func reachRemoval(_ name: ServiceName, _ changes: NameChanges) async throws(Obstacle) {
+        let unit = UnitName.unit(of: name)
+        intend(.stop, name)
+        if let result = try await endUnit(name, with: changes), result != Job.done {
+            // Refused, superseded or frozen, or done all the same.
+            try await stopUnit(name)
+        }
+        // While systemd lets go of the unit.
+        let written = try store { () throws(SystemError) in
+            try changes.synchronize()
+            try self.units.remove(name, with: changes)
+            try changes.synchronize()
+            return try self.keepForAudit(name, with: changes)
+        }
+        // The boot target keeps a unit loaded that it started; systemd would start it from memory.
+        try await ask { () throws(BusError) in try await self.systemd.forget(unit) }
+        guard (systemd.state(of: name)?.activeState ?? .inactive).isDead else {
+            throw .refused("it ended the job, and the unit is active")
+        }
+        try store { () throws(SystemError) in
+            // systemd may have had more to say of the run's end.
+            if written != self.services[name]?.record { _ = try self.keepForAudit(name, with: changes) }
+            try self.records.remove(name, with: changes)
+            try changes.synchronize()
+        }
+        removals[name] = MonotonicClock.now()
+        forget(name)
+    }
+
+    /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
+    private func keepForAudit(_ name: ServiceName, with changes: NameChanges) throws(SystemError) -> ServiceRecord? {
+        guard let record = services[name]?.record else { return nil }
+        do throws(SystemError) {
+            try removed.add(RemovedService(record), with: changes)
+        } catch let error where error.isStorageFull {
+            // What is left of the service on disk is its record.
+            try removed.add(RemovedService(record), movedFrom: records)
+            writeAuditLater()
+        }
+        return record
+    }
+
+    private func store<Result>(_ write: () throws(SystemError) -> Result) throws(Obstacle) -> Result {
+        do throws(SystemError) {
+            return try write()
+        } catch {
+            throw .storage(error)
+        }
+    }
+
+    // MARK: Jobs
+
+    /// Has systemd start or restart the unit from what is on disk.
+    private func queueStart(_ name: ServiceName, restarting: Bool) async throws(Obstacle) -> Job {
+        let unit = UnitName.unit(of: name)
+        do throws(BusError) {
+            // An explicit start resets the start-limit counter. What is not loaded has no failure, and no older copy.
+            if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
+            services[name]?.refusal = nil
+            do throws(BusError) {
+                return try await systemd.queueStart(unit, restarting: restarting)
+            } catch .remote {
+                // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
+                // look again by itself.
+                try await systemd.reload()
+                return try await systemd.queueStart(unit, restarting: restarting)
+            }
+        } catch .remote(_, let message) {
+            services[name]?.refusal = message
+            intend(.none, name)
+            throw .refused(message)
+        } catch {
+            throw Obstacle(error)
+        }
+    }
+
+    /// Has the start count as done when its job ends, however long that takes.
+    private func follow(_ job: Job, _ name: ServiceName) {
+        services[name]?.startJob = job
+        EventLoop.start { [weak self] in
+            // The connection is lost: the states are read again, and with them what became of the start.
+            guard let result = try? await job.result() else { return }
+            try? await self?.started(by: job, name)
+            self?.ended(job, name, result)
+        }
+    }
+
+    /// Takes note of the end of a start that nobody waits for any more.
+    private func ended(_ job: Job, _ name: ServiceName, _ result: Job.Result) {
+        guard let record = services[name]?.record, record.phase == .starting, !lanes.isBusy(name) else { return }
+        if result == Job.canceled { return followNewestActor(name) }
+        if !record.isReplaced(systemd.state(of: name) ?? UnitState()) { establish(name) }
+    }
+
+    /// Finds the jobs of starts again after systemd was out of sight: a start without one has ended.
+    func followStarts() {
+        for (name, service) in services where service.intent == .start && service.record.phase == .established {
+            if let job = systemd.job(of: service.unit) {
+                follow(job, name)
+            } else {
+                intend(.none, name)
+            }
+        }
+    }
+
+    /// Takes note that the job of a start has ended.
+    private func started(by job: Job, _ name: ServiceName) async throws(Obstacle) {
+        // The job's last state may be held back until systemd has had its say.
+        try await hearSystemd()
+        guard services[name]?.startJob === job else { return }
+        services[name]?.startJob = nil
+        if services[name]?.intent == .start { intend(.none, name) }
+    }
+
+    /// Waits until the job of a start has ended, and says how.
+    private func wait(for job: Job, _ name: ServiceName) async throws(Obstacle) -> Job.Result {
+        services[name]?.startJob = job
+        let result: Job.Result
+        do throws(Obstacle) {
+            result = try await self.result(of: job)
+        } catch {
+            if case .timeout = error { follow(job, name) }
+            throw error
+        }
+        try await started(by: job, name)
+        await awaitLaunch(of: name)
+        await awaitDiagnosis(of: name)
+        return result
+    }
+
+    /// Waits until a service's main process is its command.
+    private func awaitLaunch(of name: ServiceName) async {
+        let begin = MonotonicClock.now()
+        while services[name]?.state.isLaunching ?? false {
+            // A launcher that hangs in execve(2), on a file system that does not answer, is shown as what it is.
+            let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
+            guard left > .zero else { return }
+            await nextChange(of: name, within: left)
+        }
+    }
+
+    /// Stops the unit, and gives back how its job has ended; nil for a unit that is not loaded. systemd may have more
+    /// to say of that until it lets go of the unit or answers a question. `changes` are made durable meanwhile, as far
+    /// as the disk allows.
+    private func endUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(Obstacle) -> Job.Result? {
+        let unit = UnitName.unit(of: name)
+        let job: Job
+        do throws(BusError) {
+            // Whoever needs them to be durable looks again.
+            job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            return nil
+        } catch {
+            throw Obstacle(error)
+        }
+        let result = try await result(ofStop: job, unit)
+        try await ask { () throws(BusError) in try self.systemd.resetFailedUnit(unit) }
+        return result
+    }
+
+    /// How much longer than its time-out a stop may take before its processes are killed.
+    private static let killMargin = Duration.seconds(2)
+
+    /// Waits until the job of a stop has ended. A main process can put off its own end (`EXTEND_TIMEOUT_USEC=` of
+    /// sd_notify(3)), since systemd takes the launcher's messages from it: once the unit's own time-out is over, the
+    /// processes are killed.
+    private func result(ofStop job: Job, _ unit: String) async throws(Obstacle) -> Job.Result {
+        let begin = MonotonicClock.now()
+        func left(of duration: Duration) -> Duration { duration - MonotonicClock.now().duration(since: begin) }
+        let usual = Duration.seconds(UnitFile.stopTimeoutSeconds) + Self.killMargin
+        if let result = try await result(of: job, ifWithin: min(usual, configuration.jobTimeout)) { return result }
+        // A drop-in may have set another one.
+        var timeout: Duration?
+        try await ask { () throws(BusError) in timeout = try await self.systemd.stopTimeout(of: unit) }
+        if let timeout, timeout < configuration.jobTimeout - Self.killMargin {
+            let patience = max(.zero, left(of: timeout + Self.killMargin))
+            if let result = try await result(of: job, ifWithin: patience) { return result }
+            try await ask { () throws(BusError) in try await self.systemd.kill(unit) }
+        }
+        return try await result(of: job, within: max(.zero, left(of: configuration.jobTimeout)))
+    }
+
+    /// Nil when the job has not ended by then.
+    private func result(of job: Job, ifWithin timeout: Duration) async throws(Obstacle) -> Job.Result? {
+        do throws(Obstacle) {
+            return try await result(of: job, within: timeout)
+        } catch {
+            guard case .timeout = error else { throw error }
+            return nil
+        }
+    }
+
+    private func result(of job: Job, within timeout: Duration? = nil) async throws(Obstacle) -> Job.Result {
+        do throws(Job.Failure) {
+            return try await job.result(within: timeout ?? configuration.jobTimeout)
+        } catch {
+            switch error {
+            case .disconnected: throw .disconnected
+            case .timeout: throw .timeout("the job did not end within \(configuration.jobTimeout)")
+            }
+        }
+    }
+
+    private static func failure(of changes: NameChanges) -> SystemError? {
+        do throws(SystemError) {
+            try changes.synchronize()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func ask(_ question: @EventLoopActor () async throws(BusError) -> Void) async throws(Obstacle) {
+        do throws(BusError) {
+            try await question()
+        } catch {
+            throw Obstacle(error)
+        }
+    }
+}
+
+extension Obstacle {
+    fileprivate init(_ error: BusError) {
+        if case .remote(_, let message) = error {
+            self = .refused(message)
+        } else {
+            self = error.isTimeout ? .timeout(error.description) : .disconnected
+        }
+    }
+}
+
+extension ServiceRecord {
+    /// Whether a unit in this state runs what the start that is outstanding replaces.
+    fileprivate func isReplaced(_ state: UnitState) -> Bool {
+        if let replacedRun { return state.invocationID == replacedRun }
+        // Nothing ran, or version 0.1.0 has written the record.
+        guard let startedAt = state.main.startedAt else { return false }
+        return startedAt < updatedAt
+    }
+}
+
+extension PendingChange {
+    /// What a record has outstanding.
+    convenience init(of record: ServiceRecord, _ reason: Reason) {
+        let operation: Operation
+        switch record.phase {
+        case .starting: operation = .start
+        case .stopping: operation = .stop
+        case .deleting: operation = .delete
+        case .established: operation = record.isEnabled ? .start : .stop
+        }
+        self.init(operation, since: record.updatedAt, reason: reason)
+    }
+}
+
+extension PendingChange.Reason {
+    init(_ error: SystemError) { self = error.isStorageFull ? .diskFull : .diskFailed }
+}

@@ -1,0 +1,250 @@
+import Foundation
+import Services
+import Systemd
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// What was asked for is reached, whatever fails on the way.
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct ConvergenceTests {
+    private static let requester = Requester(uid: 0, requestID: "request")
+
+    /// A service that runs, in a systemd that has stopped answering: calls are carried out when `resume` is called.
+    @EventLoopActor
+    private func hang(_ rig: Rig) -> @EventLoopActor () -> Void {
+        rig.systemd.script = { call in call.member == "Ping" ? .silence : nil }
+        return { rig.systemd.obey() }
+    }
+
+    private func isTimeout(_ error: ControlError?) -> Bool {
+        guard case .systemdTimeout = error else { return false }
+        return true
+    }
+
+    @Test @EventLoopActor func `a stop that takes too long is pending and done in the end`() async throws {
+        let rig = try Rig(jobTimeout: .milliseconds(1))
+        try await rig.start()
+        _ = try await rig.create("web")
+        let resume = hang(rig)
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.stop("web") }
+        #expect(isTimeout(try await outcome.error()))
+        let service = try await rig.supervisor.service("web")
+        #expect(service.status == .running)
+        #expect(service.pending?.operation == .stop)
+        #expect(service.pending?.reason == .systemdUnreachable)
+        #expect(try rig.record("web")?.phase == .stopping)
+        #expect(try rig.record("web")?.isEnabled == false)
+        resume()
+        #expect(try await eventually { rig.status("web") == .stopped })
+        #expect(try await rig.supervisor.service("web").pending == nil)
+        #expect(try await eventually { (try? rig.record("web"))??.phase == .established })
+    }
+
+    @Test @EventLoopActor func `a deletion that takes too long is done in the end`() async throws {
+        let rig = try Rig(jobTimeout: .milliseconds(1))
+        try await rig.start()
+        _ = try await rig.create("web")
+        let resume = hang(rig)
+        let outcome = Outcome { () throws(ControlError) in
+            try await rig.supervisor.delete("web", by: Self.requester)
+        }
+        #expect(isTimeout(try await outcome.error()))
+        #expect(try await rig.supervisor.service("web").pending?.operation == .delete)
+        resume()
+        #expect(try await eventually { rig.supervisor.services.isEmpty })
+        #expect(rig.files("web").isEmpty)
+        #expect(try await rig.supervisor.listRemoved().map(\.removedBy) == [Self.requester])
+    }
+
+    @Test @EventLoopActor func `a change that takes too long runs the new spec in the end`() async throws {
+        let rig = try Rig(jobTimeout: .milliseconds(1))
+        try await rig.start()
+        let before = try await rig.create("web")
+        let resume = hang(rig)
+        let spec = try Rig.spec("web") { $0.command = "other" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.replace(spec).service }
+        #expect(isTimeout(try await outcome.error()))
+        #expect(try await rig.supervisor.service("web").pending?.operation == .start)
+        resume()
+        #expect(
+            try await eventually {
+                rig.status("web") == .running
+                    && rig.supervisor.services.values.first?.state.mainPID != before.state.mainPID
+                    && rig.supervisor.services.values.first?.pending == nil
+            }
+        )
+        #expect(rig.systemd.calls(of: "StartUnit").count == 2)
+    }
+
+    @Test @EventLoopActor func `a request has its turn after what an interrupted agent had begun`() async throws {
+        let rig = try Rig()
+        try rig.leave("web") { $0.phase = .starting }
+        rig.systemd.obey()
+        try rig.supervisor.start()
+        await rig.supervisor.nextReadiness(within: patience)
+        #expect(try await rig.supervisor.stop("web").status == .stopped)
+        #expect(rig.systemd.calls(of: "StartUnit", "StopUnit").map { $0.prefix(9) } == ["StartUnit", "StopUnit "])
+        for _ in 0..<10 { try await turnLoop() }
+        #expect(rig.status("web") == .stopped)
+    }
+
+    @Test @EventLoopActor func `what an interrupted agent had begun is pending until it is done`() async throws {
+        let rig = try Rig()
+        try rig.leave("web") { record in
+            record.phase = .stopping
+            record.isEnabled = false
+        }
+        rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5)
+        try await rig.start()
+        #expect(try await rig.supervisor.service("web").pending?.reason == .waiting)
+        #expect(try await rig.supervisor.service("web").pending?.operation == .stop)
+    }
+
+    // MARK: Refusals
+
+    @Test(arguments: ["stop", "delete", "replace"]) @EventLoopActor
+    func `a stop that systemd refuses changes nothing`(verb: String) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.supervisor.finish()
+        let before = try #require(try rig.record("web"))
+        rig.systemd.script = { call in
+            guard call.member == "StopUnit" else { return nil }
+            return .error(name: "org.freedesktop.systemd1.OnlyByDependency", message: "refused")
+        }
+        await #expect(throws: ControlError.systemdRefused("refused")) {
+            switch verb {
+            case "stop": _ = try await rig.supervisor.stop("web")
+            case "delete": _ = try await rig.supervisor.delete("web", by: Self.requester)
+            default: _ = try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" })
+            }
+        }
+        #expect(rig.status("web") == .running)
+        #expect(try await rig.supervisor.service("web").pending == nil)
+        #expect(rig.files("web") == ["unit", "link", "record"])
+        let after = try #require(try rig.record("web"))
+        #expect(after.spec == before.spec)
+        #expect(after.isEnabled && after.phase == .established)
+        #expect(try await rig.supervisor.listRemoved().isEmpty)
+    }
+
+    /// systemd from version 256 on ends the jobs of a frozen unit without doing them.
+    @Test(arguments: ["stop", "restart", "replace", "delete"]) @EventLoopActor
+    func `a frozen unit is thawed`(verb: String) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        let before = try await rig.create("web")
+        rig.systemd.script = { call in
+            switch call.member {
+            case "StopUnit", "RestartUnit": rig.systemd.afterwards { rig.systemd.endJob("web", "frozen") }
+            case "ThawUnit": rig.systemd.obey()
+            default: break
+            }
+            return nil
+        }
+        switch verb {
+        case "stop": #expect(try await rig.supervisor.stop("web").status == .stopped)
+        case "restart":
+            #expect(try await rig.supervisor.restart("web").state.mainPID != before.state.mainPID)
+        case "replace":
+            let service = try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" }).service
+            #expect(service.state.mainPID != before.state.mainPID)
+        default:
+            _ = try await rig.supervisor.delete("web", by: Self.requester)
+            #expect(rig.supervisor.services.isEmpty)
+        }
+        #expect(rig.systemd.calls(of: "ThawUnit") == ["ThawUnit miosa-service-web.service"])
+    }
+
+    @Test(arguments: ["stop", "delete"]) @EventLoopActor
+    func `a job that is ended and not done is told, and nothing is removed`(verb: String) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.systemd.script = { call in
+            if call.member == "StopUnit" { rig.systemd.afterwards { rig.systemd.endJob("web", "skipped") } }
+            return nil
+        }
+        let reason = "it ended the job with 'skipped', and the unit is active"
+        await #expect(throws: ControlError.systemdRefused(reason)) {
+            if verb == "stop" {
+                _ = try await rig.supervisor.stop("web")
+            } else {
+                _ = try await rig.supervisor.delete("web", by: Self.requester)
+            }
+        }
+        #expect(rig.status("web") == .running)
+        #expect(rig.files("web") == ["unit", "link", "record"])
+    }
+
+    @Test @EventLoopActor func `a stop that somebody else's start cancels is superseded`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.systemd.script = { call in
+            if call.member == "StopUnit" { rig.systemd.afterwards { rig.systemd.endJob("web", "canceled") } }
+            return nil
+        }
+        await #expect(throws: ControlError.superseded) { try await rig.supervisor.stop("web") }
+        #expect(rig.status("web") == .running)
+        #expect(try rig.record("web")?.isEnabled == true)
+        #expect(rig.files("web") == ["unit", "link", "record"])
+    }
+
+    // MARK: A unit without a record
+
+    @Test @EventLoopActor func `a unit that runs without a record is stopped before the service is created`()
+        async throws
+    {
+        let rig = try Rig()
+        rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5)
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        #expect(rig.supervisor.services.values.first?.state.mainPID != 5)
+        #expect(rig.systemd.calls(of: "StopUnit").count == 1)
+    }
+
+    // MARK: Storage
+
+    @Test(arguments: ["stop", "delete", "start"]) @EventLoopActor
+    func `what cannot be written does not keep a service from stopping or starting`(verb: String) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.systemd.obey()
+        if verb == "start" { _ = try await rig.supervisor.stop("web") }
+        rig.supervisor.finish()
+        // The records cannot be written any more, nor removed.
+        let directory = rig.layout.recordDirectory
+        try FileManager.default.moveItem(atPath: directory, toPath: directory + ".away")
+        switch verb {
+        case "stop":
+            let service = try await rig.supervisor.stop("web")
+            #expect(service.status == .stopped)
+            #expect(service.pending?.operation == .stop)
+            #expect(service.pending?.reason == .diskFailed)
+        case "start":
+            let service = try await rig.supervisor.start("web")
+            #expect(service.status == .running)
+            #expect(service.pending?.operation == .start)
+        default:
+            await #expect(throws: ControlError.self) { try await rig.supervisor.delete("web", by: Self.requester) }
+            #expect(rig.status("web") == .stopped)
+            #expect(try await rig.supervisor.service("web").pending?.operation == .delete)
+        }
+        try FileManager.default.moveItem(atPath: directory + ".away", toPath: directory)
+        // Without anybody's help.
+        if verb == "delete" {
+            #expect(try await eventually { rig.supervisor.services.isEmpty })
+            #expect(rig.files("web").isEmpty)
+        } else {
+            #expect(try await eventually { rig.supervisor.services.values.first?.pending == nil })
+            #expect(try rig.record("web")?.isEnabled == (verb == "start"))
+        }
+    }
+}
