@@ -81,6 +81,8 @@ final class Daemon {
         _ log: Log,
         reconfigure: @escaping () throws(StartFailure) -> ValidConfiguration
     ) throws(StartFailure) -> Int32 {
+        let lock = try lock(configuration.layout.stateDirectory)
+        defer { withExtendedLifetime(lock) {} }
         do throws(SystemError) {
             let bootID = if let bootID { bootID } else { try Identifier.boot() }
             let daemon = try Daemon(configuration, bootID: bootID, log, reconfigure: reconfigure)
@@ -89,6 +91,18 @@ final class Daemon {
         } catch {
             throw StartFailure(reasons: [error.description])
         }
+    }
+
+    /// Two agents on one state directory would take each other's files for a person's changes.
+    private static func lock(_ path: String) throws(StartFailure) -> DirectoryLock {
+        let lock: DirectoryLock?
+        do throws(SystemError) {
+            lock = try DirectoryLock(path, creatingWithMode: 0o700)
+        } catch {
+            throw StartFailure(reasons: ["cannot lock the state directory '\(path)': \(error)"])
+        }
+        guard let lock else { throw StartFailure(reasons: ["another agent uses the state directory '\(path)'"]) }
+        return lock
     }
 
     private func start() throws(SystemError) {

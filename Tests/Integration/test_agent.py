@@ -316,6 +316,19 @@ class Footprint(MachineTestCase):
         self.assertRegex(entry, r"MIOSA_DURATION_USEC=[1-9]")
 
 
+class TwoAgents(MachineTestCase):
+    def test_the_second_agent_on_a_state_directory_ends_and_says_so(self):
+        self.machine.create("web", "sleep 1000")
+        before = self.machine.wait("web", status="running")
+        output = self.machine.shell(
+            "miosa-agent serve --state-directory /var/lib/miosa-agent --socket /run/second.sock 2>&1; echo rc=$?"
+        )
+        self.assertIn("another agent uses the state directory '/var/lib/miosa-agent'", output)
+        self.assertIn("rc=1", output)
+        after = self.machine.get("web")
+        self.assertEqual([after[key] for key in ("id", "pid")], [before[key] for key in ("id", "pid")])
+
+
 class Credentials(MachineTestCase):
     """Where the agent has its token and its computer's id from. The machine's host passes the token and nothing else."""
 

@@ -334,4 +334,15 @@ import Testing
         try checkErrno("dup2") { dup2(good.raw, bad) }
         #expect(errorCode { () throws(SystemError) in try changes.synchronize() } == EINVAL)
     }
+
+    @Test func `a directory is locked for one at a time`() throws {
+        let parent = try TemporaryDirectory()
+        let path = parent.path + "/locked"
+        var lock = try DirectoryLock(path, creatingWithMode: 0o700)
+        #expect(lock != nil)
+        #expect(try DirectoryLock(path, creatingWithMode: 0o700) == nil)
+        lock = nil
+        #expect(try DirectoryLock(path, creatingWithMode: 0o700) != nil)
+        #expect(throws: SystemError.self) { try DirectoryLock(path + "/a/b", creatingWithMode: 0o700) }
+    }
 }

@@ -34,7 +34,7 @@ struct TidyTests {
 
     @Test func `the table has every target`() throws {
         let folders = try FileManager.default.contentsOfDirectory(atPath: SourceTree.root + "/Sources")
-        #expect(Set(folders).subtracting(["CLaunch", "CSystemd"]) == Set(Self.imports.keys))
+        #expect(Set(folders).subtracting(["ARCHITECTURE.md", "CLaunch", "CSystemd"]) == Set(Self.imports.keys))
     }
 
     @Test func `unsafe code is in Systemd and nowhere else`() throws {
@@ -68,10 +68,12 @@ struct TidyTests {
     }
 
     @Test func `no line is longer than a reader's window`() throws {
-        // Tests may quote what they are about in one piece; JSON cannot break a string.
+        // Tests may quote what they are about in one piece; JSON cannot break a string, nor Markdown a row of a table.
         for folder in ["Sources", "packaging", "scripts", "systemd"] {
             for file in try SourceTree.files(below: folder, suffix: "") where !file.path.hasSuffix(".json") {
-                for line in file.lines { #expect(line.count <= 120, "\(file.path): \(line)") }
+                for line in file.lines where !(file.path.hasSuffix(".md") && line.hasPrefix("|")) {
+                    #expect(line.count <= 120, "\(file.path): \(line)")
+                }
             }
         }
     }

@@ -1,0 +1,17 @@
+internal import CSystemd
+internal import Glibc
+
+/// A lock on a directory, for one process at a time: flock(2). It goes with this object, and with the process.
+public final class DirectoryLock {
+    private let directory: FileDescriptor
+
+    /// Takes the lock of a directory, which is made when it is missing; nil when another process has it.
+    public init?(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
+        directory = try Directory(path, creatingWithMode: mode).duplicateDescriptor()
+        do throws(SystemError) {
+            try checkErrno("flock") { flock(directory.raw, LOCK_EX | LOCK_NB) }
+        } catch let error where error.code == EWOULDBLOCK {
+            return nil
+        }
+    }
+}
