@@ -11,10 +11,10 @@ import Testing
 struct ConvergenceTests {
     private static let requester = Requester(uid: 0, requestID: "request")
 
-    /// A service that runs, in a systemd that has stopped answering: calls are carried out when `resume` is called.
+    /// Has systemd take jobs and not end them until `resume` is called.
     @EventLoopActor
     private func hang(_ rig: Rig) -> @EventLoopActor () -> Void {
-        rig.systemd.script = { call in call.member == "Ping" ? .silence : nil }
+        rig.systemd.script = { _ in nil }
         return { rig.systemd.obey() }
     }
 
@@ -192,6 +192,60 @@ struct ConvergenceTests {
         #expect(rig.status("web") == .running)
         #expect(try rig.record("web")?.isEnabled == true)
         #expect(rig.files("web") == ["unit", "link", "record"])
+    }
+
+    @Test @EventLoopActor func `a start that systemd refuses after the stop is made again with the old spec`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        rig.systemd.obey()
+        let usual = rig.systemd.script
+        var refusals = 2
+        rig.systemd.script = { call in
+            guard call.member == "StartUnit", refusals > 0 else { return usual(call) }
+            refusals -= 1
+            return .error(name: "org.freedesktop.systemd1.BadUnitSetting", message: "refused")
+        }
+        await #expect(throws: ControlError.systemdRefused("refused")) {
+            try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" })
+        }
+        let service = try await rig.supervisor.service("web")
+        #expect(service.record.spec.command == "server")
+        #expect(service.record.phase == .starting)
+        #expect(try await eventually { rig.status("web") == .running })
+        #expect(try await eventually { rig.supervisor.services.values.first?.record.phase == .established })
+    }
+
+    @Test @EventLoopActor
+    func `a request after one that was not answered begins with what systemd has done of that`() async throws {
+        let rig = try Rig(jobTimeout: .milliseconds(1))
+        try await rig.start()
+        _ = try await rig.create("web")
+        let resume = hang(rig)
+        let first = try Rig.spec("web") { $0.command = "first" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.replace(first).service }
+        #expect(isTimeout(try await outcome.error()))
+        // Still hanging: nothing is changed.
+        resume()
+        let second = try Rig.spec("web") { $0.command = "second" }
+        while true {
+            do throws(ControlError) {
+                _ = try await rig.supervisor.replace(second)
+                break
+            } catch .systemdTimeout {
+                continue
+            }
+        }
+        #expect(
+            try await eventually {
+                rig.status("web") == .running && rig.supervisor.services.values.first?.record.phase == .established
+            }
+        )
+        #expect(rig.supervisor.services.values.first?.record.spec.command == "second")
+        // The run is one that began with the last spec.
+        #expect(rig.systemd.calls(of: "StartUnit").count >= 2)
     }
 
     // MARK: A unit without a record

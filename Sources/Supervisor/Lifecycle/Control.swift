@@ -69,7 +69,7 @@ extension Supervisor {
     public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
         try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
-            try await self.finishRemoval(of: spec.name)
+            try await self.beginTurn(of: spec.name)
             guard self.services[spec.name] == nil else { throw .serviceExists }
             return try await self.add(spec)
         }
@@ -78,7 +78,7 @@ extension Supervisor {
     public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
         try await requireSystemd()
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
-            try await self.finishRemoval(of: spec.name)
+            try await self.beginTurn(of: spec.name)
             guard let before = self.services[spec.name] else { return (try await self.add(spec), true) }
             guard before.record.spec != spec else {
                 try await self.converge(spec.name)
@@ -90,7 +90,7 @@ extension Supervisor {
 
     public func start(_ reference: String) async throws(ControlError) -> Service {
         try await inLane(of: reference) { (name) throws(ControlError) in
-            try await self.finishRemoval(of: name)
+            try await self.beginTurn(of: name)
             guard try !self.find(name).snapshot.status.isUp else { throw .serviceRunning }
             return try await self.run(name)
         }
@@ -98,14 +98,14 @@ extension Supervisor {
 
     public func restart(_ reference: String) async throws(ControlError) -> Service {
         try await inLane(of: reference) { (name) throws(ControlError) in
-            try await self.finishRemoval(of: name)
+            try await self.beginTurn(of: name)
             return try await self.run(name)
         }
     }
 
     public func stop(_ reference: String) async throws(ControlError) -> Service {
         try await inLane(of: reference) { (name) throws(ControlError) in
-            try await self.finishRemoval(of: name)
+            try await self.beginTurn(of: name)
             guard try self.find(name).snapshot.status.isUp else { throw .serviceNotRunning }
             return try await self.halt(name)
         }
@@ -134,9 +134,16 @@ extension Supervisor {
         }
     }
 
-    /// Removes a service whose removal is outstanding, before its name is used for something else.
-    private func finishRemoval(of name: ServiceName) async throws(ControlError) {
-        if services[name]?.record.phase == .deleting { try await converge(name) }
+    /// Looks at what an earlier operation has left outstanding. A call of it that was not answered may still be carried
+    /// out: what systemd says afterwards is what the next operation begins with. A removal comes to its end first.
+    private func beginTurn(of name: ServiceName) async throws(ControlError) {
+        guard let phase = services[name]?.record.phase, phase != .established else { return }
+        if phase == .deleting { return try await converge(name) }
+        do throws(Obstacle) {
+            try await hearSystemd()
+        } catch {
+            throw .systemdTimeout("an earlier operation on the service is outstanding")
+        }
     }
 
     /// How long a call waits for systemd to come back: it takes a moment to re-execute itself after an upgrade.

@@ -106,7 +106,7 @@ extension Supervisor {
 
     /// Waits until every signal that systemd has sent has been handled: D-Bus keeps order. A call that was not answered
     /// in time has been carried out by then.
-    private func hearSystemd() async throws(Obstacle) {
+    func hearSystemd() async throws(Obstacle) {
         try await ask { () throws(BusError) in try await self.systemd.settle() }
     }
 
@@ -122,7 +122,7 @@ extension Supervisor {
     }
 
     /// Looks again at what is outstanding after a delay that doubles with each attempt.
-    private func retryLater(_ name: ServiceName) {
+    func retryLater(_ name: ServiceName) {
         let retry = retries[name] ?? Retry()
         retries[name] = retry
         if retry.timer == nil { retry.timer = try? Timer { [weak self] in self?.retryNow(name) } }

@@ -243,7 +243,13 @@ extension Supervisor {
             writeLater(name, because: error)
         }
         let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
-        intend(isUp ? .none : before.intent, name)
+        guard !isUp, record.isEnabled, before.snapshot.status.isUp else {
+            return intend(isUp ? .none : before.intent, name)
+        }
+        // It was stopped on the way to what was refused.
+        services[name]?.record.begin(.starting)
+        intend(.start, name)
+        retryLater(name)
     }
 
     func removeFiles(of name: ServiceName) {
