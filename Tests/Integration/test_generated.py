@@ -30,7 +30,10 @@ PATH_LIMIT = 4095
 
 # Each section's lines; None stands for a value that only the process itself can show to be right.
 DIRECTIVES = {
-    "Unit": [("Description", "Service {name}"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5")],
+    "Unit": [
+        ("Description", "Service {name}"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5"),
+        ("RequiresMountsFor", None),
+    ],
     "Service": [
         ("Type", "exec"), ("ExecStart", None), ("User", "{user}"), ("WorkingDirectory", None),
         ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"),
@@ -369,6 +372,7 @@ class Generated(ProofCase):
             shown = [case for case in running if case.index not in self.problems]
             self.compare_properties(shown)
             self.compare_commands(shown)
+            self.compare_mounts(shown)
             self.compare_after_a_new_start(running)
         self.each(batch, self.delete)
 
@@ -435,7 +439,7 @@ class Generated(ProofCase):
             if line.endswith("\\"):
                 return f"a line continues: {shortened(line)}"
             # A directory's name is written as it is, for systemd knows no other way, and cannot hold a line's end.
-            if re.search(r"[\x00-\x1f\x7f]", line) and not line.startswith("WorkingDirectory=-/"):
+            if re.search(r"[\x00-\x1f\x7f]", line) and not line.startswith(("WorkingDirectory=-/", "RequiresMountsFor=")):
                 return f"a control character: {shortened(line)}"
             if re.fullmatch(r"\[\w+\]", line):
                 section = line[1:-1]
@@ -449,7 +453,7 @@ class Generated(ProofCase):
             absent.add("EnvironmentFile")
         # systemd has rules of its own for paths; that it is the right directory the process has shown.
         if b"\nWorkingDirectory=" not in content:
-            absent.add("WorkingDirectory")
+            absent |= {"WorkingDirectory", "RequiresMountsFor"}
         expected = {
             section: [
                 (key, value and value.format(name=case.name, id=case.id, user=case.user, restart=case.restart))
@@ -482,6 +486,19 @@ class Generated(ProofCase):
             found = [(key, words(value)) for key, value in shown[unit]]
             if sorted(found) != sorted(expected.items()):
                 self.wrong(case, f"properties: {shortened(sorted(set(found) ^ set(expected.items())))}")
+
+    def compare_mounts(self, cases):
+        """Each waits for the mount of its directory, where systemd takes that for a path."""
+        text = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=RequiresMountsFor"])
+        values = [line.removeprefix("RequiresMountsFor=") for line in text.split("\n") if line]
+        self.assertEqual(len(values), len(cases))
+        for case, value in zip(cases, values):
+            parts = [part for part in case.cwd.split("/") if part]
+            if {".", ".."} & set(parts) or not all(map(is_carried, case.cwd)):
+                continue
+            path = "/" + "/".join(parts)
+            if f" {path} " not in f" {value} ":
+                self.wrong(case, f"RequiresMountsFor: {shortened(value)}")
 
     def compare_commands(self, cases):
         """There is one command, and systemd shows it as it is: so its text is cut up by what it has to be."""

@@ -5,6 +5,7 @@ import unittest
 import test_agent
 import test_events
 import test_lifecycle
+import test_outages
 import test_spec
 
 
@@ -21,6 +22,10 @@ class TrixieContinuity(test_agent.Continuity):
 
 
 class TrixieCredentials(test_agent.Credentials):
+    release = "trixie"
+
+
+class TrixieRefusals(test_outages.Refusals):
     release = "trixie"
 
 

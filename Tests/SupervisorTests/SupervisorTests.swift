@@ -613,7 +613,7 @@ struct SupervisorTests {
         #expect(rig.systemd.calls(of: "StartUnit") == ["StartUnit miosa-service-web.service"])
         #expect(rig.files("web") == ["unit", "link", "record"])
         #expect(try await eventually { (try? rig.record("web"))??.phase == .established })
-        #expect(rig.notices.all == ["information: web: start: done after all"])
+        #expect(rig.notices.all == ["information: web: start: reached on another attempt"])
     }
 
     @Test @EventLoopActor func `a start that systemd has carried out is not made again`() async throws {

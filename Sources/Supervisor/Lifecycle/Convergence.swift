@@ -32,7 +32,7 @@ extension Supervisor {
         case dispatch
     }
 
-    /// So often at most a request goes on at once after a loss of the connection.
+    /// How many losses of the connection a request outlasts.
     private static let reconnectsLimit = 3
 
     /// Reaches what the record says, in the service's turn. `changes` are made durable on the way. What keeps it from
@@ -93,7 +93,7 @@ extension Supervisor {
         do throws(Obstacle) {
             try await hearSystemd()
             try await reach(name, .stopAndStart, nil)
-            notice(.information, "\(PendingChange(of: record, .waiting).operation.rawValue): done after all", name)
+            notice(.information, "\(PendingChange(of: record, .waiting).operation.rawValue): reached on another attempt", name)
         } catch {
             switch error {
             case .superseded: followNewestActor(name)

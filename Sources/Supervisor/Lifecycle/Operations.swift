@@ -100,6 +100,11 @@ extension Supervisor {
             record.begin(.stopping)
         }
         try await converge(name, with: changes, orRevertTo: before)
+        do throws(SystemError) {
+            try changes.synchronize()
+        } catch {
+            writeLater(name, because: error)
+        }
         return try find(name).snapshot
     }
 
