@@ -38,7 +38,7 @@ struct ConvergenceTests {
         #expect(try rig.record("web")?.isEnabled == false)
         resume()
         #expect(try await eventually { rig.status("web") == .stopped })
-        #expect(try await rig.supervisor.service("web").pending == nil)
+        #expect(try await eventually { rig.supervisor.services.values.first?.pending == nil })
         #expect(try await eventually { (try? rig.record("web"))??.phase == .established })
     }
 
