@@ -93,7 +93,8 @@ extension Supervisor {
         do throws(Obstacle) {
             try await hearSystemd()
             try await reach(name, .stopAndStart, nil)
-            notice(.information, "\(PendingChange(of: record, .waiting).operation.rawValue): reached on another attempt", name)
+            let operation = PendingChange(of: record, .waiting).operation.rawValue
+            notice(.information, "\(operation): reached on another attempt", name)
         } catch {
             switch error {
             case .superseded: followNewestActor(name)
