@@ -22,10 +22,14 @@ struct Expectation {
 
     func check(_ sections: [String: Settings], privateFile: String?) throws {
         require(sections.keys.sorted() == ["Install", "Service", "Unit"], "there are three sections", sections)
-        check(
-            sections["Unit"] ?? [],
-            [("Description", "Service web"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5")]
+        var unit = sections["Unit"] ?? []
+        let mounts = try take("RequiresMountsFor", from: &unit).map { try UnitReader.paths($0) }
+        require(
+            mounts == (isDirectorySystemds ? [Array(spec.workingDirectory.utf8)] : nil),
+            "it waits for the mount of its directory",
+            unit
         )
+        check(unit, [("Description", "Service web"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5")])
         check(sections["Install"] ?? [], [("WantedBy", "multi-user.target")])
 
         var service = sections["Service"] ?? []
