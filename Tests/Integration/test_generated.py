@@ -236,6 +236,22 @@ def words(value):
     return " ".join(sorted(word for word in value.split(" ") if not word.endswith(".mount")))
 
 
+def listed(value):
+    """The texts of a list as systemctl shows it: those with something special are quoted and escaped."""
+    letters = dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))
+
+    def character(match):
+        escape = match[1]
+        if escape[0] in "01234567" and len(escape) == 3:
+            return chr(int(escape, 8))
+        return chr(int(escape[1:], 16)) if escape[0] == "x" and len(escape) == 3 else letters.get(escape, escape)
+
+    texts = re.findall(r'"(?:[^"\\]|\\.)*"|[^ ]+', value)
+    return [
+        re.sub(r"\\([0-7]{3}|x[0-9a-f]{2}|.)", character, text[1:-1]) if text.startswith('"') else text for text in texts
+    ]
+
+
 def is_carried(character):
     return not (ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF)
 
@@ -497,7 +513,7 @@ class Generated(ProofCase):
             if {".", ".."} & set(parts) or not all(map(is_carried, case.cwd)):
                 continue
             path = "/" + "/".join(parts)
-            if f" {path} " not in f" {value} ":
+            if path not in listed(value):
                 self.wrong(case, f"RequiresMountsFor: {shortened(value)}")
 
     def compare_commands(self, cases):

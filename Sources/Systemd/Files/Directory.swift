@@ -170,7 +170,14 @@ public struct Directory: ~Copyable {
             return true
         } catch let error where error.isNotFound {
             return false
+        } catch let error where error.code == EROFS && !exists(name) {
+            // On a read-only file system the kernel does not even look for the name.
+            return false
         }
+    }
+
+    private func exists(_ name: String) -> Bool {
+        unsafe faccessat(descriptor.raw, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT
     }
 
     /// Gives a file another name, durably, in place of whatever has that name.
