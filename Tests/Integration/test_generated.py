@@ -252,6 +252,11 @@ def listed(value):
     ]
 
 
+def is_mountable(path):
+    """Whether the name of the path's mount unit is short enough for systemd."""
+    return sum(1 if re.match(rb"[a-zA-Z0-9/:_.]", bytes([byte])) else 4 for byte in path.encode()) <= 240
+
+
 def is_carried(character):
     return not (ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF)
 
@@ -470,6 +475,8 @@ class Generated(ProofCase):
         # systemd has rules of its own for paths; that it is the right directory the process has shown.
         if b"\nWorkingDirectory=" not in content:
             absent |= {"WorkingDirectory", "RequiresMountsFor"}
+        if not is_mountable(case.cwd):
+            absent.add("RequiresMountsFor")
         expected = {
             section: [
                 (key, value and value.format(name=case.name, id=case.id, user=case.user, restart=case.restart))
@@ -510,7 +517,7 @@ class Generated(ProofCase):
         self.assertEqual(len(values), len(cases))
         for case, value in zip(cases, values):
             parts = [part for part in case.cwd.split("/") if part]
-            if {".", ".."} & set(parts) or not all(map(is_carried, case.cwd)):
+            if {".", ".."} & set(parts) or not all(map(is_carried, case.cwd)) or not is_mountable(case.cwd):
                 continue
             path = "/" + "/".join(parts)
             if path not in listed(value):

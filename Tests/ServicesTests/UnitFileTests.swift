@@ -193,4 +193,13 @@ import Testing
     @Test func `the pattern is the unit of every service`() throws {
         #expect(UnitName.pattern == "miosa-service-*.service")
     }
+
+    @Test func `a directory whose mount unit would have too long a name requires none`() throws {
+        for (length, isRequired) in [(240, true), (241, false)] {
+            let path = "/" + String(repeating: "a", count: length - 1)
+            let spec = try Samples.spec { $0.workingDirectory = path.count > 255 ? path : "/a" + path.dropFirst(2) }
+            let text = UnitFile.render(spec, id: "1", privateFile: "/x")
+            #expect(text.contains("RequiresMountsFor=/a") == isRequired)
+        }
+    }
 }

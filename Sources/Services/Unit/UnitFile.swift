@@ -44,7 +44,7 @@ public enum UnitFile {
             "StartLimitIntervalSec=\(startLimitIntervalSeconds)",
             "StartLimitBurst=\(startLimitBurst)",
         ]
-        if UnitSyntax.isNormalized(spec.workingDirectory) {
+        if UnitSyntax.isNormalized(spec.workingDirectory), UnitSyntax.hasMountUnit(spec.workingDirectory) {
             // systemd adds that itself to a directory that has to be there.
             lines.append("RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))")
         }

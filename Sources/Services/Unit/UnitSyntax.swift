@@ -34,6 +34,24 @@ enum UnitSyntax {
         return "\"\(String(escaped))\""
     }
 
+    /// The longest name of a mount unit that systemd makes of a path, without its suffix. With a longer one a unit that
+    /// requires the path does not load (systemd 247).
+    static let mountNameBytesLimit = 240
+
+    /// Whether a path can be a mount unit's: systemd.unit(5), "String Escaping for Inclusion in Unit Names".
+    static func hasMountUnit(_ path: String) -> Bool {
+        let length = path.utf8.reduce(0) { length, byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                length + 1
+            // A slash becomes a hyphen, and any other byte "\\xHH".
+            default: length + ("/:_.".utf8.contains(byte) ? 1 : 4)
+            }
+        }
+        return length <= mountNameBytesLimit
+    }
+
     /// Whether systemd takes a path for `WorkingDirectory=`: absolute, and without the components "." and "..", names
     /// that no file system has, and noncharacters.
     static func isNormalized(_ path: String) -> Bool {
