@@ -45,7 +45,7 @@ enum UnitSyntax {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
                 UInt8(ascii: "0")...UInt8(ascii: "9"):
                 length + 1
-            // A slash becomes a hyphen, and any other byte "\\xHH".
+            // A slash becomes a hyphen, and any other byte "\xHH".
             default: length + ("/:_.".utf8.contains(byte) ? 1 : 4)
             }
         }
