@@ -17,8 +17,7 @@ final class RemovedStore {
     private let path: String
     /// The files, oldest first; their names begin with the time.
     private var files: [String] = []
-    /// What is known of the files; those that an earlier agent has written are read when somebody asks for the first
-    /// time.
+    /// The index, by file. Files that an earlier agent has written are read at the first lookup.
     private var entries: [String: Entry] = [:]
     private let indexing = Lane()
     /// The records whose files are those of the services, which have less and, of the environment, more.

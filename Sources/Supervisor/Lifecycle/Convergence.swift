@@ -9,7 +9,7 @@ enum Obstacle: Error {
     case timeout(String)
     /// systemd refuses the job, or ends it without doing it.
     case refused(String)
-    /// Somebody else had systemd cancel the job.
+    /// Another client of systemd cancelled the job.
     case superseded
     /// A file cannot be written or removed.
     case storage(SystemError)
@@ -79,7 +79,7 @@ extension Supervisor {
     /// requests.
     func convergeOutstanding() {
         for (name, service) in services.sorted(by: { $0.key < $1.key }) where service.record.phase != .established {
-            // Whoever has the turn goes on by itself.
+            // The operation that has the turn retries after the loss of the connection itself.
             guard !lanes.isBusy(name) else { continue }
             retries[name] = nil
             if service.pending == nil { services[name]?.pending = PendingChange(of: service.record, .waiting) }
@@ -136,7 +136,7 @@ extension Supervisor {
         guard isReady, retries[name] != nil else { return }
         EventLoop.start { [weak self] in
             guard let self else { return }
-            // While systemd hangs nobody's turn is taken.
+            // While systemd does not answer a ping no turn is taken: a request would wait behind the retry.
             guard await systemd.answers() else { return retryLater(name) }
             lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
@@ -155,7 +155,7 @@ extension Supervisor {
         announce(name)
     }
 
-    /// Somebody else had systemd do otherwise meanwhile: that is what is wanted now.
+    /// Another client of systemd cancelled the job: the unit's state becomes what is asked for.
     private func followNewestActor(_ name: ServiceName) {
         guard let service = services[name] else { return }
         let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
@@ -292,8 +292,8 @@ extension Supervisor {
             do throws(BusError) {
                 return try await systemd.queueStart(unit, restarting: restarting)
             } catch .remote {
-                // systemd may hold a copy that it could not load when somebody had taken the file away, and does not
-                // look again by itself.
+                // LoadState=error: systemd tried to load the unit while its file was missing, and reads the file again
+                // only after a reload.
                 try await systemd.reload()
                 return try await systemd.queueStart(unit, restarting: restarting)
             }
@@ -317,7 +317,7 @@ extension Supervisor {
         }
     }
 
-    /// Takes note of the end of a start that nobody waits for any more.
+    /// Establishes a start whose job has ended after the request's time-out.
     private func ended(_ job: Job, _ name: ServiceName, _ result: Job.Result) {
         guard let record = services[name]?.record, record.phase == .starting, !lanes.isBusy(name) else { return }
         if result == Job.canceled { return followNewestActor(name) }
@@ -337,7 +337,7 @@ extension Supervisor {
 
     /// Takes note that the job of a start has ended.
     private func started(by job: Job, _ name: ServiceName) async throws(Obstacle) {
-        // The job's last state may be held back until systemd has had its say.
+        // Round trip (Ping): JobRemoved can come before the unit's last PropertiesChanged.
         try await hearSystemd()
         guard services[name]?.startJob === job else { return }
         services[name]?.startJob = nil
@@ -378,7 +378,7 @@ extension Supervisor {
         let unit = UnitName.unit(of: name)
         let job: Job
         do throws(BusError) {
-            // Whoever needs them to be durable looks again.
+            // A failure is kept in `changes`: the caller gets it when it synchronizes them once more.
             job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
             return nil

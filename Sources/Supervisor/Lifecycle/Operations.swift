@@ -38,7 +38,7 @@ extension Supervisor {
             forget(spec.name)
             throw error
         }
-        if case .systemdTimeout = failure { throw failure! }
+        if let failure, case .systemdTimeout = failure { throw failure }
         return try find(spec.name).snapshot
     }
 
