@@ -69,8 +69,20 @@ enum Routes {
     static let mounted: [Route] = [
         Route(.get, "", ComputerRoutes.get),
         Route(.post, "/services", parameters: Wait.parameters, ServiceRoutes.create),
-        Route(.get, "/services", parameters: ["status"], atOnce: ServiceRoutes.listAtOnce, ServiceRoutes.list),
-        Route(.get, "/services/{ref}", atOnce: ServiceRoutes.getAtOnce, ServiceRoutes.get),
+        Route(
+            .get,
+            "/services",
+            parameters: ["status", Usage.parameter],
+            atOnce: ServiceRoutes.listAtOnce,
+            ServiceRoutes.list
+        ),
+        Route(
+            .get,
+            "/services/{ref}",
+            parameters: [Usage.parameter],
+            atOnce: ServiceRoutes.getAtOnce,
+            ServiceRoutes.get
+        ),
         Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
         Route(.delete, "/services/{ref}", ServiceRoutes.delete),
         Route(.post, "/services/{ref}/start", parameters: Wait.parameters, ServiceRoutes.start),

@@ -65,20 +65,22 @@ enum ServiceRoutes {
                 response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
             )
         }
-        let body = encode(services, removed, api, context)
+        let usage = try await Usage.requested(of: services, api, context)
+        let body = encode(services, removed, usage, api, context)
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
 
     /// The list of all services as JSON.
     static func listAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
         guard context.query.isEmpty, !context.wantsText, let services = api.control.listAtOnce() else { return nil }
-        let body = api.lastList.encoding(of: services, context.vocabulary) { encode(services, [], api, context) }
+        let body = api.lastList.encoding(of: services, context.vocabulary) { encode(services, [], nil, api, context) }
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
 
     private static func encode(
         _ services: [Service],
         _ removed: [RemovedService],
+        _ usage: Usage.Figures?,
         _ api: API,
         _ context: Context
     ) -> [UInt8] {
@@ -86,7 +88,9 @@ enum ServiceRoutes {
         writer.beginObject()
         writer.key("data")
         writer.beginArray()
-        for service in services { ServiceObject.write(service, api, context, into: &writer) }
+        for service in services {
+            ServiceObject.write(service, api, context, usage: usage?[service.name], into: &writer)
+        }
         for service in removed { ServiceObject.write(service, api, context, into: &writer) }
         writer.endArray()
         writer.member("total", integer: services.count + removed.count)
@@ -96,7 +100,7 @@ enum ServiceRoutes {
 
     /// A service as JSON.
     static func getAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
-        guard !context.wantsText else { return nil }
+        guard context.query.isEmpty, !context.wantsText else { return nil }
         do throws(ControlError) {
             return try api.control.serviceAtOnce(context.reference).map { document($0, api, context) }
         } catch {
@@ -106,8 +110,13 @@ enum ServiceRoutes {
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let service = try await api.ask(api.control.service, context.reference)
-        guard context.wantsText else { return document(service, api, context) }
-        let page = ServicePages.page(service, context.vocabulary)
+        let usage = try await Usage.requested(of: [service], api, context)?[service.name]
+        guard context.wantsText else {
+            let body = ServiceObject.document(service, usage: usage, api, context)
+            let response = Response(status: .ok, contentType: "application/json", body: body)
+            return Answer(response: response, service: service.name.description)
+        }
+        let page = ServicePages.page(service, usage, context.vocabulary)
         let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api)
         let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
         let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: text)
@@ -163,8 +172,12 @@ enum ServiceRoutes {
             // By id: it is this service that is waited for, and not another that gets its name.
             let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
             return document(ready, api, context, status: status)
-        } catch .waitTimeout(let service, let log) {
-            throw .waitTimeout(ServiceObject.value(of: service, api, context), log)
+        } catch .waitTimeout(let service, let log, let portHolder) {
+            var failure = Failure.waitTimeout(ServiceObject.value(of: service, api, context), log)
+            if let port = service.record.spec.port, let portHolder {
+                failure.sentence += ": port \(port) is held by \(portHolder)"
+            }
+            throw failure
         } catch {
             throw Failure(error)
         }

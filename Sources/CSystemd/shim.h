@@ -6,6 +6,9 @@
 #include <systemd/sd-login.h>
 
 #include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <linux/vm_sockets.h>
 #include <elf.h>
 #include <malloc.h>

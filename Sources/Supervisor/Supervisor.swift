@@ -65,6 +65,10 @@ public final class Supervisor {
     /// Files in place of records that could not be read.
     var unreadableRecords: [String] = []
     private var launches: LaunchWatch?
+    private(set) var unitFiles: UnitFileObserver?
+    private(set) var crashLoops: CrashLoops?
+    /// Services whose unit files may have changed during an operation on them.
+    private var touched: Set<ServiceName> = []
     /// Services whose failure is being looked up in the journal, the first of them now.
     var undiagnosed: [ServiceName] = []
     var isDiagnosing = false
@@ -109,6 +113,12 @@ public final class Supervisor {
         systemd = SystemdClient(socketPath: configuration.systemdSocket)
         bootID = configuration.bootID.description
         launches = LaunchWatch { [weak self] in self?.launched($0) }
+        unitFiles = UnitFileObserver(configuration.layout, units) { [weak self] in self?.unitFilesChanged($0) }
+        lanes.quiet = { [weak self] in self?.lookAtTouchedFiles(of: $0) }
+        crashLoops = CrashLoops(
+            isRunning: { [weak self] in self?.services[$0]?.snapshot.status == .running },
+            ended: { [weak self] in self?.forgetCrashLoop(of: $0) }
+        )
         saving = try Deferral { [weak self] in self?.settleAccounts() }
         savingSoon = try Timer { [weak self] in self?.saveWhenIdle() }
         savingAgain = try Timer { [weak self] in self?.saving?.request() }
@@ -124,12 +134,14 @@ public final class Supervisor {
         let (loaded, unreadable, marked) = try records.load()
         for file in unreadable { notice(.error, "cannot read the record '\(file.file)': \(file.reason)") }
         unreadableRecords = try records.unreadableFiles(unreadable.map(\.file))
+        try unitFiles?.start()
         for record in loaded { adopt(record) }
         for name in marked { writeLater(name, because: nil) }
         try systemd.start(
             SystemdClient.Observer(
                 connected: { [weak self] in self?.connected() },
                 disconnected: { [weak self] in self?.disconnected() },
+                reloaded: { [weak self] in self?.unitFiles?.systemdHasReloaded() },
                 unitChanged: { [weak self] name, state in self?.unitChanged(name, state) }
             )
         )
@@ -154,15 +166,71 @@ public final class Supervisor {
     private func adopt(_ record: ServiceRecord) {
         let name = record.spec.name
         insert(ManagedService(record))
-        guard record.phase != .deleting else { return }
-        do throws(SystemError) {
-            // Of a record whose operation was interrupted they are expected to differ.
-            if try units.adopt(record), record.phase == .established {
-                notice(.warning, "the unit's files were not what the record says; written anew", name)
+        switch record.phase {
+        case .deleting: return
+        case .starting, .stopping:
+            do throws(SystemError) {
+                // The operation was interrupted.
+                try units.write(record)
+            } catch {
+                writeLater(name, because: error)
             }
-        } catch {
-            writeLater(name, because: error)
+        case .established:
+            do throws(SystemError) {
+                try units.writeEnvironment(of: record)
+            } catch {
+                writeLater(name, because: error)
+            }
+            // What a person has changed is shown and not undone.
+            lookAtUnitFiles(of: name)
+            if let drift = services[name]?.snapshot.drift { notice(.warning, drift.sentence, name) }
         }
+    }
+
+    // MARK: What a person changes
+
+    private func unitFilesChanged(_ scope: UnitFileObserver.Scope) {
+        switch scope {
+        case .services(let names):
+            // During an operation some of its files are not written yet.
+            touched.formUnion(names.filter { lanes.isBusy($0) })
+            for name in names where services[name] != nil && !lanes.isBusy(name) { lookAtUnitFiles(of: name) }
+        case .everything:
+            for (name, service) in services {
+                if lanes.isBusy(name) {
+                    touched.insert(name)
+                } else if unitFiles?.differs(service.remarks.unitFiles, name) ?? false || isLinkWrong(service) {
+                    lookAtUnitFiles(of: name)
+                }
+            }
+        }
+    }
+
+    private func lookAtTouchedFiles(of name: ServiceName) {
+        if touched.remove(name) != nil { lookAtUnitFiles(of: name) }
+    }
+
+    /// Whether the link that starts a service at boot is not as it was found.
+    private func isLinkWrong(_ service: ManagedService) -> Bool {
+        let isLinked = units.isLinked(service.record.spec.name)
+        let isByHand = isLinked == service.record.isEnabled ? nil : isLinked
+        return isByHand != service.remarks.unitFiles?.isLinkedByHand
+    }
+
+    /// Compares the unit's files with the record.
+    func lookAtUnitFiles(of name: ServiceName) {
+        guard let service = services[name], service.record.phase != .deleting else { return }
+        services[name]?.remarks.unitFiles = unitFiles?.findings(of: service.record)
+        guard services[name]?.remarks != service.remarks else { return }
+        announce(name)
+        tell(name)
+    }
+
+    func forgetCrashLoop(of name: ServiceName) {
+        crashLoops?.forget(name)
+        guard services[name]?.remarks.crashLoop != nil else { return }
+        services[name]?.remarks.crashLoop = nil
+        announce(name)
     }
 
     // MARK: Which services there are
@@ -252,10 +320,19 @@ public final class Supervisor {
         var state = state
         state.isLaunching = launches?.isLaunching(name, state, after: service.state) ?? false
         let run = service.record.run
+        let isStoppedByHand = service.isStoppedByHand(in: state)
         service.record.run.observe(state, bootID: bootID)
         if service.leavesProcesses(in: state) { service.record.run.leftProcesses = true }
+        if isStoppedByHand { service.record.run.wasStopped = true }
         service.countExit(since: run)
         if service.record.run != run { unsaved.insert(name) }
+        if service.isUnexpectedEnd(since: run), let ends = crashLoops?.count(name) {
+            service.remarks.crashLoop = CrashLoop(ends: ends, diagnosis: service.remarks.crashLoop?.diagnosis)
+        }
+        if service.record.run.startedAt != run.startedAt {
+            crashLoops?.restarted(name)
+            if !run.hasEnded, service.runBeforeAbsence == nil { lookUpEnd(of: run, name, &service) }
+        }
         if service.mayRestartItself(from: state) {
             service.heldBack = state
             settleLater(name, state, service.generation)
@@ -263,6 +340,22 @@ public final class Supervisor {
             service.settle(state)
         }
         services[name] = service
+        settled(name)
+    }
+
+    /// The end of a run was not heard of, although systemd was: the journal may tell.
+    private func lookUpEnd(of run: ServiceRun, _ name: ServiceName, _ service: inout ManagedService) {
+        guard isReady, run.startedAt != nil else { return }
+        service.runBeforeAbsence = run
+        EventLoop.start { [weak self] in self?.catchUpWithEnding(of: name) }
+    }
+
+    /// What follows from a state that a service has taken over.
+    private func settled(_ name: ServiceName) {
+        if let service = services[name], service.heldBack == nil, service.state.activeState.isDead {
+            crashLoops?.forget(name)
+            services[name]?.remarks.crashLoop = nil
+        }
         announce(name)
         diagnoseFailure(of: name)
         tell(name)
@@ -287,9 +380,7 @@ public final class Supervisor {
             guard let self, var service = services[name], service.generation == generation else { return }
             service.settle(state)
             services[name] = service
-            announce(name)
-            diagnoseFailure(of: name)
-            tell(name)
+            settled(name)
         }
     }
 
@@ -308,7 +399,7 @@ public final class Supervisor {
         unsaved.insert(name)
         if let error, let record = services[name]?.record {
             notice(.error, "cannot write what was asked for; it is tried again: \(error)", name)
-            services[name]?.pending = PendingChange(of: record, PendingChange.Reason(error))
+            services[name]?.remarks.pending = PendingChange(of: record, PendingChange.Reason(error))
         }
         announce(name)
         changed()
@@ -318,7 +409,7 @@ public final class Supervisor {
     func written(_ name: ServiceName) {
         if unwritten.remove(name) != nil { _ = try? records.unmark(name) }
         guard let service = services[name], service.record.phase == .established else { return }
-        services[name]?.pending = nil
+        services[name]?.remarks.pending = nil
         announce(name)
     }
 

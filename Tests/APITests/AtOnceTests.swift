@@ -79,7 +79,7 @@ struct AtOnceTests {
         #expect(try bodies() == before)
         var record = Samples.running.record
         record.updatedAt = Timestamp(microseconds: 1)
-        let changed = Service(record: record, state: Samples.running.state, intent: .none, refusal: nil)
+        let changed = Service(record: record, state: Samples.running.state, intent: .none)
         client.control.state.withLock { $0.services = [changed] }
         let after = try bodies()
         #expect(after[0] != before[0] && after[1] != before[1])

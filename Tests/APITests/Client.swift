@@ -145,6 +145,6 @@ enum Samples {
         // The drafts of tests are valid; one that is not ends the test run with the reason.
         let spec = try? draft.validated(defaults: SpecDraft.Defaults(user: "user"))
         let record = ServiceRecord(id: "id-1", spec: spec!, createdAt: Timestamp(microseconds: 1_000_000))
-        return Service(record: record, state: state, intent: .none, refusal: nil)
+        return Service(record: record, state: state, intent: .none)
     }
 }

@@ -134,7 +134,7 @@ import Testing
         state.main.exitedAt = Client.now
         var record = Samples.service(draft, state).record
         record.run.observe(state, bootID: "boot")
-        let service = Service(record: record, state: state, intent: .none, refusal: nil)
+        let service = Service(record: record, state: state, intent: .none)
         #expect(service.message?.contains("working directory") == true)
         let text = try await events([.events([Self.event(1, .state, service)])]).streamed
         let longest = text.utf8.split(separator: UInt8(ascii: "\n")).map(\.count).max() ?? 0

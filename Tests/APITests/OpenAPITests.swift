@@ -105,6 +105,9 @@ struct OpenAPITests {
             "\(schemas)/ServiceFields/properties/pid/minimum": 1,
             "\(schemas)/ServiceFields/properties/restarts/minimum": 0,
             "\(schemas)/ServiceListDocument/properties/total/minimum": 0,
+            "\(schemas)/Usage/properties/memory/minimum": 0,
+            "\(schemas)/Usage/properties/cpu_ms/minimum": 0,
+            "\(schemas)/Usage/properties/tasks/minimum": 0,
             "components/headers/Retry-After/schema/minimum": 1,
             "\(badRequest)/schema/allOf/1/properties/details/properties/offset/minimum": 0,
         ]

@@ -16,6 +16,7 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var unreadable: [String] = []
         var isNew = true
         var measurements = Measurements(isReady: true, services: [], systemdCalls: [:], reloads: 0)
+        var usage: [ServiceName: ResourceUsage] = [:]
         var agent = AgentMeasurements(version: "1.2.3")
         var calls: [String] = []
         var specs: [ServiceSpec] = []
@@ -54,6 +55,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     }
 
     func measurements() async -> Measurements { state.withLock { $0.measurements } }
+
+    func usage(of names: [ServiceName]) async -> [ServiceName: ResourceUsage] { state.withLock { $0.usage } }
 
     func list() async throws(ControlError) -> [Service] {
         _ = try? called("list")

@@ -12,7 +12,8 @@ struct ServiceRoutesTests {
     ]
     static let own = [
         "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal",
-        "restarts", "boot_id", "invocation_id", "message", "pending",
+        "restarts", "boot_id", "invocation_id", "message", "pending", "sub_status",
+        "drop_ins", "usage",
     ]
 
     private let client = Client()
@@ -181,7 +182,7 @@ struct ServiceRoutesTests {
         let spec = try #require(client.control.specs.last)
         let record = ServiceRecord(id: "id-1", spec: spec, createdAt: Timestamp(microseconds: 1000))
         client.control.state.withLock {
-            $0.services = [Service(record: record, state: UnitState(), intent: .start, refusal: nil)]
+            $0.services = [Service(record: record, state: UnitState(), intent: .start)]
             $0.errors["create"] = .serviceExists
             $0.begunAt = Timestamp(microseconds: isOwn ? 999 : 1001)
         }

@@ -13,7 +13,7 @@ DOCUMENTED_FIELDS = [
 ]
 OWN_FIELDS = [
     "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal", "restarts",
-    "boot_id", "invocation_id", "message", "pending",
+    "boot_id", "invocation_id", "message", "pending", "sub_status", "drop_ins", "usage",
 ]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -145,13 +145,16 @@ class Refusals(OutageCase):
                 self.assertEqual(self.machine.call("DELETE", path).status, 200)
 
     def test_a_start_by_hand_during_a_stop_is_what_holds(self):
-        self.run_service("long", "trap 'sleep 3; exit' TERM; while :; do sleep 0.1; done")
+        # It ends once the file is there, which is after the start by hand.
+        wait = "while [ ! -e /home/user/go ]; do sleep 0.1; done"
+        self.run_service("long", f"trap '{wait}; exit' TERM; while :; do sleep 0.1; done")
         with concurrent.futures.ThreadPoolExecutor() as pool:
             stop = pool.submit(self.machine.call, "POST", "/v1/services/long/stop")
             eventually(
                 lambda: self.machine.property(unit_of("long"), "ActiveState") == "deactivating", "it is being stopped"
             )
             self.machine.exec("systemctl", "start", "--no-block", unit_of("long"))
+            self.machine.exec("touch", "/home/user/go")
             reply = stop.result()
         self.assertEqual((reply.status, reply.json["code"]), (409, "SUPERSEDED"), reply)
         self.assert_told("long", status="running", pending=None)

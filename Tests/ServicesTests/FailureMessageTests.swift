@@ -24,15 +24,14 @@ import Testing
         record.run.exitedAt = Timestamp(microseconds: 1 + microseconds)
         record.run.ending = .exited(code)
         record.run.leftProcesses = leavingProcesses
-        let found = diagnosis.map { found in
-            RunDiagnosis(
-                of: record,
-                setUpFailure: found.setUp,
-                errorLines: found.lines,
-                systemPath: "/usr/bin:/bin"
-            )
+        var remarks = Remarks()
+        if let diagnosis {
+            var evidence = RunDiagnosis.Evidence()
+            evidence.setUpFailure = diagnosis.setUp
+            evidence.errorLines = diagnosis.lines
+            remarks.diagnosis = RunDiagnosis(of: record, evidence, systemPath: "/usr/bin:/bin")
         }
-        return Service(record: record, state: state, intent: .none, refusal: nil, diagnosis: found)
+        return Service(record: record, state: state, intent: .none, remarks: remarks)
     }
 
     private struct Findings {

@@ -246,7 +246,11 @@ struct AnnouncementsTests {
         ]
         )
         _ = try await rig.supervisor.stop("web")
-        try await listener.expect(["state running>stopped inactive/dead pid - exit 143"])
+        try await listener.expect([
+            "state running>running active/running pid 1000 exit -",
+            "state running>stopped inactive/dead pid - exit 143",
+        ]
+        )
         _ = try await rig.supervisor.start("web")
         try await listener.expect([
             "state stopped>starting inactive/dead pid - exit 143",
@@ -254,7 +258,11 @@ struct AnnouncementsTests {
         ]
         )
         _ = try await rig.supervisor.restart("web")
-        try await listener.expect(["state running>running active/running pid 1003 exit 143"])
+        try await listener.expect([
+            "state running>running deactivating/stop-sigterm pid - exit 143",
+            "state running>running active/running pid 1003 exit 143",
+        ]
+        )
         _ = try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" })
         try await listener.expect([
             "updated running>running active/running pid 1003 exit 143",
@@ -267,6 +275,7 @@ struct AnnouncementsTests {
         try await listener.expect([])
         _ = try await rig.supervisor.delete("web", by: Requester(uid: 0, requestID: "r"))
         try await listener.expect([
+            "state running>running active/running pid 1005 exit 143",
             "state running>stopped inactive/dead pid - exit 143",
             "removed stopped>stopped inactive/dead pid - exit 143",
         ]
@@ -325,7 +334,7 @@ struct AnnouncementsTests {
             return
         }
         _ = try await rig.supervisor.delete("web", by: Requester(uid: 0, requestID: "r"))
-        #expect(try await listener.next(2).count == 2)
+        #expect(try await listener.next(3).count == 3)
         #expect(services.count == 1)
         let shown = services + listener.events.map(\.service)
         #expect(shown.allSatisfy { $0.record.spec.environment.isEmpty })

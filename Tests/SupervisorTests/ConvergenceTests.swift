@@ -38,7 +38,7 @@ struct ConvergenceTests {
         #expect(try rig.record("web")?.isEnabled == false)
         resume()
         #expect(try await eventually { rig.status("web") == .stopped })
-        #expect(try await eventually { rig.supervisor.services.values.first?.pending == nil })
+        #expect(try await eventually { rig.supervisor.services.values.first?.remarks.pending == nil })
         #expect(try await eventually { (try? rig.record("web"))??.phase == .established })
     }
 
@@ -72,7 +72,7 @@ struct ConvergenceTests {
             try await eventually {
                 rig.status("web") == .running
                     && rig.supervisor.services.values.first?.state.mainPID != before.state.mainPID
-                    && rig.supervisor.services.values.first?.pending == nil
+                    && rig.supervisor.services.values.first?.remarks.pending == nil
             }
         )
         #expect(rig.systemd.calls(of: "StartUnit").count == 2)
@@ -297,7 +297,7 @@ struct ConvergenceTests {
             #expect(try await eventually { rig.supervisor.services.isEmpty })
             #expect(rig.files("web").isEmpty)
         } else {
-            #expect(try await eventually { rig.supervisor.services.values.first?.pending == nil })
+            #expect(try await eventually { rig.supervisor.services.values.first?.remarks.pending == nil })
             #expect(try rig.record("web")?.isEnabled == (verb == "start"))
         }
     }

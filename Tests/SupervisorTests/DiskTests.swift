@@ -36,10 +36,16 @@ private struct RandomRecords {
         if Bool.random(using: &generator) { draft.port = .random(in: 1...65535, using: &generator) }
         var run = ServiceRun()
         if Bool.random(using: &generator) {
-            run.startedAt = timestamp()
-            run.exitedAt = timestamp()
-            run.ending = Bool.random(using: &generator) ? .exited(3) : .killed(signal: 9)
-            run.result = text(10)
+            run = ServiceRun(
+                startedAt: timestamp(),
+                exitedAt: timestamp(),
+                ending: Bool.random(using: &generator) ? .exited(3) : .killed(signal: 9),
+                result: text(10),
+                hasEnded: Bool.random(using: &generator)
+            )
+            run.leftProcesses = Bool.random(using: &generator)
+            run.wasStopped = Bool.random(using: &generator)
+            run.hasMainProcess = Bool.random(using: &generator)
             run.restarts = .random(in: 0...1000, using: &generator)
             run.invocationID = text(10)
             run.bootID = text(10)

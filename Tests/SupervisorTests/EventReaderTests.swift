@@ -15,7 +15,7 @@ struct EventReaderTests {
             draft.command = String(repeating: "x", count: bytes - 1024 - 2 * 11)
         }
         let record = ServiceRecord(id: "id", spec: spec, createdAt: Timestamp(microseconds: 0))
-        return Service(record: record, state: UnitState(), intent: .none, refusal: nil)
+        return Service(record: record, state: UnitState(), intent: .none)
     }
 
     @EventLoopActor private static func append(_ count: Int, to events: EventLog, bytes: Int) throws {

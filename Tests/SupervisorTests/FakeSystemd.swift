@@ -19,6 +19,7 @@ final class FakeSystemd {
         var exitedAt: UInt64 = 0
         var result = "success"
         var statusText = ""
+        var freezerState = "running"
         var restarts: UInt32 = 0
         var invocation: [UInt8] = []
         var isStale = false
@@ -172,7 +173,14 @@ final class FakeSystemd {
             switch call.member {
             case "StartUnit", "RestartUnit":
                 let pid = UInt32(1000 + jobs)
+                let former = units[unit].flatMap { $0.active == "active" ? $0 : nil }
                 afterwards {
+                    if let former {
+                        self.report(
+                            name,
+                            former.ended("deactivating", "stop-sigterm", code: 2, status: 15, result: "success")
+                        )
+                    }
                     self.report(name, .running(pid: pid, startedAt: UInt64(pid) * 1_000_000_000))
                     self.endJob(name)
                 }
@@ -298,6 +306,7 @@ final class FakeSystemd {
             }
         }
         message.entry("SubState", "s") { message.string(unit.sub) }
+        message.entry("FreezerState", "s") { message.string(unit.freezerState) }
         message.entry("InvocationID", "ay") { message.bytes(unit.invocation) }
     }
 

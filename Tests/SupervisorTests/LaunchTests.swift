@@ -262,17 +262,26 @@ struct EarlierUnitTests {
     }
 
     @Test(arguments: ["User=root\n", "# by hand\n"])
-    @EventLoopActor func `one that was changed by hand is written anew`(line: String) async throws {
+    @EventLoopActor func `one that was changed by hand is shown as drifted until it is started`(line: String)
+        async throws
+    {
+        var changed = ""
         let (rig, _) = try await adopt { record, layout in
             let privateFile = layout.environmentDirectory + "/web.env"
-            let text = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile)
-            try Self.write(text + line, record, layout)
+            changed = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile) + line
+            try Self.write(changed, record, layout)
         }
+        #expect(try Self.unit(rig.layout) == changed)
+        let path = rig.layout.unitDirectory + "/miosa-service-web.service"
+        #expect(rig.notices.all.contains { $0.contains("the unit file \(path) was changed by hand") })
+        #expect(try await rig.supervisor.service("web").drift == .unitFile(.edited(path: path)))
+        rig.systemd.obey()
+        let service = try await rig.supervisor.start("web")
+        #expect(service.drift == nil && service.subStatus == nil)
         #expect(try Self.unit(rig.layout).contains("ExecStart=:\(UnitFile.launcher) "))
-        #expect(rig.notices.all.contains { $0.contains("written anew") })
     }
 
-    @Test @EventLoopActor func `one whose environment file is another's is written anew`() async throws {
+    @Test @EventLoopActor func `one whose environment file is another's gets its own back`() async throws {
         let (rig, record) = try await adopt { record, layout in
             let privateFile = layout.environmentDirectory + "/web.env"
             let text = EarlierUnitFile.render(record.spec, id: record.id, privateFile: privateFile)
@@ -280,8 +289,9 @@ struct EarlierUnitTests {
             try Data("A=\"c\"\n".utf8).write(to: URL(filePath: privateFile))
         }
         let content = try String(contentsOfFile: rig.layout.environmentDirectory + "/web.env", encoding: .utf8)
-        #expect(content == PrivateFile.render(record.spec))
-        #expect(try Self.unit(rig.layout).contains("ExecStart=:\(UnitFile.launcher) "))
+        #expect(content == EarlierUnitFile.privateFile(record.spec))
+        #expect(try Self.unit(rig.layout).contains("ExecStart=:/usr/bin/systemd-cat "))
+        #expect(try await rig.supervisor.service("web").drift == nil)
     }
 
     @Test func `version 0-1-0 carried what systemd cannot in a script`() throws {

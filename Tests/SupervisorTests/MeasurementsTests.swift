@@ -41,11 +41,15 @@ struct MeasurementsTests {
         let earlier = FakeSystemd.Unit.running(pid: 7, startedAt: 1_000_000_000)
         let ended = earlier.ended("failed", "failed", code: 1, status: 3, result: "exit-code")
         try rig.leave("known") { record in
-            record.run.startedAt = Timestamp(systemd: earlier.startedAt)
-            record.run.exitedAt = Timestamp(systemd: ended.exitedAt)
-            record.run.ending = .exited(3)
+            record.run = ServiceRun(
+                startedAt: Timestamp(systemd: earlier.startedAt),
+                exitedAt: Timestamp(systemd: ended.exitedAt),
+                ending: .exited(3),
+                result: "exit-code",
+                hasEnded: true
+            )
         }
-        try rig.leave("missed") { $0.run.startedAt = Timestamp(systemd: earlier.startedAt) }
+        try rig.leave("missed") { $0.run = Rig.running(since: Timestamp(systemd: earlier.startedAt)) }
         rig.systemd.units[FakeSystemd.unit("known")] = ended
         rig.systemd.units[FakeSystemd.unit("missed")] = ended
         try await rig.start()
@@ -61,7 +65,7 @@ struct MeasurementsTests {
         #expect(try await eventually { rig.status("web") == .running })
         _ = try await rig.supervisor.restart("web")
         _ = try await rig.supervisor.stop("web")
-        #expect(measurements(rig, of: "web")?.exits == [.killed(signal: 15): 1])
+        #expect(measurements(rig, of: "web")?.exits == [.killed(signal: 15): 2])
         _ = try await rig.supervisor.delete("web", by: Requester(uid: 0, requestID: "r"))
         #expect(rig.supervisor.measurements().services.isEmpty)
         _ = try await rig.supervisor.create(try Rig.spec("web"))

@@ -22,7 +22,11 @@ final class Rig {
         self.jobTimeout = jobTimeout
         directory = try TemporaryDirectory()
         let path = directory.path
-        layout = StateLayout(stateDirectory: path + "/state", unitDirectory: path + "/units")
+        layout = StateLayout(
+            stateDirectory: path + "/state",
+            unitDirectory: path + "/units",
+            unitPath: [path + "/units.control", path + "/units", path + "/units.runtime"]
+        )
         try FileManager.default.createDirectory(atPath: layout.unitDirectory, withIntermediateDirectories: false)
         try FileManager.default.createDirectory(atPath: path + "/invocations", withIntermediateDirectories: false)
         systemd = try FakeSystemd(path + "/systemd")
@@ -86,6 +90,11 @@ final class Rig {
         record.phase = .established
         change(&record)
         try store.save(record)
+    }
+
+    /// The figures of a run that goes on.
+    nonisolated static func running(since startedAt: Timestamp?) -> ServiceRun {
+        ServiceRun(startedAt: startedAt, exitedAt: nil, ending: nil, result: nil, hasEnded: false)
     }
 
     nonisolated static func spec(_ name: String, _ change: (inout SpecDraft) -> Void = { _ in }) throws -> ServiceSpec {

@@ -84,7 +84,7 @@ struct Failure: Error {
             var problems = FieldProblems()
             problems.add(Idempotency.field, "was used for another request")
             self = .invalid(problems)
-        case .waitTimeout(_, let log): self = .waitTimeout(Array("null".utf8), log)
+        case .waitTimeout(_, let log, _): self = .waitTimeout(Array("null".utf8), log)
         case .tooManyServices(let limit):
             self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) services, the most that are kept")
         case .systemdUnavailable(let reason):

@@ -11,24 +11,31 @@ enum ServiceObject {
         _ context: Context,
         status: ServiceStatus? = nil,
         withEnvironment: Bool = true,
+        usage: ResourceUsage? = nil,
         into writer: inout JSONWriter
     ) {
         let word = context.vocabulary.word(for: status ?? service.status)
-        if withEnvironment, word == service.status.rawValue, let document = service.keptEncoding {
+        if withEnvironment, usage == nil, word == service.status.rawValue, let document = service.keptEncoding {
             return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
         }
         writer.beginObject()
-        writeMembers(service, word, withEnvironment: withEnvironment, api, into: &writer)
+        writeMembers(service, word, withEnvironment: withEnvironment, usage, api, into: &writer)
         writer.endObject()
     }
 
     /// The document that is a service and nothing else, kept for whoever asks next.
-    static func document(_ service: Service, _ api: API, _ context: Context) -> [UInt8] {
+    static func document(
+        _ service: Service,
+        usage: ResourceUsage? = nil,
+        _ api: API,
+        _ context: Context
+    ) -> [UInt8] {
         func encode() -> [UInt8] {
             var writer = JSONWriter()
-            write(service, api, context, into: &writer)
+            write(service, api, context, usage: usage, into: &writer)
             return documentBegin + writer.finish() + documentEnd
         }
+        guard usage == nil else { return encode() }
         let isUsual = context.vocabulary.word(for: service.status) == service.status.rawValue
         return isUsual ? service.encoded(encode) : encode()
     }
@@ -46,9 +53,9 @@ enum ServiceObject {
 
     /// A service that was deleted, with who did it when.
     static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
-        let service = Service(record: removed.record, state: UnitState(), intent: .stop, refusal: nil)
+        let service = Service(record: removed.record, state: UnitState(), intent: .stop)
         writer.beginObject()
-        writeMembers(service, context.vocabulary.word(for: .removed), withEnvironment: true, api, into: &writer)
+        writeMembers(service, context.vocabulary.word(for: .removed), withEnvironment: true, nil, api, into: &writer)
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()
@@ -71,6 +78,7 @@ enum ServiceObject {
         _ service: Service,
         _ status: String,
         withEnvironment: Bool,
+        _ usage: ResourceUsage?,
         _ api: API,
         into writer: inout JSONWriter
     ) {
@@ -113,5 +121,22 @@ enum ServiceObject {
         writer.member("message", string: service.message)
         writer.key("pending")
         writePending(service.pending, into: &writer)
+        writer.member("sub_status", string: service.subStatus?.rawValue)
+        writer.key("drop_ins")
+        writer.beginArray()
+        for path in service.dropIns { writer.string(path) }
+        writer.endArray()
+        writer.key("usage")
+        writeUsage(usage, into: &writer)
+    }
+
+    /// What the processes use; null where it was not asked for.
+    private static func writeUsage(_ usage: ResourceUsage?, into writer: inout JSONWriter) {
+        guard let usage else { return writer.null() }
+        writer.beginObject()
+        writer.member("memory", integer: usage.memoryBytes)
+        writer.member("cpu_ms", integer: usage.cpu.map { Int($0 / .milliseconds(1)) })
+        writer.member("tasks", integer: usage.tasks)
+        writer.endObject()
     }
 }

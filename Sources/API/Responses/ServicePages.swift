@@ -31,12 +31,12 @@ enum ServicePages {
     }
 
     /// A service like `systemctl status` shows a unit, without its log.
-    static func page(_ service: Service, _ vocabulary: Vocabulary) -> String {
+    static func page(_ service: Service, _ usage: ResourceUsage?, _ vocabulary: Vocabulary) -> String {
         let record = service.record
         let spec = record.spec
         let run = record.run
         var lines: [(label: String, text: String?)] = [
-            ("Status", vocabulary.word(for: service.status)),
+            ("Status", vocabulary.word(for: service.status) + (service.subStatus.map { " (\($0.rawValue))" } ?? "")),
             ("Message", service.message),
             ("Pending", service.pending.map { "\($0.operation.rawValue) since \($0.since), \($0.reason.rawValue)" }),
             ("PID", service.state.mainPID.map(String.init)),
@@ -51,6 +51,10 @@ enum ServicePages {
         ]
         let state = service.state
         lines.append(("Unit", "\(UnitName.unit(of: spec.name)): \(state.activeState.rawValue) (\(state.subState))"))
+        for path in service.dropIns { lines.append(("Drop-in", path)) }
+        if let memory = usage?.memoryBytes { lines.append(("Memory", "\(memory) bytes")) }
+        if let cpu = usage?.cpu { lines.append(("CPU", "\(Int(cpu / .milliseconds(1))) ms")) }
+        if let tasks = usage?.tasks { lines.append(("Tasks", String(tasks))) }
         lines.append(("Id", record.id))
         let width = lines.map(\.label.count).max() ?? 0
         return "\(spec.name)\n"

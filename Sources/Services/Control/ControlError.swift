@@ -6,8 +6,9 @@ public enum ControlError: Error, Equatable, Sendable {
     case serviceRunning
     /// A stop of a service that is neither.
     case serviceNotRunning
-    /// A service was neither ready nor ended in time; its last log lines. What was asked for before the wait is done.
-    case waitTimeout(Service, log: [String])
+    /// A service was neither ready nor ended in time; its last log lines, and what holds its port instead of it. What
+    /// was asked for before the wait is done.
+    case waitTimeout(Service, log: [String], portHolder: String? = nil)
     /// An idempotency key was used for another request.
     case keyReused
     /// As many services exist as the agent keeps.

@@ -20,6 +20,9 @@ public protocol ServiceControl: Sendable {
     func listAtOnce() -> [Service]?
     func serviceAtOnce(_ reference: String) throws(ControlError) -> Service?
 
+    /// What the processes of services use now, as the kernel counts it; nothing of a service that has none.
+    func usage(of names: [ServiceName]) async -> [ServiceName: ResourceUsage]
+
     /// The unit file of a service as it is on disk.
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
 

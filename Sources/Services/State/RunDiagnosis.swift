@@ -1,25 +1,70 @@
 /// What the journal tells of a run that has failed: read once, when the service has failed for good.
 public final class RunDiagnosis: Equatable, Sendable {
-    /// When the run began that this is about.
-    public let startedAt: Timestamp?
+    /// The run that this is about.
+    public let invocationID: String?
     /// What systemd wrote when it could not set up the process: "Failed at step USER spawning …: No such process".
     public let setUpFailure: String?
     /// The last line that the run wrote to standard error.
     public let lastErrorLine: String?
     /// The PATH of the service, with "~" for the account's home directory.
     public let path: String
+    /// What holds the port of the service, where that is another unit: "the service 'web'".
+    public let portHolder: String?
+    /// Whose memory ran out, where the kernel's log tells.
+    public let outOfMemory: OutOfMemory?
+    /// Whether systemd has refused one more start: the start limit.
+    public let hasGivenUp: Bool
+    /// The command beside the main process that has failed, for a run that did not come to its main process.
+    public let failedStep: FailedStep?
+
+    /// What the kernel says of a process that it has killed to get memory.
+    public enum OutOfMemory: Equatable, Sendable {
+        /// The service's own limit: `MemoryMax=` or the like.
+        case serviceLimit
+        /// The limit of a slice above, by its name.
+        case sliceLimit(String)
+        case machine
+    }
+
+    /// "Control process exited": sd-messages(3).
+    public struct FailedStep: Equatable, Sendable {
+        /// The setting: "ExecStartPre".
+        public var setting: String
+        public var ending: RunEnding
+
+        public init(setting: String, ending: RunEnding) {
+            self.setting = setting
+            self.ending = ending
+        }
+    }
+
+    /// What was found of a run. `errorLines` are the last lines that it wrote to standard error, the newest last.
+    public struct Evidence: Equatable, Sendable {
+        public var setUpFailure: String?
+        public var errorLines: [String] = []
+        public var portHolder: String?
+        public var outOfMemory: OutOfMemory?
+        public var hasGivenUp = false
+        public var failedStep: FailedStep?
+
+        public init() {}
+    }
 
     /// The texts of longer lines are cut, and control characters in them replaced: they come from programs.
     public static let textLengthLimit = 300
 
-    /// What was found of a service: `errorLines` are the last lines that the run wrote to standard error, the newest
-    /// last, and `systemPath` is the PATH that systemd gives to services.
-    public init(of record: ServiceRecord, setUpFailure: String?, errorLines: [String], systemPath: String) {
+    /// `systemPath` is the PATH that systemd gives to services.
+    public init(of record: ServiceRecord, _ evidence: Evidence, systemPath: String) {
         let user = record.spec.user
-        startedAt = record.run.startedAt
-        self.setUpFailure = setUpFailure.map(Self.cut)
+        invocationID = record.run.invocationID
+        setUpFailure = evidence.setUpFailure.map(Self.cut)
         // More may follow the line that names a carriage return.
-        lastErrorLine = (errorLines.last(where: Self.namesCarriageReturn) ?? errorLines.last).map(Self.cut)
+        let lines = evidence.errorLines
+        lastErrorLine = (lines.last(where: Self.namesCarriageReturn) ?? lines.last).map(Self.cut)
+        portHolder = evidence.portHolder.map(Self.cut)
+        outOfMemory = evidence.outOfMemory
+        hasGivenUp = evidence.hasGivenUp
+        failedStep = evidence.failedStep
         path = Self.cut(
             record.spec.environment["PATH"] ?? "~\(user)/.local/bin:~\(user)/bin:\(systemPath):/snap/bin"
         )
@@ -38,7 +83,9 @@ public final class RunDiagnosis: Equatable, Sendable {
     }
 
     public static func == (left: RunDiagnosis, right: RunDiagnosis) -> Bool {
-        left.startedAt == right.startedAt && left.setUpFailure == right.setUpFailure
+        left.invocationID == right.invocationID && left.setUpFailure == right.setUpFailure
             && left.lastErrorLine == right.lastErrorLine && left.path == right.path
+            && left.portHolder == right.portHolder && left.outOfMemory == right.outOfMemory
+            && left.hasGivenUp == right.hasGivenUp && left.failedStep == right.failedStep
     }
 }

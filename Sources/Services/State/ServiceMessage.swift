@@ -6,28 +6,70 @@ enum ServiceMessage {
 
     /// Nil when nothing is wrong.
     static func text(of service: Service) -> String? {
-        let run = service.record.run
+        let fact = fact(of: service)
+        guard let drift = service.drift?.sentence else { return fact }
+        return fact.map { "\($0); \(drift)" } ?? drift
+    }
+
+    private static func fact(of service: Service) -> String? {
         switch service.status {
-        case .running: return service.state.launchMark.flatMap { $0.step == .journal ? $0.sentence : nil }
+        case .running: return running(service)
         case .removed: return nil
-        case .starting:
-            guard service.state.subState.hasPrefix("auto-restart"), let ending = run.ending else { return nil }
-            return "\(describe(ending, service)); systemd starts it again"
-        case .stopped: return stopped(run)
+        case .starting: return starting(service)
+        case .stopped: return stopped(service)
         case .failed:
             return service.refusal.map { "systemd does not start the unit: \($0)" } ?? failed(service)
         }
     }
 
-    private static func stopped(_ run: ServiceRun) -> String? {
+    private static func running(_ service: Service) -> String? {
+        if let loop = crashLoop(service) { return loop }
+        if let mark = service.state.launchMark, mark.step == .journal { return mark.sentence }
+        let run = service.record.run
+        guard run.result == "oom-kill", run.restarts > 0, let exitedAt = run.exitedAt else { return nil }
+        return "a run before was killed at \(exitedAt) because memory ran out (oom-kill); systemd has started it again"
+    }
+
+    private static func starting(_ service: Service) -> String? {
+        if let loop = crashLoop(service) { return loop }
+        guard service.state.isAutoRestarting else { return nil }
+        if service.state.result == "oom-kill" { return "\(outOfMemory(service.diagnosis)); systemd starts it again" }
+        guard let ending = service.record.run.ending else { return nil }
+        return "\(describe(ending, service)); systemd starts it again"
+    }
+
+    /// The count of ends, how the last one was, and what the journal tells of one.
+    private static func crashLoop(_ service: Service) -> String? {
+        guard let loop = service.remarks.crashLoop else { return nil }
+        let last: String
+        if service.record.run.result == "oom-kill" {
+            last = outOfMemory(loop.diagnosis)
+        } else {
+            let mark = service.state.launchMark.flatMap { $0.isFailure ? $0.sentence : nil }
+            let ending = service.record.run.ending
+            last = mark ?? ending.map { describe($0, service, loop.diagnosis) } ?? "in a way that is not known"
+        }
+        return "crash loop: \(loop.ends) ends without a run of \(CrashLoop.steadySeconds) s, the last one: \(last)"
+    }
+
+    private static func stopped(_ service: Service) -> String? {
+        let run = service.record.run
         guard let ending = run.ending else { return nil }
         if let sentence = leftProcesses(run) { return sentence }
+        let wasAsked = service.intent == .stop || run.wasStopped
         switch (run.result, ending) {
-        case ("timeout", _):
+        case ("timeout", _) where wasAsked:
             return "did not end within \(UnitFile.stopTimeoutSeconds) s of SIGTERM and was killed"
-        case (_, .exited(0)), (_, .killed(signal: 15)): return nil
-        case (_, .exited(let code)): return "ended with exit code \(code) when it was stopped"
-        case (_, .killed): return "ended by \(ending.signalName ?? "a signal") when it was stopped"
+        case (_, .exited(0)): return nil
+        case (_, .killed(signal: 15)) where wasAsked: return nil
+        case (_, .exited(let code)):
+            return wasAsked ? "ended with exit code \(code) when it was stopped" : "exited with code \(code)"
+        case (_, .killed):
+            // systemd takes SIGHUP, SIGINT, SIGTERM and SIGPIPE for a clean end.
+            let name = ending.signalName ?? "a signal"
+            return wasAsked
+                ? "ended by \(name) when it was stopped"
+                : "ended by \(name) without a stop that was asked for"
         }
     }
 
@@ -44,30 +86,66 @@ enum ServiceMessage {
 
     private static func failed(_ service: Service) -> String {
         let state = service.state
-        let isLimited = state.result == "start-limit-hit" || state.restarts >= UnitFile.startLimitBurst
-        let limit =
-            isLimited
-            ? "; systemd gave up after \(UnitFile.startLimitBurst) starts in \(UnitFile.startLimitIntervalSeconds) s,"
-                + " start the service to try again"
-            : ""
+        let limit = hasGivenUp(service) ? giveUp(service) : ""
         if let sentence = leftProcesses(service.record.run) { return sentence + limit }
+        if let step = service.diagnosis?.failedStep {
+            return "did not come to its command: \(step.setting)= of the unit \(describe(step.ending))" + limit
+        }
         switch state.result {
-        case "oom-kill": return "ended because the machine ran out of memory (oom-kill)" + limit
+        case "oom-kill": return outOfMemory(service.diagnosis) + limit
         case "timeout": return "did not start or stop in time and was killed (timeout)" + limit
         case "watchdog": return "was killed by systemd's watchdog" + limit
         case "resources": return "systemd could not set up the process (resources); see the journal of the unit" + limit
         default: break
         }
-        guard let ending = service.record.run.ending else { return "failed with result '\(state.result)'" + limit }
+        guard let ending = service.record.run.ending else {
+            let fact = service.record.run.hasMainProcess ? "failed" : "failed before it came to its command,"
+            return "\(fact) with result '\(state.result)'" + limit
+        }
         return describe(ending, service) + limit
     }
 
+    /// Whether systemd has refused one more start. Of 252 the result tells only where the run before was a success.
+    private static func hasGivenUp(_ service: Service) -> Bool {
+        service.state.result == "start-limit-hit" || service.diagnosis?.hasGivenUp ?? false
+    }
+
+    private static func giveUp(_ service: Service) -> String {
+        // A drop-in may have set another limit.
+        let limit =
+            service.dropIns.isEmpty
+            ? "\(UnitFile.startLimitBurst) starts in \(UnitFile.startLimitIntervalSeconds) s"
+            : "the starts that the unit's start limit allows"
+        return "; systemd gave up after \(limit), start the service to try again"
+    }
+
+    private static func outOfMemory(_ diagnosis: RunDiagnosis?) -> String {
+        switch diagnosis?.outOfMemory {
+        case .serviceLimit: "was killed because it reached its own memory limit (oom-kill)"
+        case .sliceLimit(let slice): "was killed because \(slice) reached its memory limit (oom-kill)"
+        case .machine: "was killed because the machine ran out of memory (oom-kill)"
+        case nil: "was killed because memory ran out: the service's limit or the machine's (oom-kill)"
+        }
+    }
+
+    private static func describe(_ ending: RunEnding) -> String {
+        switch ending {
+        case .exited(let code): "exited with code \(code)"
+        case .killed: "was ended by \(ending.signalName ?? "a signal")"
+        }
+    }
+
     private static func describe(_ ending: RunEnding, _ service: Service) -> String {
+        describe(ending, service, service.diagnosis)
+    }
+
+    private static func describe(_ ending: RunEnding, _ service: Service, _ diagnosis: RunDiagnosis?) -> String {
         if let sentence = leftProcesses(service.record.run) { return sentence }
-        guard case .exited(let code) = ending else { return "ended by \(ending.signalName ?? "a signal")" }
+        let holder = portHolder(service, diagnosis)
+        guard case .exited(let code) = ending else { return "ended by \(ending.signalName ?? "a signal")" + holder }
         if let mark = service.state.launchMark, mark.isFailure { return "\(mark.sentence) (exit code \(code))" }
-        if let failure = service.diagnosis?.setUpFailure { return setUp(failure, code, service.record.spec) }
-        let line = service.diagnosis?.lastErrorLine
+        if let failure = diagnosis?.setUpFailure { return setUp(failure, code, service.record.spec) }
+        let line = diagnosis?.lastErrorLine
         if let line, let hint = standardStreamHint(line, service.record.spec) {
             return "exited with code \(code): \(line); \(hint)"
         }
@@ -77,9 +155,14 @@ enum ServiceMessage {
                 + " ends"
         }
         if [126, 127].contains(code), !ShellCommand.isPlainProgram(service.record.spec.command) {
-            return shell(code, line, service)
+            return shell(code, line, diagnosis)
         }
-        return "exited with code \(code)" + quoted(line)
+        return "exited with code \(code)" + quoted(line) + holder
+    }
+
+    private static func portHolder(_ service: Service, _ diagnosis: RunDiagnosis?) -> String {
+        guard let port = service.record.spec.port, let holder = diagnosis?.portHolder else { return "" }
+        return "; port \(port) is held by \(holder)"
     }
 
     private static func quoted(_ line: String?) -> String {
@@ -102,7 +185,7 @@ enum ServiceMessage {
     // MARK: Shells
 
     /// A command that a shell did not find, or could not execute.
-    private static func shell(_ code: Int, _ line: String?, _ service: Service) -> String {
+    private static func shell(_ code: Int, _ line: String?, _ diagnosis: RunDiagnosis?) -> String {
         let shell = ShellCommand.shell
         guard code == 127 else {
             return "the shell \(shell) cannot execute a command (exit code \(code)): check its permissions"
@@ -112,7 +195,7 @@ enum ServiceMessage {
         if let word = line.flatMap(missingWord), bashWords.contains(word) {
             text += "; '\(word)' is a word of bash, which \(shell) is not: use bash -c '…'"
         }
-        return text + (service.diagnosis.map { "; PATH was \($0.path)" } ?? "")
+        return text + (diagnosis.map { "; PATH was \($0.path)" } ?? "")
     }
 
     /// The word that a shell did not find: "/bin/sh: 1: source: not found", "sh: line 1: [[: command not found".

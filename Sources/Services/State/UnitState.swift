@@ -14,10 +14,16 @@ public struct UnitState: Equatable, Sendable {
     /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
     /// unit is active by then.
     public var isLaunching = false
+    /// Whether the unit's processes are frozen, or about to be: the property `FreezerState`.
+    public var isFrozen = false
     /// What the launcher told of the run.
     public var launchMark: LaunchMark?
 
     public init() {}
+
+    /// Whether systemd is about to start the unit again: `auto-restart`, from version 254 on also
+    /// `auto-restart-queued`.
+    public var isAutoRestarting: Bool { activeState == .activating && subState.utf8.starts(with: "auto-restart".utf8) }
 
     /// The main process of the newest run, running or ended: the unit's `ExecMain…` properties.
     public struct MainProcess: Equatable, Sendable {

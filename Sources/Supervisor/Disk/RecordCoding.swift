@@ -71,6 +71,9 @@ enum RecordCoding {
         writer.member("restarts", integer: run.restarts)
         if run.leftProcesses { writer.member("left_processes", bool: true) }
         if run.isOutputDiscarded { writer.member("output_discarded", bool: true) }
+        if run.wasStopped { writer.member("was_stopped", bool: true) }
+        if !run.hasMainProcess { writer.member("main_process", bool: false) }
+        writer.member("ended", bool: run.hasEnded)
         writer.member("invocation_id", string: run.invocationID)
         writer.member("boot_id", string: run.bootID)
         writer.key("processes")
@@ -131,15 +134,27 @@ enum RecordCoding {
     }
 
     private static func decodeRun(_ members: Members) throws(RecordProblem) -> ServiceRun {
-        var run = ServiceRun()
-        run.startedAt = try members.optionalInteger("started_at").map { Timestamp(microseconds: Int64($0)) }
-        run.exitedAt = try members.optionalInteger("exited_at").map { Timestamp(microseconds: Int64($0)) }
-        if let code = try members.optionalInteger("exit_code") { run.ending = .exited(code) }
-        if let signal = try members.optionalInteger("signal") { run.ending = .killed(signal: signal) }
-        run.result = try members.optionalString("result")
+        func moment(_ key: String) throws(RecordProblem) -> Timestamp? {
+            try members.optionalInteger(key).map { Timestamp(microseconds: Int64($0)) }
+        }
+        func flag(_ key: String, else absent: Bool) throws(RecordProblem) -> Bool {
+            members.has(key) ? try members.bool(key) : absent
+        }
+        var ending: RunEnding?
+        if let code = try members.optionalInteger("exit_code") { ending = .exited(code) }
+        if let signal = try members.optionalInteger("signal") { ending = .killed(signal: signal) }
+        var run = ServiceRun(
+            startedAt: try moment("started_at"),
+            exitedAt: try moment("exited_at"),
+            ending: ending,
+            result: try members.optionalString("result"),
+            hasEnded: members.has("ended") ? try members.bool("ended") : nil
+        )
         run.restarts = try members.integer("restarts")
-        run.leftProcesses = members.has("left_processes") ? try members.bool("left_processes") : false
-        run.isOutputDiscarded = members.has("output_discarded") ? try members.bool("output_discarded") : false
+        run.leftProcesses = try flag("left_processes", else: false)
+        run.isOutputDiscarded = try flag("output_discarded", else: false)
+        run.wasStopped = try flag("was_stopped", else: false)
+        run.hasMainProcess = try flag("main_process", else: true)
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
         for process in try members.objects("processes") {

@@ -26,7 +26,7 @@ struct UnitDirectory {
     ) throws(SystemError) -> Bool {
         let spec = record.spec
         // The unit file names the environment file, so that comes first.
-        let wroteEnvironment = try writeEnvironment(spec, with: changes)
+        let wroteEnvironment = try writeEnvironment(PrivateFile.render(spec), spec.name, with: changes)
         let wroteUnit = try Self.put(
             UnitName.unit(of: spec.name),
             render(record),
@@ -38,40 +38,54 @@ struct UnitDirectory {
         return wroteEnvironment || wroteUnit || wroteLink
     }
 
-    /// Makes the files say what the record says, as ``write(_:isLinked:with:)`` does, unless another version of the
-    /// agent has written them for this record: such a unit works as it is, and its next start writes it anew.
-    func adopt(_ record: ServiceRecord) throws(SystemError) -> Bool {
-        guard try isOfAnotherVersion(record) else { return try write(record) }
-        return try setEnabled(record.isEnabled, record.spec.name)
+    /// What stands in place of the unit file; nil for the file of this version or of another one of the agent. What
+    /// cannot be read counts as edited.
+    func deviation(of record: ServiceRecord) -> UnitFileFindings.Deviation? {
+        let unit = UnitName.unit(of: record.spec.name)
+        let path = layout.unitDirectory + "/" + unit
+        do throws(SystemError) {
+            let directory = try Directory(layout.unitDirectory)
+            if directory.linkTarget(unit) == "/dev/null" { return .masked(path: path) }
+            guard let bytes = try directory.read(unit, limitBytes: Self.unitFileBytesLimit) else {
+                return .missing(path: path)
+            }
+            // systemd takes an empty file for a mask.
+            if bytes.isEmpty { return .masked(path: path) }
+            if render(record).utf8.elementsEqual(bytes) { return nil }
+        } catch {
+            return .edited(path: path)
+        }
+        return privateFileOfAnotherVersion(record) == nil ? .edited(path: path) : nil
     }
 
-    private func isOfAnotherVersion(_ record: ServiceRecord) throws(SystemError) -> Bool {
+    /// Whether there is a link that starts the service at boot.
+    func isLinked(_ name: ServiceName) -> Bool {
+        (try? Directory(wantsDirectory))?.linkTarget(UnitName.unit(of: name)) != nil
+    }
+
+    /// Makes the environment file say what the record says, in the form that the unit file reads: another version of
+    /// the agent may have written that. Such a unit works as it is, and its next start writes it anew.
+    func writeEnvironment(of record: ServiceRecord) throws(SystemError) {
+        let text = privateFileOfAnotherVersion(record) ?? PrivateFile.render(record.spec)
+        _ = try writeEnvironment(text, record.spec.name, with: nil)
+    }
+
+    /// The environment file that goes with the unit file where that is another version's, and nil in it for none; nil
+    /// for any other unit file.
+    private func privateFileOfAnotherVersion(_ record: ServiceRecord) -> String?? {
         let spec = record.spec
-        let directory = try Directory(layout.unitDirectory)
-        let bytes: [UInt8]?
-        do throws(SystemError) {
-            bytes = try directory.read(UnitName.unit(of: spec.name), limitBytes: Self.unitFileBytesLimit)
-        } catch {
-            // No file of the agent's.
-            return false
-        }
-        guard let bytes else { return false }
+        let unit = UnitName.unit(of: spec.name)
+        // What cannot be read is no file of the agent's.
+        guard let directory = try? Directory(layout.unitDirectory),
+            let bytes = try? directory.read(unit, limitBytes: Self.unitFileBytesLimit)
+        else { return nil }
         let path = environmentPath(of: spec.name)
-        let privateFile: String?
         if let launcher = Self.launcher(in: bytes), launcher != UnitFile.launcher {
-            guard UnitFile.render(spec, id: record.id, privateFile: path, launcher: launcher).utf8.elementsEqual(bytes)
-            else { return false }
-            privateFile = PrivateFile.render(spec)
-        } else {
-            guard EarlierUnitFile.render(spec, id: record.id, privateFile: path).utf8.elementsEqual(bytes) else {
-                return false
-            }
-            privateFile = EarlierUnitFile.privateFile(spec)
+            let text = UnitFile.render(spec, id: record.id, privateFile: path, launcher: launcher)
+            return text.utf8.elementsEqual(bytes) ? .some(PrivateFile.render(spec)) : nil
         }
-        let content = Array((privateFile ?? "").utf8)
-        let environment = try Directory(layout.environmentDirectory)
-        let isSame = try? environment.read(environmentName(of: spec.name), limitBytes: content.count) == content
-        return privateFile == nil || isSame ?? false
+        let text = EarlierUnitFile.render(spec, id: record.id, privateFile: path)
+        return text.utf8.elementsEqual(bytes) ? .some(EarlierUnitFile.privateFile(spec)) : nil
     }
 
     /// The launcher that a unit file names.
@@ -152,9 +166,14 @@ struct UnitDirectory {
         }
     }
 
-    private func writeEnvironment(_ spec: ServiceSpec, with changes: NameChanges?) throws(SystemError) -> Bool {
-        let name = environmentName(of: spec.name)
-        guard let text = PrivateFile.render(spec) else {
+    /// Writes an environment file, or removes it where `text` is nil.
+    private func writeEnvironment(
+        _ text: String?,
+        _ service: ServiceName,
+        with changes: NameChanges?
+    ) throws(SystemError) -> Bool {
+        let name = environmentName(of: service)
+        guard let text else {
             return try Self.remove(name, in: layout.environmentDirectory, with: changes)
         }
         return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory), with: changes)
@@ -201,7 +220,8 @@ struct UnitDirectory {
             || name.hasPrefix(".") && name.hasSuffix(".env.tmp")
     }
 
-    private var wantsDirectory: String { layout.unitDirectory + "/" + UnitFile.bootTarget + ".wants" }
+    /// Where the links are that start services at boot.
+    var wantsDirectory: String { layout.unitDirectory + "/" + UnitFile.bootTarget + ".wants" }
 
     private func environmentName(of name: ServiceName) -> String { "\(name).env" }
 

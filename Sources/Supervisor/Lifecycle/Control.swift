@@ -80,7 +80,7 @@ extension Supervisor {
         return try await lanes.inLane(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
             guard let before = self.services[spec.name] else { return (try await self.add(spec), true) }
-            guard before.record.spec != spec else {
+            guard before.record.spec != spec || before.snapshot.drift != nil else {
                 try await self.converge(spec.name)
                 return (try self.find(spec.name).snapshot, false)
             }

@@ -82,7 +82,9 @@ extension Supervisor {
             // The operation that has the turn retries after the loss of the connection itself.
             guard !lanes.isBusy(name) else { continue }
             retries[name] = nil
-            if service.pending == nil { services[name]?.pending = PendingChange(of: service.record, .waiting) }
+            if service.remarks.pending == nil {
+                services[name]?.remarks.pending = PendingChange(of: service.record, .waiting)
+            }
             lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
     }
@@ -151,7 +153,7 @@ extension Supervisor {
         case .superseded: return
         case .storage(let error): reason = PendingChange.Reason(error)
         }
-        services[name]?.pending = PendingChange(of: record, reason)
+        services[name]?.remarks.pending = PendingChange(of: record, reason)
         announce(name)
     }
 
@@ -244,6 +246,7 @@ extension Supervisor {
             try changes.synchronize()
             return try self.keepForAudit(name, with: changes)
         }
+        try await forgetDropIns(of: name)
         // The boot target keeps a unit loaded that it started; systemd would start it from memory.
         try await ask { () throws(BusError) in try await self.systemd.forget(unit) }
         guard (systemd.state(of: name)?.activeState ?? .inactive).isDead else {
@@ -257,6 +260,14 @@ extension Supervisor {
         }
         removals[name] = MonotonicClock.now()
         forget(name)
+    }
+
+    /// Has systemd remove the drop-ins of a unit that is deleted: the next service of its name is not to inherit them.
+    private func forgetDropIns(of name: ServiceName) async throws(Obstacle) {
+        let unit = UnitName.unit(of: name)
+        let places = configuration.layout.watchedUnitPath.map { "\($0)/\(unit).d" }
+        guard places.contains(where: { KernelDirectoryTree.inode(of: $0) != nil }) else { return }
+        try await ask { () throws(BusError) in try await self.systemd.revert(unit) }
     }
 
     /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
@@ -288,7 +299,7 @@ extension Supervisor {
         do throws(BusError) {
             // An explicit start resets the start-limit counter. What is not loaded has no failure, and no older copy.
             if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
-            services[name]?.refusal = nil
+            services[name]?.remarks.refusal = nil
             do throws(BusError) {
                 return try await systemd.queueStart(unit, restarting: restarting)
             } catch .remote {
@@ -298,7 +309,7 @@ extension Supervisor {
                 return try await systemd.queueStart(unit, restarting: restarting)
             }
         } catch .remote(_, let message) {
-            services[name]?.refusal = message
+            services[name]?.remarks.refusal = message
             intend(.none, name)
             throw .refused(message)
         } catch {

@@ -6,6 +6,8 @@ internal import Systemd
 @EventLoopActor
 final class Lanes<Key: Hashable & Sendable> {
     private var lanes: [Key: Lane] = [:]
+    /// Called with a key of which nothing is being carried out any more.
+    var quiet: (@EventLoopActor (Key) -> Void)?
 
     /// Whether something is being carried out.
     var isBusy: Bool { !lanes.isEmpty }
@@ -20,7 +22,7 @@ final class Lanes<Key: Hashable & Sendable> {
         lane.enter {
             EventLoop.start {
                 await operation()
-                if lane.leave() { self.lanes[key] = nil }
+                self.leave(lane, key)
             }
         }
     }
@@ -32,9 +34,13 @@ final class Lanes<Key: Hashable & Sendable> {
         let lane = lanes[key] ?? Lane()
         lanes[key] = lane
         await lane.enter()
-        defer {
-            if lane.leave() { lanes[key] = nil }
-        }
+        defer { leave(lane, key) }
         return try await operation()
+    }
+
+    private func leave(_ lane: Lane, _ key: Key) {
+        guard lane.leave() else { return }
+        lanes[key] = nil
+        quiet?(key)
     }
 }

@@ -5,7 +5,7 @@ internal import Services
 /// What is shown of it is in one object that is replaced with every change, and what is hardly ever there in boxes: of
 /// a thousand services most do nothing most of the time.
 struct ManagedService {
-    /// Record, state, intent and refusal.
+    /// Record, state, intent and remarks.
     private(set) var snapshot: Service {
         // Whoever still has the old one, such as the events, shows it once at most.
         willSet { snapshot.forgetEncoding() }
@@ -25,8 +25,7 @@ struct ManagedService {
         snapshot = Service(
             record: record,
             state: UnitState(),
-            intent: record.isEnabled ? .none : .stop,
-            refusal: nil
+            intent: record.isEnabled ? .none : .stop
         )
         runBeforeAbsence = record.run
     }
@@ -43,49 +42,12 @@ struct ManagedService {
         set { show(intent: newValue) }
     }
 
-    /// systemd's reason for not taking the unit at the last start.
-    var refusal: String? {
-        get { snapshot.refusal }
+    /// What is out of the ordinary.
+    var remarks: Remarks {
+        get { snapshot.remarks }
         set {
-            snapshot = Service(
-                record: record,
-                state: state,
-                intent: intent,
-                refusal: newValue,
-                diagnosis: snapshot.diagnosis,
-                pending: pending
-            )
-        }
-    }
-
-    /// What the journal tells of the run that has failed; nil when that is not known, or when the run is another one.
-    var diagnosis: RunDiagnosis? {
-        get { snapshot.diagnosis.flatMap { $0.startedAt == record.run.startedAt ? $0 : nil } }
-        set {
-            snapshot = Service(
-                record: record,
-                state: state,
-                intent: intent,
-                refusal: refusal,
-                diagnosis: newValue,
-                pending: pending
-            )
-        }
-    }
-
-    /// What was asked for and is not reached yet.
-    var pending: PendingChange? {
-        get { snapshot.pending }
-        set {
-            guard newValue != pending else { return }
-            snapshot = Service(
-                record: record,
-                state: state,
-                intent: intent,
-                refusal: refusal,
-                diagnosis: snapshot.diagnosis,
-                pending: newValue
-            )
+            guard newValue != remarks else { return }
+            snapshot = Service(record: record, state: state, intent: intent, remarks: newValue)
         }
     }
 
@@ -95,14 +57,16 @@ struct ManagedService {
         intent: ServiceStatus.Intent? = nil
     ) {
         let record = record ?? self.record
-        let diagnosis = snapshot.diagnosis
+        var remarks = remarks
+        // It is about another run.
+        if let diagnosis = remarks.diagnosis, diagnosis.invocationID != record.run.invocationID {
+            remarks.diagnosis = nil
+        }
         snapshot = Service(
             record: record,
             state: state ?? self.state,
             intent: intent ?? self.intent,
-            refusal: refusal,
-            diagnosis: diagnosis?.startedAt == record.run.startedAt ? diagnosis : nil,
-            pending: pending
+            remarks: remarks
         )
     }
 
@@ -134,7 +98,9 @@ struct ManagedService {
         // Whoever stops a service that has only just been started hears of its beginning all the same.
         let isBeingStopped = record.phase == .stopping || record.phase == .deleting
         let newIntent = hasBegun && !isBeingStopped ? .none : intent
-        show(state: newState, intent: newIntent)
+        var record = record
+        if isStoppedBeforeRestart(in: newState) { record.run.wasStopped = true }
+        show(record: record, state: newState, intent: newIntent)
         heldBack = nil
     }
 
@@ -147,6 +113,28 @@ struct ManagedService {
             && intent != .stop && record.phase != .stopping && record.phase != .deleting
             && record.spec.stdio == .journal
     }
+
+    /// Whether a new state shows that a stop job has begun which the agent did not queue. When a unit stops by itself,
+    /// the first state that is `deactivating` has no main process.
+    func isStoppedByHand(in newState: UnitState) -> Bool {
+        newState.activeState == .deactivating && newState.mainPID != nil && newState.result == "success"
+            && !state.activeState.isDead && state.activeState != .deactivating && isUndisturbed
+    }
+
+    /// Whether a stop job that the agent did not queue has kept systemd from starting the unit again.
+    private func isStoppedBeforeRestart(in newState: UnitState) -> Bool {
+        state.isAutoRestarting && newState.activeState == .inactive && isUndisturbed
+    }
+
+    /// Whether the main process has ended in a way that counts for a crash loop: nobody has asked for it, and systemd
+    /// starts the unit again.
+    func isUnexpectedEnd(since run: ServiceRun) -> Bool {
+        let isNewEnd = record.run.hasEnded ? !run.hasEnded : run.startedAt != record.run.startedAt && !run.hasEnded
+        return isNewEnd && record.spec.restart != .no && !record.run.wasStopped && isUndisturbed
+    }
+
+    /// Whether nothing that was asked for is outstanding, so that what happens has other reasons.
+    private var isUndisturbed: Bool { intent != .stop && record.phase == .established }
 
     /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
     /// not to be taken for the end.

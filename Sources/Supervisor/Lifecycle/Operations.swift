@@ -64,19 +64,21 @@ extension Supervisor {
     /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
     func change(_ name: ServiceName, to spec: ServiceSpec) async throws(ControlError) -> Service {
         let before = try find(name)
+        let isDrifted = before.snapshot.drift != nil
         let isEnabled = before.record.isEnabled
         let hasOtherFiles = try update(name) { record in
             record.spec = spec
             if isEnabled { record.begin(.starting, replacing: before.state) }
         }
         // Where no file of the unit has changed the process sees nothing of the change: a port.
-        if isEnabled, hasOtherFiles { try await converge(name, orRevertTo: before) }
+        if isEnabled, hasOtherFiles || isDrifted { try await converge(name, orRevertTo: before) }
         establish(name)
         return try find(name).snapshot
     }
 
     /// Starts the unit, or restarts it where it is active, and waits for systemd's job.
     func run(_ name: ServiceName) async throws(ControlError) -> Service {
+        forgetCrashLoop(of: name)
         let before = try find(name)
         if before.record.isEnabled {
             repair(before.record)
@@ -93,6 +95,7 @@ extension Supervisor {
 
     /// Stops the service for good: until somebody starts it, it stays stopped over a reboot.
     func halt(_ name: ServiceName) async throws(ControlError) -> Service {
+        forgetCrashLoop(of: name)
         let before = try find(name)
         let changes = NameChanges()
         updateLater(name, with: changes) { record in
@@ -168,8 +171,14 @@ extension Supervisor {
             throw ControlError(error)
         }
         services[name]?.record = record
+        findDrift(of: name)
         announce(name)
         return hasOtherFiles
+    }
+
+    /// Compares the unit's files with the record where they differed before they were written.
+    private func findDrift(of name: ServiceName) {
+        if services[name]?.remarks.unitFiles != nil { lookAtUnitFiles(of: name) }
     }
 
     /// The same for what does not depend on the disk: what cannot be written is tried again later. The names are
@@ -193,6 +202,7 @@ extension Supervisor {
             _ = try? units.setEnabled(record.isEnabled, name)
             writeLater(name, because: error)
         }
+        findDrift(of: name)
         announce(name)
     }
 
@@ -231,6 +241,7 @@ extension Supervisor {
         } catch {
             writeLater(record.spec.name, because: error)
         }
+        findDrift(of: record.spec.name)
     }
 
     /// Goes back to an earlier record.
@@ -276,13 +287,14 @@ extension Supervisor {
         services[name]?.record.phase = .established
         services[name]?.record.replacedRun = nil
         retries[name] = nil
-        if !unwritten.contains(name) { services[name]?.pending = nil }
+        if !unwritten.contains(name) { services[name]?.remarks.pending = nil }
         save(name)
     }
 
     func forget(_ name: ServiceName) {
         if let service = take(name) { announceRemoval(of: service) }
         retries[name] = nil
+        crashLoops?.forget(name)
         unwritten.remove(name)
         systemd.forgetState(of: name)
         journalNews.wake()

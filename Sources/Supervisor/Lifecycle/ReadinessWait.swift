@@ -5,7 +5,7 @@ internal import Systemd
 extension Supervisor {
     /// How long a process without a port has to live.
     private static let settlingTime = Duration.seconds(1)
-    /// There is no event for a port that somebody begins to listen on: it is tried so often while somebody waits.
+    /// The kernel does not signal listen(2): the interval at which the port is looked at while a request waits.
     private static let portInterval = Duration.milliseconds(50)
     /// What of the log goes with a wait that took too long.
     private static let logLines = 20
@@ -31,7 +31,10 @@ extension Supervisor {
                 if let ready = try await ready(service, reference) { return ready }
             case .starting: break
             }
-            guard left > .zero else { throw .waitTimeout(service, log: await lastLines(of: service)) }
+            guard left > .zero else {
+                let holder = portHolder(of: service)
+                throw .waitTimeout(service, log: await lastLines(of: service), portHolder: holder)
+            }
             await nextChange(of: name, within: min(left, pause(before: service)))
         }
     }
@@ -41,7 +44,7 @@ extension Supervisor {
         guard let port = service.record.spec.port else {
             return Self.hasMainProcess(service) && age(of: service) >= Self.settlingTime ? service : nil
         }
-        guard await LoopbackPort.accepts(UInt16(port)) else { return nil }
+        guard await isListening(service, on: port) else { return nil }
         let begin = MonotonicClock.now()
         let wait = age(of: service) < Self.settlingTime ? Self.backgroundTime : .zero
         while true {

@@ -3,23 +3,42 @@ internal import Systemd
 
 /// What an agent has to catch up with when it starts, or when systemd has come back.
 extension Supervisor {
-    /// Finds out from the journal how runs ended of which systemd remembers nothing any more: what ended while the
-    /// agent was away, and was forgotten or started again.
+    /// Finds out how runs ended while systemd was not heard.
     func catchUpWithEndings() {
-        for (name, service) in services {
-            services[name]?.runBeforeAbsence = nil
-            guard let run = service.runBeforeAbsence, let startedAt = run.startedAt, !run.hasEnded else { continue }
-            // The run is still going on, or systemd's picture of its end has been read.
-            if service.state.main.startedAt == startedAt { continue }
-            do throws(SystemError) {
-                let history = try RunHistory(of: service.unit, since: startedAt)
-                guard let end = history.end else { continue }
-                services[name]?.record.run.observe(end, before: service.state)
-                services[name]?.countExit(since: service.record.run)
-                save(name)
-            } catch {
-                notice(.warning, "cannot read in the journal how the last run ended: \(error)", name)
+        for name in services.keys { catchUpWithEnding(of: name) }
+    }
+
+    /// Finds out from the journal how a run has ended of which systemd remembers nothing any more: it was forgotten or
+    /// started again before it was asked. What nothing tells is not known.
+    func catchUpWithEnding(of name: ServiceName) {
+        guard let service = services[name], let run = service.runBeforeAbsence else { return }
+        services[name]?.runBeforeAbsence = nil
+        guard let startedAt = run.startedAt, !run.hasEnded else { return }
+        let isKnown = service.state.main.startedAt == startedAt
+        // The run is still going on, or systemd's picture of its end has been read. Whether a stop job has ended it is
+        // in the journal alone.
+        let isStopUnknown =
+            isKnown && service.state.activeState.isDead && service.record.isEnabled
+            && service.record.phase == .established
+        guard !isKnown || isStopUnknown else { return }
+        var end: ServiceRun.End?
+        do throws(SystemError) {
+            if let invocationID = run.invocationID {
+                let current = isKnown ? nil : service.state.invocationID
+                end = try RunHistory(of: service.unit, since: invocationID, before: current).end
             }
+        } catch {
+            notice(.warning, "cannot read in the journal how the last run ended: \(error)", name)
         }
+        if isKnown {
+            services[name]?.record.run.wasStopped = end?.wasStopped ?? false
+        } else if let end {
+            services[name]?.record.run.observe(end, before: service.state)
+        } else if !service.record.run.hasEnded, service.state.main.startedAt == nil {
+            services[name]?.record.run.loseEnd()
+        }
+        guard services[name]?.record.run != service.record.run else { return }
+        services[name]?.countExit(since: service.record.run)
+        save(name)
     }
 }

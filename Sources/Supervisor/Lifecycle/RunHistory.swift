@@ -6,45 +6,60 @@ struct RunHistory {
     /// The newest end, if one was written down.
     private(set) var end: ServiceRun.End?
 
-    /// "A unit's process has exited": sd-messages(3), with EXIT_CODE and EXIT_STATUS. Not written for an exit that
-    /// counts as success.
-    private static let processExited = "98e322203f7a4ed290d09fe03c09fe15"
+    /// "A unit's process has exited": sd-messages(3), with COMMAND, EXIT_CODE and EXIT_STATUS. Not written for an end
+    /// that counts as success.
+    static let processExited = "98e322203f7a4ed290d09fe03c09fe15"
     /// "A unit has ended successfully".
     private static let unitSucceeded = "7ad2d189f7e94e70a38c781354912448"
-    /// "A unit is being stopped", by a job of somebody's.
+    /// "A unit is being stopped", with JOB_TYPE.
     private static let unitStopping = "de5b426a63be47a7b6ac3eaac82e2f6f"
 
-    /// Reads what was written since a run began. Only PID 1 itself is believed.
-    init(of unit: String, since start: Timestamp) throws(SystemError) {
+    /// Reads what was written from the beginning of a run on, but nothing about the run that goes on: by the runs' ids
+    /// and in the order of the journal, whatever became of the clock. Only PID 1 itself is believed.
+    init(of unit: String, since invocationID: String, before current: String?) throws(SystemError) {
         let journal = try JournalReader()
+        try journal.match("_PID", "1")
+        try journal.match("UNIT", unit)
+        try journal.match("INVOCATION_ID", Self.journalID(invocationID))
+        try journal.seekHead()
+        // Nothing is left of that run: what is there of later ones is not known to be all of it.
+        guard try journal.next() else { return }
+        let first = try journal.cursor()
+        journal.matchEverything()
         try journal.match("_PID", "1")
         try journal.match("UNIT", unit)
         for message in [Self.processExited, Self.unitSucceeded, Self.unitStopping] {
             try journal.match("MESSAGE_ID", message)
         }
-        try journal.seek(to: WallClock(microseconds: start.microseconds))
+        guard try journal.seek(behind: first) else { return }
+        let current = current.map(Self.journalID)
         var wasStopped = false
         while try journal.next() {
+            if let current, journal.field("INVOCATION_ID", is: current) ?? false { continue }
             let moment = Timestamp(microseconds: try journal.moment().microseconds)
             switch journal.field("MESSAGE_ID") {
             case Self.unitStopping: wasStopped = true
             case Self.processExited:
-                guard let ending = Self.ending(journal.field("EXIT_CODE"), journal.field("EXIT_STATUS")) else {
-                    continue
-                }
+                guard journal.field("COMMAND", is: "ExecStart") ?? true,
+                    let ending = Self.ending(journal.field("EXIT_CODE"), journal.field("EXIT_STATUS"))
+                else { continue }
                 end = ServiceRun.End(at: moment, ending: ending, result: "exit-code")
                 if case .killed = ending { end?.result = "signal" }
+                end?.wasStopped = wasStopped
                 wasStopped = false
             case Self.unitSucceeded:
-                // Of a process that was told to stop nobody wrote down whether it exited or died of the signal.
-                end = ServiceRun.End(at: moment, ending: wasStopped ? nil : .exited(0), result: "success")
+                // Exit code 0, or SIGHUP, SIGINT, SIGTERM or SIGPIPE: which of them was not written down.
+                end = ServiceRun.End(at: moment, ending: nil, result: "success")
+                end?.wasStopped = wasStopped
                 wasStopped = false
             default: break
             }
         }
     }
 
-    private static func ending(_ code: String?, _ status: String?) -> RunEnding? {
+    private static func journalID(_ id: String) -> String { id.filter { $0 != "-" } }
+
+    static func ending(_ code: String?, _ status: String?) -> RunEnding? {
         guard let number = status.flatMap({ Int($0) }) else { return nil }
         switch code {
         case "exited": return .exited(number)

@@ -13,6 +13,8 @@ final class SystemdClient {
         var connected: @EventLoopActor () -> Void
         /// The connection is gone; every call and job that was waiting has failed.
         var disconnected: @EventLoopActor () -> Void
+        /// systemd has read its unit files anew.
+        var reloaded: @EventLoopActor () -> Void
         /// A unit of ours has a new state.
         var unitChanged: @EventLoopActor (ServiceName, UnitState) -> Void
     }
@@ -129,6 +131,13 @@ final class SystemdClient {
     /// Forgets the state of a unit of no service, unless it runs.
     func forgetState(of name: ServiceName) {
         if state(of: name)?.activeState.isDead ?? false { states[name] = nil }
+    }
+
+    /// Removes what was set for a unit by hand: its drop-ins in /etc and /run.
+    func revert(_ unit: String) async throws(BusError) {
+        try await call(Self.manager("RevertUnitFiles"), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.strings([unit])
+        }
     }
 
     /// Thaws a frozen unit, which systemd from version 256 on neither stops nor restarts.
@@ -389,6 +398,7 @@ final class SystemdClient {
                 ) { [weak self] message in self?.propertiesChanged(message) },
                 try bus.subscribe(to: Self.managerSignal("JobRemoved")) { [weak self] in self?.jobRemoved($0) },
                 try bus.subscribe(to: Self.managerSignal("UnitRemoved")) { [weak self] in self?.unitRemoved($0) },
+                try bus.subscribe(to: Self.managerSignal("Reloading")) { [weak self] in self?.reloading($0) },
             ]
             self.bus = bus
         } catch {
@@ -486,6 +496,11 @@ final class SystemdClient {
         // A message that is not as documented is nobody's last word; the answer to the question is.
         guard let unit = try? message.string() else { return }
         lastWords[unit]?.end(.success(false))
+    }
+
+    private func reloading(_ message: borrowing MessageReader) {
+        // True at the beginning of a reload, false at its end.
+        if (try? message.bool()) == false { observer?.reloaded() }
     }
 
     private func jobRemoved(_ message: borrowing MessageReader) {

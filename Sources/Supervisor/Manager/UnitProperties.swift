@@ -12,6 +12,7 @@ enum UnitProperties {
         try reader.properties { name throws(SystemError) in
             switch name {
             case "ActiveState": changed.activeState = ActiveState(rawValue: try reader.string())
+            case "FreezerState": changed.isFrozen = Self.frozenStates.contains(try reader.string())
             case "SubState": changed.subState = try reader.string()
             case "InvocationID":
                 // Sixteen zero bytes, or none, stand for a unit that was never started.
@@ -42,4 +43,7 @@ enum UnitProperties {
         state = changed
         return job
     }
+
+    /// The values of `FreezerState` of a unit that is frozen, or about to be. Those with a parent are of version 256.
+    private static let frozenStates: Set<String> = ["freezing", "frozen", "freezing-by-parent", "frozen-by-parent"]
 }

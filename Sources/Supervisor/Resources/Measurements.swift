@@ -14,6 +14,16 @@ extension Supervisor {
         )
     }
 
+    public func usage(of names: [ServiceName]) -> [ServiceName: ResourceUsage] {
+        let groups = ControlGroups.current().slice(UnitFile.slice)
+        var usage: [ServiceName: ResourceUsage] = [:]
+        for name in names {
+            guard let service = services[name] else { continue }
+            usage[name] = service.state.activeState.isDead ? ResourceUsage() : groups.usage(of: service.unit)
+        }
+        return usage
+    }
+
     private func measurements(of service: ManagedService, _ groups: SliceGroups) -> ServiceMeasurements {
         // Of a unit that is dead the kernel has nothing to tell. While systemd's word is not known the kernel's is.
         let isDead = isReady && service.state.activeState.isDead

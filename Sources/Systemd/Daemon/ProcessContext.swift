@@ -60,6 +60,9 @@ public enum ProcessContext {
     /// Whether an account of that name exists, by whatever source the machine has accounts from.
     public static func accountExists(_ name: String) -> Bool { unsafe getpwnam(name) != nil }
 
+    /// The number of an account; nil where there is none.
+    public static func userID(of name: String) -> UInt32? { unsafe getpwnam(name)?.pointee.pw_uid }
+
     /// The gid of a group; nil where there is none of that name.
     public static func groupID(of name: String) -> UInt32? { unsafe getgrnam(name)?.pointee.gr_gid }
 

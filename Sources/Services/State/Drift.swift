@@ -1,0 +1,80 @@
+/// How what runs or will start differs from what was asked for: somebody acted on the unit by other means than the API.
+public enum Drift: Equatable, Sendable {
+    /// The unit's file is not the one that the agent has written.
+    case unitFile(UnitFileFindings.Deviation)
+    /// The link that starts it at boot was removed.
+    case disabled
+    /// The link that starts it at boot was made, although the service was stopped.
+    case enabled
+    /// A stop job that the agent did not ask for has ended it.
+    case stopped
+    /// It runs, although it was stopped.
+    case started
+
+    /// The first that applies, in the order of the cases.
+    static func of(_ service: Service) -> Drift? {
+        let record = service.record
+        // What is outstanding is on its way to what was asked for.
+        guard record.phase == .established else { return nil }
+        let findings = service.remarks.unitFiles
+        if let deviation = findings?.deviation { return .unitFile(deviation) }
+        if let isLinked = findings?.isLinkedByHand { return isLinked ? .enabled : .disabled }
+        let isDead = [.inactive, .failed].contains(service.state.activeState)
+        if record.isEnabled, isDead, record.run.wasStopped, service.intent != .start { return .stopped }
+        return !record.isEnabled && !isDead && service.state.activeState != .deactivating ? .started : nil
+    }
+
+    /// What was found, then what to do.
+    public var sentence: String {
+        switch self {
+        case .unitFile(let deviation): deviation.sentence
+        case .disabled: "the unit was disabled by hand and does not start at boot: restart the service to enable it"
+        case .enabled: "the unit was enabled by hand and starts at boot although the service was stopped"
+        case .stopped: "the unit was stopped by hand: start the service to run it again"
+        case .started: "the unit was started by hand after the service was stopped, and does not start at boot"
+        }
+    }
+}
+
+/// What was found of a unit's files beside, or in place of, those that the agent has written.
+public final class UnitFileFindings: Equatable, Sendable {
+    /// What stands in place of the unit file.
+    public enum Deviation: Equatable, Sendable {
+        case missing(path: String)
+        /// A link to /dev/null.
+        case masked(path: String)
+        case edited(path: String)
+        /// A file of a directory that systemd reads first.
+        case overridden(path: String)
+
+        var sentence: String {
+            let remedy = "restart or PUT the service to have it written again"
+            return switch self {
+            case .missing(let path): "the unit file \(path) is missing: \(remedy)"
+            case .masked(let path): "the unit is masked (\(path) is a link to /dev/null): \(remedy)"
+            case .edited(let path):
+                "the unit file \(path) was changed by hand: \(remedy); settings of your own go into a drop-in"
+            case .overridden(let path):
+                "the unit file \(path) takes the place of the agent's: remove it and reload systemd"
+            }
+        }
+    }
+
+    /// The paths of drop-ins, in the order in which systemd applies them.
+    public let dropIns: [String]
+    public let deviation: Deviation?
+    /// Whether the link that starts the service at boot is there, where it should not be, or is missing (false), where
+    /// it should be there; nil when it is as it should be.
+    public let isLinkedByHand: Bool?
+
+    public init(dropIns: [String], deviation: Deviation?, isLinkedByHand: Bool?) {
+        self.dropIns = dropIns
+        self.deviation = deviation
+        self.isLinkedByHand = isLinkedByHand
+    }
+
+    public static func == (left: UnitFileFindings, right: UnitFileFindings) -> Bool {
+        left.dropIns == right.dropIns && left.deviation == right.deviation
+            && left.isLinkedByHand == right.isLinkedByHand
+    }
+}

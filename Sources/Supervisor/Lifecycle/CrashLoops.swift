@@ -1,0 +1,70 @@
+internal import Services
+internal import Systemd
+
+/// Counts the ends that nobody asked for, and tells crash loops: ``CrashLoop``. Of a service that does not end it knows
+/// nothing.
+@EventLoopActor
+final class CrashLoops {
+    private final class Count {
+        /// The newest ends, as many as decide.
+        var recent: [MonotonicClock] = []
+        /// All of them since the last steady run.
+        var ends = 0
+        var isLoop = false
+        var timer: Timer?
+    }
+
+    private var counts: [ServiceName: Count] = [:]
+    private let isRunning: @EventLoopActor (ServiceName) -> Bool
+    private let ended: @EventLoopActor (ServiceName) -> Void
+
+    /// `ended` is called with a service that has run for ``CrashLoop/steadySeconds`` after a loop.
+    init(
+        isRunning: @escaping @EventLoopActor (ServiceName) -> Bool,
+        ended: @escaping @EventLoopActor (ServiceName) -> Void
+    ) {
+        self.isRunning = isRunning
+        self.ended = ended
+    }
+
+    /// Counts an end; gives back how many there were in a row where that is a loop.
+    func count(_ name: ServiceName) -> Int? {
+        let count = counts[name] ?? Count()
+        counts[name] = count
+        let now = MonotonicClock.now()
+        count.ends += 1
+        count.recent.append(now)
+        if count.recent.count > CrashLoop.endsLimit { count.recent.removeFirst() }
+        func isWithin(_ seconds: Int, _ ends: Int) -> Bool {
+            guard count.recent.count >= ends else { return false }
+            return now.duration(since: count.recent[count.recent.count - ends]) <= .seconds(seconds)
+        }
+        count.isLoop =
+            count.isLoop || isWithin(CrashLoop.windowSeconds, CrashLoop.endsLimit)
+            || isWithin(UnitFile.startLimitIntervalSeconds, CrashLoop.burstEndsLimit)
+        arm(count, name)
+        return count.isLoop ? count.ends : nil
+    }
+
+    /// A new run began: it ends the loop once it has lasted long enough.
+    func restarted(_ name: ServiceName) {
+        guard let count = counts[name] else { return }
+        arm(count, name)
+    }
+
+    /// Forgets the ends: the service was started, stopped or deleted on request.
+    func forget(_ name: ServiceName) { counts[name] = nil }
+
+    private func arm(_ count: Count, _ name: ServiceName) {
+        if count.timer == nil { count.timer = try? Timer { [weak self] in self?.elapsed(name) } }
+        count.timer?.arm(after: .seconds(CrashLoop.steadySeconds))
+    }
+
+    private func elapsed(_ name: ServiceName) {
+        guard let count = counts[name] else { return }
+        // It may wait for its next start for longer than that.
+        guard isRunning(name) else { return arm(count, name) }
+        counts[name] = nil
+        if count.isLoop { ended(name) }
+    }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Systemd
+
+@Suite struct DirectoryWatchTests {
+    @Test @EventLoopActor func `names that come, change and go are told`() async throws {
+        let directory = try TemporaryDirectory()
+        let changes = Arrivals<DirectoryWatch.Change>()
+        let watch = try DirectoryWatch { for change in $0 { changes.add(change) } }
+        try watch.watch(directory.path)
+        try watch.watch(directory.path)
+        let path = directory.path
+        try Data("x".utf8).write(to: URL(filePath: path + "/file"))
+        #expect(try await eventually { changes.all.contains { $0.directory == path && $0.name == "file" } })
+        try FileManager.default.createSymbolicLink(atPath: path + "/link", withDestinationPath: "/dev/null")
+        #expect(try await eventually { changes.all.contains { $0.name == "link" } })
+        let before = changes.all.count
+        try FileManager.default.removeItem(atPath: path + "/link")
+        #expect(try await eventually { changes.all.dropFirst(before).contains { $0.name == "link" } })
+    }
+
+    @Test @EventLoopActor func `a directory that goes is told and can be watched again`() async throws {
+        let directory = try TemporaryDirectory()
+        let changes = Arrivals<DirectoryWatch.Change>()
+        let watch = try DirectoryWatch { for change in $0 { changes.add(change) } }
+        let path = directory.path + "/d"
+        #expect(throws: SystemError.self) { try watch.watch(path) }
+        for round in 1...2 {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            try watch.watch(path)
+            try FileManager.default.removeItem(atPath: path)
+            let gone = DirectoryWatch.Change(directory: path, name: nil)
+            #expect(try await eventually { changes.all.filter { $0 == gone }.count >= round })
+        }
+    }
+}
+
+@Suite struct ListeningPortsTests {
+    /// A socket that listens on a free port of 127.0.0.2; SOCK_STREAM is 1.
+    private final class Listener {
+        let descriptor = socket(AF_INET, Int32(1), 0)
+        var port: UInt16 = 0
+
+        init() throws {
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = UInt32(0x7f00_0002).bigEndian
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let result = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, length) == 0 && listen(descriptor, 1) == 0
+                        ? getsockname(descriptor, $0, &length) : -1
+                }
+            }
+            try #require(result == 0)
+            port = UInt16(bigEndian: address.sin_port)
+        }
+
+        deinit { close(descriptor) }
+    }
+
+    @Test func `a listener is told with its address and account, and no other port's is`() throws {
+        let listener = try Listener()
+        try withExtendedLifetime(listener) {
+            let listeners = try ListeningPorts.listeners(on: listener.port)
+            #expect(listeners.map(\.address) == ["127.0.0.2"])
+            #expect(listeners.map(\.uid) == [getuid()])
+            #expect(try ListeningPorts.listeners(on: listener.port == 65535 ? 1 : listener.port + 1).isEmpty)
+        }
+    }
+
+    @Test func `a directory is found by its inode number`() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/a/b"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        let inode = try #require(KernelDirectoryTree.inode(of: path))
+        #expect(KernelDirectoryTree.path(ofInode: inode, below: directory.path) == path)
+        #expect(KernelDirectoryTree.path(ofInode: inode, below: path) == path)
+        #expect(KernelDirectoryTree.path(ofInode: inode, below: directory.path + "/none") == nil)
+    }
+}
