@@ -21,6 +21,9 @@ public final class Supervisor {
         /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a
         /// start that has to stop first; systemd is in trouble when it takes longer.
         public var jobTimeout = Duration.seconds(60)
+        /// How long a request that needs systemd waits for an agent that starts: at boot systemd starts all services
+        /// before it answers.
+        public var startPatience = Duration.seconds(20)
         /// The PATH that systemd gives to services.
         public var systemPath = "systemd's own"
 
@@ -67,6 +70,10 @@ public final class Supervisor {
     private var launches: LaunchWatch?
     private(set) var unitFiles: UnitFileObserver?
     private(set) var crashLoops: CrashLoops?
+    /// Nil where systemd tells itself.
+    private var freezers: FreezerWatch?
+    /// The first version of systemd that sends a signal when a unit is frozen or thawed.
+    private static let versionWithFreezerSignals = 256
     /// Services whose unit files may have changed during an operation on them.
     private var touched: Set<ServiceName> = []
     /// Services whose failure is being looked up in the journal, the first of them now.
@@ -137,6 +144,7 @@ public final class Supervisor {
         try unitFiles?.start()
         for record in loaded { adopt(record) }
         for name in marked { writeLater(name, because: nil) }
+        estimateStates()
         try systemd.start(
             SystemdClient.Observer(
                 connected: { [weak self] in self?.connected() },
@@ -145,6 +153,12 @@ public final class Supervisor {
                 unitChanged: { [weak self] name, state in self?.unitChanged(name, state) }
             )
         )
+    }
+
+    /// What the kernel tells of the services before systemd has been asked: at boot it can be busy for long.
+    private func estimateStates() {
+        let groups = ControlGroups.current().slice(UnitFile.slice)
+        for (name, service) in services { services[name]?.estimate(groups.pids(of: service.unit)) }
     }
 
     /// Which systemd runs the machine, and since when; nil while it cannot be reached.
@@ -274,6 +288,9 @@ public final class Supervisor {
                 bootID: bootID,
                 invocationsIn: configuration.invocationDirectory
             )
+            if freezers == nil, try await systemd.versionNumber() ?? 0 < Self.versionWithFreezerSignals {
+                freezers = FreezerWatch { [weak self] in self?.systemd.noticeFreezing(of: $0, isFrozen: $1) }
+            }
             try await systemd.readStates { name, unit in recollection?.state(of: name, unit) }
             // A systemd without journald has services all the same.
             try? await systemd.readJournalState()
@@ -284,7 +301,13 @@ public final class Supervisor {
             systemd.reconnect()
             return
         }
-        for name in services.keys where !reported.contains(name) { services[name]?.settle(UnitState()) }
+        for (name, service) in services {
+            if !reported.contains(name) { services[name]?.settle(UnitState()) }
+            guard service.state.activeState == .unknown || !hasBeenReady else { continue }
+            // What the kernel had told is replaced by the record's word on an earlier stop.
+            let isDead = services[name]?.state.activeState.isDead ?? true
+            if service.intent != .start { services[name]?.intent = isDead && !service.record.isEnabled ? .stop : .none }
+        }
         followStarts()
         for name in reported.subtracting(services.keys) {
             notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
@@ -309,6 +332,7 @@ public final class Supervisor {
 
     private func unitChanged(_ name: ServiceName, _ state: UnitState) {
         reported.insert(name)
+        if !state.activeState.isDead { freezers?.follow(name) }
         guard var service = services[name] else { return }
         if service.endedBefore(state), let end = service.heldBack {
             service.settle(end)

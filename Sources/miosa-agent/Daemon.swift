@@ -18,11 +18,7 @@ final class Daemon {
     private var signals: [SignalWatch] = []
     /// What is listened on already and not served yet: who connects waits in the kernel.
     private var sockets: [ListeningSocket]
-    private var patience: Timer?
-    private var isNotified = false
-
-    /// How long clients wait for the picture of the services to be complete before they are told that it is not.
-    private static let startPatience = Duration.seconds(2)
+    private var isReady = false
 
     private init(
         _ configuration: ValidConfiguration,
@@ -110,16 +106,17 @@ final class Daemon {
             signals.append(try SignalWatch(signal) { [weak self] in self?.stop() })
         }
         signals.append(try SignalWatch(.hangUp) { [weak self] in self?.reload() })
-        patience = try Timer { [weak self] in self?.serve() }
-        patience?.arm(after: Self.startPatience)
         try supervisor.start()
         try answers.prepare()
         try EventLoop.shared.enableWatchdog()
+        serve()
+        // Not later: at boot systemd starts the services before it tells their states, and what is ordered after the
+        // agent would wait for all of them.
+        Notifier.ready(status: "Waiting for systemd to tell the states of the services")
     }
 
     /// Lets clients in.
     private func serve() {
-        patience?.cancel()
         for socket in sockets {
             do throws(SystemError) {
                 try server.listen(on: socket)
@@ -171,10 +168,9 @@ final class Daemon {
 
     private func tellStatus(_ summary: Supervisor.Summary) {
         let text = "Services: \(summary.services), running: \(summary.running), failed: \(summary.failed)"
-        guard !isNotified else { return Notifier.status(text) }
-        isNotified = true
-        serve()
-        Notifier.ready(status: text)
+        Notifier.status(text)
+        guard !isReady else { return }
+        isReady = true
         log.write(.info, "ready. \(text)")
         ProcessMemory.releaseProgram()
     }

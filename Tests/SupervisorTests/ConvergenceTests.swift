@@ -236,6 +236,9 @@ struct ConvergenceTests {
                 break
             } catch .systemdTimeout {
                 continue
+            } catch .systemdUnavailable {
+                // The start of the first is still under way.
+                continue
             }
         }
         #expect(
@@ -246,6 +249,60 @@ struct ConvergenceTests {
         #expect(rig.supervisor.services.values.first?.record.spec.command == "second")
         // The run is one that began with the last spec.
         #expect(rig.systemd.calls(of: "StartUnit").count >= 2)
+    }
+
+    @Test @EventLoopActor func `a change during the start of a new service waits and runs the new spec`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        let changed = try Rig.spec("web") { $0.command = "other" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.replace(changed).service }
+        try await dispatchTimers()
+        #expect(!outcome.hasEnded)
+        rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000))
+        rig.systemd.obey()
+        rig.systemd.endJob("web")
+        #expect(try await outcome.value().state.mainPID != 7)
+        #expect(rig.systemd.calls(of: "StopUnit").count == 1)
+    }
+
+    @Test @EventLoopActor func `a change of what was started by hand after a stop runs the new spec`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        _ = try await rig.supervisor.stop("web")
+        rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000))
+        #expect(try await eventually { rig.status("web") == .running })
+        let (service, _) = try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" })
+        #expect(service.status == .running && service.state.mainPID != 7)
+        #expect(service.drift == .started)
+    }
+
+    @Test @EventLoopActor func `the dead state in the middle of a restart is never shown`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        let running = try #require(rig.systemd.units[FakeSystemd.unit("web")])
+        let before = rig.supervisor.events.nextSequence
+        rig.systemd.script = { call in
+            guard call.member == "RestartUnit" else { return nil }
+            rig.systemd.afterwards {
+                rig.systemd.report("web", running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
+            }
+            return nil
+        }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.restart("web") }
+        #expect(try await eventually { rig.supervisor.services.values.first?.state.activeState == .inactive })
+        #expect(rig.status("web") == .starting)
+        rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000_000))
+        rig.systemd.endJob("web")
+        #expect(try await outcome.value().status == .running)
+        let told = rig.supervisor.events.events(from: before, bytes: 1 << 20) ?? []
+        #expect(told.allSatisfy { [.running, .starting].contains($0.service.status) })
     }
 
     // MARK: A unit without a record

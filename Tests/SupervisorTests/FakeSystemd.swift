@@ -251,6 +251,8 @@ final class FakeSystemd {
         case "GetUnit":
             let path = path(of: unit)
             return units[unit] == nil ? notLoaded(unit) : .reply { $0.path(path) }
+        case "Get" where call.path == "/org/freedesktop/systemd1":
+            return .reply { message in message.variant("s") { message.string("257.1-fake") } }
         case "Get" where call.path == path(of: Self.journal):
             return .reply { [self] message in message.variant("s") { message.string(journalState) } }
         case "Get":

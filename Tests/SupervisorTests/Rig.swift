@@ -47,6 +47,7 @@ final class Rig {
         configuration.systemdSocket = systemd.socketPath
         // Beside the state directory.
         configuration.invocationDirectory = layout.stateDirectory + "/../invocations"
+        configuration.startPatience = .milliseconds(100)
         if let jobTimeout { configuration.jobTimeout = jobTimeout }
         return try Supervisor(
             configuration,

@@ -109,19 +109,28 @@ struct SupervisorTests {
         #expect(try await eventually { rig.status("web") == .failed })
     }
 
-    @Test @EventLoopActor func `a systemd that is not there yet is waited for`() async throws {
+    @Test @EventLoopActor func `before systemd has told anything what is known without it is served`() async throws {
         let rig = try Rig()
+        try rig.leave("enabled")
+        try rig.leave("stopped") { $0.isEnabled = false }
         let elsewhere = rig.systemd.socketPath + ".later"
         try FileManager.default.moveItem(atPath: rig.systemd.socketPath, toPath: elsewhere)
         try rig.supervisor.start()
         try await dispatchTimers()
         #expect(!rig.supervisor.isReady)
+        let services = try await rig.supervisor.list()
+        #expect(services.map(\.status) == [.starting, .stopped])
+        #expect(services.allSatisfy { $0.state.activeState == .unknown && $0.message?.contains("not told") == true })
+        #expect(try await rig.supervisor.service("stopped").status == .stopped)
+        let spec = try Rig.spec("web")
         await #expect(throws: ControlError.systemdUnavailable("the agent is starting")) {
-            try await rig.supervisor.list()
+            try await rig.supervisor.create(spec)
         }
+        rig.systemd.units[FakeSystemd.unit("enabled")] = .running(pid: 7)
         try FileManager.default.moveItem(atPath: elsewhere, toPath: rig.systemd.socketPath)
         try await rig.untilReady()
-        #expect(try await rig.supervisor.list().isEmpty)
+        #expect(try await rig.supervisor.list().map(\.status) == [.running, .stopped])
+        #expect(rig.status("stopped") == .stopped)
     }
 
     @Test @EventLoopActor func `a reading of the states that fails is made again`() async throws {

@@ -15,7 +15,7 @@ public enum Drift: Equatable, Sendable {
     static func of(_ service: Service) -> Drift? {
         let record = service.record
         // What is outstanding is on its way to what was asked for.
-        guard record.phase == .established else { return nil }
+        guard record.phase == .established, service.state.activeState != .unknown else { return nil }
         let findings = service.remarks.unitFiles
         if let deviation = findings?.deviation { return .unitFile(deviation) }
         if let isLinked = findings?.isLinkedByHand { return isLinked ? .enabled : .disabled }

@@ -12,6 +12,9 @@ enum ServiceMessage {
     }
 
     private static func fact(of service: Service) -> String? {
+        if service.state.activeState == .unknown {
+            return "systemd has not told the unit's state yet: this is what the record and the kernel say"
+        }
         switch service.status {
         case .running: return running(service)
         case .removed: return nil

@@ -17,6 +17,12 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
         switch activeState {
         case .activating: .starting
         case .active where isLaunching: .starting
+        case .unknown:
+            switch intent {
+            case .start: .starting
+            case .stop: .stopped
+            case .none: .running
+            }
         case .inactive, .failed:
             switch intent {
             // systemd has the job but has not begun.
@@ -34,7 +40,7 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
     /// What was asked of a service and has not yet shown in its state.
     public enum Intent: Equatable, Sendable {
         case none
-        /// A start job is queued.
+        /// A start job is queued, or to be expected at boot.
         case start
         /// Somebody stopped it on purpose; stays until the next start.
         case stop

@@ -54,6 +54,8 @@ public struct ActiveState: RawRepresentable, Hashable, Sendable {
 
     public init(rawValue: String) { self.rawValue = rawValue }
 
+    /// No word of systemd's: what it says has not been heard yet.
+    public static let unknown = ActiveState(rawValue: "unknown")
     public static let active = ActiveState(rawValue: "active")
     public static let reloading = ActiveState(rawValue: "reloading")
     public static let inactive = ActiveState(rawValue: "inactive")

@@ -13,7 +13,7 @@ final class UnitFileObserver {
     private let layout: StateLayout
     private let units: UnitDirectory
     private let changed: @EventLoopActor (Scope) -> Void
-    private var watch: DirectoryWatch?
+    private var watch: PathWatch?
     private var search = UnitPathSearch()
 
     /// `changed` is called when something may have changed; ``findings(of:)`` tells what.
@@ -25,7 +25,7 @@ final class UnitFileObserver {
 
     /// Looks at what there is and watches it. Throws what inotify_init1(2) fails with.
     func start() throws(SystemError) {
-        watch = try DirectoryWatch { [weak self] changes in self?.look(at: changes) }
+        watch = try PathWatch { [weak self] changes in self?.look(at: changes) }
         readDirectories()
     }
 
@@ -58,7 +58,7 @@ final class UnitFileObserver {
         return search.unitFiles[unit] != override || search.dropIns(of: unit) != findings?.dropIns ?? []
     }
 
-    private func look(at changes: Set<DirectoryWatch.Change>) {
+    private func look(at changes: Set<PathWatch.Change>) {
         var names: Set<ServiceName> = []
         var isAll = false
         for change in changes {
@@ -68,11 +68,11 @@ final class UnitFileObserver {
             }
             // The names under which files are written before they get their own.
             if name.hasPrefix(".") { continue }
-            let isOwn = change.directory == layout.unitDirectory || change.directory == units.wantsDirectory
+            let isOwn = change.path == layout.unitDirectory || change.path == units.wantsDirectory
             if isOwn, let service = UnitName.service(ofUnit: name) {
                 names.insert(service)
             } else {
-                isAll = isAll || isRelevant(name, in: change.directory)
+                isAll = isAll || isRelevant(name, in: change.path)
             }
         }
         if isAll {
@@ -99,7 +99,7 @@ final class UnitFileObserver {
             layout.watchedUnitPath.map { "/" + $0.split(separator: "/").dropLast().joined(separator: "/") }
         )
         for path in parents + layout.watchedUnitPath + found.directories + [units.wantsDirectory] {
-            try? watch.watch(path)
+            try? watch.watch(directory: path)
         }
         // Once more for what came in between; a directory that did is watched, too.
         search = UnitPathSearch(layout)

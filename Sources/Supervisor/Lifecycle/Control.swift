@@ -16,7 +16,7 @@ extension Supervisor {
     }
 
     public func list() async throws(ControlError) -> [Service] {
-        try await requireSystemd()
+        try await requirePicture()
         return snapshots
     }
 
@@ -29,8 +29,15 @@ extension Supervisor {
     }
 
     public func service(_ reference: String) async throws(ControlError) -> Service {
-        try await requireSystemd()
+        try await requirePicture()
         return try snapshot(of: reference)
+    }
+
+    /// Waits a moment for systemd. An agent that starts tells what it knows without it.
+    private func requirePicture() async throws(ControlError) {
+        if isReady { return }
+        await nextReadiness(within: Self.reconnectPatience)
+        if hasBeenReady, let outage { throw .systemdUnavailable(outage) }
     }
 
     public nonisolated func listAtOnce() -> [Service]? {
@@ -142,7 +149,7 @@ extension Supervisor {
         do throws(Obstacle) {
             try await hearSystemd()
         } catch {
-            throw .systemdTimeout("an earlier operation on the service is outstanding")
+            throw .systemdUnavailable("it does not answer, and an earlier operation on the service is outstanding")
         }
     }
 
@@ -151,7 +158,7 @@ extension Supervisor {
 
     func requireSystemd() async throws(ControlError) {
         if isReady { return }
-        await nextReadiness(within: Self.reconnectPatience)
+        await nextReadiness(within: hasBeenReady ? Self.reconnectPatience : configuration.startPatience)
         if let outage { throw .systemdUnavailable(outage) }
     }
 

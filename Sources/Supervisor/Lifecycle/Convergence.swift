@@ -94,6 +94,11 @@ extension Supervisor {
         guard let record = services[name]?.record, record.phase != .established else { return retries[name] = nil }
         do throws(Obstacle) {
             try await hearSystemd()
+            if wasReached(record) {
+                // What has happened since is a person's act, or the service's own.
+                intend(record.phase == .stopping ? .stop : .none, name)
+                return establish(name)
+            }
             try await reach(name, .stopAndStart, nil)
             let operation = PendingChange(of: record, .waiting).operation.rawValue
             notice(.information, "\(operation): reached on another attempt", name)
@@ -104,6 +109,23 @@ extension Supervisor {
                 obstruct(name, error)
                 retryLater(name)
             }
+        }
+    }
+
+    /// Whether the journal tells that systemd has done what a record has outstanding: an agent that was killed had not
+    /// written that down.
+    private func wasReached(_ record: ServiceRecord) -> Bool {
+        let job: JobHistory.Kind
+        switch record.phase {
+        case .starting: job = .start
+        case .stopping: job = .stop
+        case .deleting, .established: return false
+        }
+        do throws(SystemError) {
+            return try JobHistory.isDone(job, of: UnitName.unit(of: record.spec.name), since: record.updatedAt)
+        } catch {
+            // It is done once more: nothing else tells.
+            return false
         }
     }
 
@@ -193,7 +215,8 @@ extension Supervisor {
             return establish(name)
         }
         let isRestart = isUp && method == .restart
-        intend(isRestart ? .none : .start, name)
+        // Between the stop and the start of a restart the unit is dead for a moment.
+        intend(.start, name)
         if isUp, !isRestart {
             try await stopUnit(name)
             intend(.start, name)
@@ -433,7 +456,7 @@ extension Supervisor {
         }
     }
 
-    private func result(of job: Job, within timeout: Duration? = nil) async throws(Obstacle) -> Job.Result {
+    func result(of job: Job, within timeout: Duration? = nil) async throws(Obstacle) -> Job.Result {
         do throws(Job.Failure) {
             return try await job.result(within: timeout ?? configuration.jobTimeout)
         } catch {

@@ -90,11 +90,24 @@ struct ManagedService {
         exits[ending, default: 0] += 1
     }
 
+    /// Takes over what the kernel tells of the unit's processes before systemd has told the state: their PIDs.
+    mutating func estimate(_ pids: Set<Int>) {
+        var state = UnitState()
+        state.activeState = .unknown
+        state.subState = ActiveState.unknown.rawValue
+        if let process = record.run.processes.last, pids.contains(process.pid), !record.run.hasEnded {
+            state.mainPID = process.pid
+        }
+        let isExpected = record.isEnabled && record.phase != .stopping && record.phase != .deleting
+        show(state: state, intent: !pids.isEmpty ? ServiceStatus.Intent.none : isExpected ? .start : .stop)
+    }
+
     /// Takes over a state, and what it says about intents that have come true.
     mutating func settle(_ newState: UnitState) {
         // From dead to alive: systemd has begun, or somebody started by hand what was stopped. A unit that is about to
         // be stopped reports its job while it is still active; that is no new beginning.
-        let hasBegun = state.activeState.isDead && !newState.activeState.isDead
+        let wasDead = state.activeState.isDead || state.activeState == .unknown
+        let hasBegun = wasDead && !newState.activeState.isDead
         // Whoever stops a service that has only just been started hears of its beginning all the same.
         let isBeingStopped = record.phase == .stopping || record.phase == .deleting
         let newIntent = hasBegun && !isBeingStopped ? .none : intent

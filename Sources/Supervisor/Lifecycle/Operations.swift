@@ -63,17 +63,31 @@ extension Supervisor {
 
     /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
     func change(_ name: ServiceName, to spec: ServiceSpec) async throws(ControlError) -> Service {
+        try await awaitStart(of: name)
         let before = try find(name)
         let isDrifted = before.snapshot.drift != nil
-        let isEnabled = before.record.isEnabled
+        // Also what was started by hand after a stop: the answer tells of the new spec.
+        let isToRun = before.record.isEnabled || !before.state.activeState.isDead
         let hasOtherFiles = try update(name) { record in
             record.spec = spec
-            if isEnabled { record.begin(.starting, replacing: before.state) }
+            if isToRun { record.begin(.starting, replacing: before.state) }
         }
         // Where no file of the unit has changed the process sees nothing of the change: a port.
-        if isEnabled, hasOtherFiles || isDrifted { try await converge(name, orRevertTo: before) }
+        if isToRun, hasOtherFiles || isDrifted { try await converge(name, orRevertTo: before) }
         establish(name)
         return try find(name).snapshot
+    }
+
+    /// Waits until a start that is queued has ended: it runs what the files say now, and its run has an id by which it
+    /// can be told from the next one.
+    private func awaitStart(of name: ServiceName) async throws(ControlError) {
+        guard let job = services[name]?.startJob ?? systemd.job(of: UnitName.unit(of: name)) else { return }
+        do throws(Obstacle) {
+            _ = try await result(of: job)
+            try await hearSystemd()
+        } catch {
+            throw .systemdUnavailable("the start of the service that is under way does not end")
+        }
     }
 
     /// Starts the unit, or restarts it where it is active, and waits for systemd's job.

@@ -9,6 +9,7 @@ final class Recollection {
     /// Where systemd tells the journal, and whoever reads it, which run of each unit goes on: a link that is named
     /// after the unit, from before its process starts until the unit is inactive.
     private let invocations: Directory
+    private let groups = ControlGroups.current().slice(UnitFile.slice)
 
     /// Opens the directory of those links, `/run/systemd/units`.
     init(_ runs: [ServiceName: ServiceRun], bootID: String, invocationsIn path: String) throws(SystemError) {
@@ -24,7 +25,9 @@ final class Recollection {
             // A count of restarts can be reset while a service runs, and of the output the unit's status tells.
             let run = runs[name], !run.hasEnded, run.bootID == bootID, run.restarts == 0, !run.isOutputDiscarded,
             let process = run.processes.last, process.startedAt == run.startedAt,
-            let invocationID = run.invocationID, invocationID == self.invocationID(of: listed.unit)
+            let invocationID = run.invocationID, invocationID == self.invocationID(of: listed.unit),
+            // The list does not tell that a unit is frozen.
+            !groups.isFrozen(listed.unit)
         else { return nil }
         var state = UnitState()
         state.activeState = listed.activeState

@@ -222,6 +222,26 @@ final class SystemdClient {
         try await call(Self.ping, timeout: Self.callTimeout)
     }
 
+    /// The number of systemd's version: "252.39-1~deb12u1" is 252. Nil where it has none.
+    func versionNumber() async throws(BusError) -> Int? {
+        let get = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "Get")
+        return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(Self.managerInterface)
+            try writer.string("Version")
+        } decode: { reply throws(SystemError) in
+            var text = ""
+            try reply.variant { () throws(SystemError) in text = try reply.string() }
+            return Int(text.prefix { ("0"..."9").contains($0) })
+        }
+    }
+
+    /// Takes note that a unit was frozen or thawed, of which systemd sends no signal.
+    func noticeFreezing(of name: ServiceName, isFrozen: Bool) {
+        guard var state = states[name]?.value, state.isFrozen != isFrozen else { return }
+        state.isFrozen = isFrozen
+        publish(state, of: name)
+    }
+
     /// Whether systemd answers, as of at most a second ago: anybody may ask, and systemd is not to feel it.
     func answers() async -> Bool {
         await probing.enter()

@@ -31,6 +31,17 @@ struct SliceGroups {
         return usage
     }
 
+    /// Whether the processes of a unit are frozen, by the file cgroup.events of cgroups(7).
+    func isFrozen(_ unit: String) -> Bool {
+        Self.value(of: "frozen", in: unified?.text(unit + "/cgroup.events")) ?? 0 > 0
+    }
+
+    /// The processes of a unit, without those of cgroups below its own.
+    func pids(of unit: String) -> Set<Int> {
+        let text = unified?.text(unit + "/cgroup.procs") ?? pids?.text(unit + "/cgroup.procs") ?? ""
+        return Set(text.split(separator: "\n").compactMap { Int($0) })
+    }
+
     private func unified(_ controller: String, _ unit: String, _ file: String) -> String? {
         enabled.contains(controller) ? unified?.text(unit + "/" + file) : nil
     }

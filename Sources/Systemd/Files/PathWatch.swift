@@ -1,21 +1,21 @@
 internal import CSystemd
 internal import Glibc
 
-/// Tells when names in directories come, go, or get another content: inotify(7).
+/// Tells when names in directories come, go, or get another content, and when files are modified: inotify(7).
 ///
 /// Not with sd_event_add_inotify(3), for the reason that ``CloseWatch`` has.
 @EventLoopActor
-public final class DirectoryWatch {
+public final class PathWatch {
     private let queue: DescriptorHolder
     private var reader: IOWatch?
     private var paths: [CInt: String] = [:]
     private var numbers: [String: CInt] = [:]
     private let handler: @EventLoopActor (Set<Change>) -> Void
 
-    /// A name in a watched directory; nil for the directory itself, which is gone then and not watched any more, and
-    /// for anything in it where the kernel's queue was too short.
+    /// A name in a watched directory; nil for a watched file, for a directory that is gone and not watched any more,
+    /// and for anything where the kernel's queue was too short.
     public struct Change: Hashable, Sendable {
-        public let directory: String
+        public let path: String
         public let name: String?
     }
 
@@ -28,11 +28,17 @@ public final class DirectoryWatch {
     }
 
     /// Watches a directory; again is no error. Throws ENOENT where there is none.
-    public func watch(_ path: String) throws(SystemError) {
-        guard numbers[path] == nil else { return }
+    public func watch(directory path: String) throws(SystemError) {
         // A file counts once it is whole: closed after writing, or renamed. Links are there at once.
         let names = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE
-        let mask = UInt32(names | IN_DELETE_SELF | IN_MOVE_SELF) | UInt32(IN_ONLYDIR)
+        try watch(path, UInt32(names | IN_DELETE_SELF | IN_MOVE_SELF) | UInt32(IN_ONLYDIR))
+    }
+
+    /// Watches the content of a file, such as one of the kernel's; again is no error. Throws ENOENT.
+    public func watch(file path: String) throws(SystemError) { try watch(path, UInt32(IN_MODIFY)) }
+
+    private func watch(_ path: String, _ mask: UInt32) throws(SystemError) {
+        guard numbers[path] == nil else { return }
         let number = try checkErrno("inotify_add_watch") {
             unsafe inotify_add_watch(queue.descriptor.raw, path, mask)
         }
@@ -58,7 +64,7 @@ public final class DirectoryWatch {
                 let text = unsafe String(decoding: bytes[offset..<end].prefix { $0 != 0 }, as: UTF8.self)
                 offset = end
                 if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
-                    for path in numbers.keys { changes.insert(Change(directory: path, name: nil)) }
+                    for path in numbers.keys { changes.insert(Change(path: path, name: nil)) }
                     continue
                 }
                 guard let path = paths[event.wd] else { continue }
@@ -69,7 +75,7 @@ public final class DirectoryWatch {
                     // It is no longer where its path says; IN_IGNORED follows.
                     _ = inotify_rm_watch(queue.descriptor.raw, event.wd)
                 }
-                changes.insert(Change(directory: path, name: text.isEmpty ? nil : text))
+                changes.insert(Change(path: path, name: text.isEmpty ? nil : text))
             }
         }
         if !changes.isEmpty { handler(changes) }

@@ -4,16 +4,16 @@ import Testing
 
 @testable import Systemd
 
-@Suite struct DirectoryWatchTests {
+@Suite struct PathWatchTests {
     @Test @EventLoopActor func `names that come, change and go are told`() async throws {
         let directory = try TemporaryDirectory()
-        let changes = Arrivals<DirectoryWatch.Change>()
-        let watch = try DirectoryWatch { for change in $0 { changes.add(change) } }
-        try watch.watch(directory.path)
-        try watch.watch(directory.path)
+        let changes = Arrivals<PathWatch.Change>()
+        let watch = try PathWatch { for change in $0 { changes.add(change) } }
+        try watch.watch(directory: directory.path)
+        try watch.watch(directory: directory.path)
         let path = directory.path
         try Data("x".utf8).write(to: URL(filePath: path + "/file"))
-        #expect(try await eventually { changes.all.contains { $0.directory == path && $0.name == "file" } })
+        #expect(try await eventually { changes.all.contains { $0.path == path && $0.name == "file" } })
         try FileManager.default.createSymbolicLink(atPath: path + "/link", withDestinationPath: "/dev/null")
         #expect(try await eventually { changes.all.contains { $0.name == "link" } })
         let before = changes.all.count
@@ -23,15 +23,15 @@ import Testing
 
     @Test @EventLoopActor func `a directory that goes is told and can be watched again`() async throws {
         let directory = try TemporaryDirectory()
-        let changes = Arrivals<DirectoryWatch.Change>()
-        let watch = try DirectoryWatch { for change in $0 { changes.add(change) } }
+        let changes = Arrivals<PathWatch.Change>()
+        let watch = try PathWatch { for change in $0 { changes.add(change) } }
         let path = directory.path + "/d"
-        #expect(throws: SystemError.self) { try watch.watch(path) }
+        #expect(throws: SystemError.self) { try watch.watch(directory: path) }
         for round in 1...2 {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-            try watch.watch(path)
+            try watch.watch(directory: path)
             try FileManager.default.removeItem(atPath: path)
-            let gone = DirectoryWatch.Change(directory: path, name: nil)
+            let gone = PathWatch.Change(path: path, name: nil)
             #expect(try await eventually { changes.all.filter { $0 == gone }.count >= round })
         }
     }
