@@ -16,7 +16,7 @@ AT_A_TIME = 2
 # What takes longest begins first, so that both end at about the same time.
 LONGEST = (
     "test_faults", "test_package", "test_soak", "test_openapi", "test_machine", "test_generated", "test_bullseye",
-    "test_trixie", "test_storage",
+    "test_trixie", "test_storage", "test_history",
 )
 COUNTS = re.compile(r"^integration tests: (\d+) passed, (\d+) failed$", re.MULTILINE)
 
