@@ -23,6 +23,10 @@ class BullseyeContinuity(test_agent.Continuity):
     release = "bullseye"
 
 
+class BullseyeLinesWithoutUnit(test_logs.LinesWithoutUnit):
+    release = "bullseye"
+
+
 class BullseyeCredentials(test_agent.Credentials):
     release = "bullseye"
     has_store = False

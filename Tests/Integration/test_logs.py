@@ -31,6 +31,30 @@ class LogsInside(Inside):
                 count += os.readlink(entry.path).startswith("socket:")
         return count
 
+    def forge(self, identifier, account, count):
+        """Writes lines to the journal under a service's name, each through a stream of its own and from a process that
+        has ended when journald looks it up. Gives back how many of them have no unit."""
+        uid = pwd.getpwnam(account).pw_uid
+        journald = int(self.run("systemctl", "show", "--property=MainPID", "--value", "systemd-journald.service"))
+        # It takes the streams when their processes are gone. Its queue is longer than that.
+        os.kill(journald, signal.SIGSTOP)
+        try:
+            for number in range(count):
+                child = os.fork()
+                if child == 0:
+                    os.setuid(uid)
+                    with socket.socket(socket.AF_UNIX) as stream:
+                        stream.connect("/run/systemd/journal/stdout")
+                        stream.sendall(f"{identifier}\n\n27\n0\n0\n0\n0\nforged {number}\n".encode())
+                        os._exit(0)
+                os.waitpid(child, 0)
+        finally:
+            os.kill(journald, signal.SIGCONT)
+        self.run("journalctl", "--sync")
+        fields = ["journalctl", "--output=json", f"SYSLOG_IDENTIFIER={identifier}", f"_UID={uid}"]
+        entries = map(json.loads, self.run(*fields).splitlines())
+        return sum("_SYSTEMD_UNIT" not in entry and entry["MESSAGE"].startswith("forged") for entry in entries)
+
     def private_kib(self):
         """What memory the agent has to itself. The journal's pages are the kernel's, which takes them back."""
         with open(f"/proc/{self.agent()['pid']}/status") as file:
@@ -75,6 +99,11 @@ class LogsCase(ProofCase):
 
     def texts(self, reference, query=""):
         return [text for _, text in self.lines(reference, query)]
+
+    @staticmethod
+    def texts_of(reply):
+        """The lines of server-sent events."""
+        return [json.loads(data)["line"] for data in re.findall(r"^data: (.*)$", reply.text, re.MULTILINE)]
 
     def follow(self, reference, query="", accept=SSE, **headers):
         stream = self.machine.stream(f"/v1/services/{reference}/logs{query}", accept, headers)
@@ -238,6 +267,130 @@ class Choice(LogsCase):
             "journalctl --sync"
         )
         self.assertEqual(self.texts("real", "?tail=all"), ["mine"])
+
+
+class LinesWithoutUnit(LogsCase):
+    """Lines of standard error whose process has ended before journald could look its unit up."""
+
+    COUNT = 2000
+    # The same request takes some milliseconds each time. With a search for each forged line it takes hundreds.
+    FACTOR = 50
+
+    def milliseconds(self, query):
+        """What a request takes, the median of some."""
+        durations = []
+        for _ in range(9):
+            begin = time.monotonic()
+            self.texts("web", query)
+            durations.append((time.monotonic() - begin) * 1000)
+        return statistics.median(durations)
+
+    @contextlib.contextmanager
+    def hung_journald(self):
+        """journald takes what is written when the processes that wrote it have ended."""
+        journald = self.machine.property("systemd-journald.service", "MainPID")
+        self.machine.exec("kill", "-STOP", journald)
+        try:
+            yield
+        finally:
+            self.machine.exec("kill", "-CONT", journald)
+        self.machine.exec("journalctl", "--sync")
+
+    def without_unit(self, name, priority):
+        """How many lines have lost the unit."""
+        matches = f"SYSLOG_IDENTIFIER=miosa-service-{name}", f"PRIORITY={priority}"
+        output = self.machine.exec("journalctl", "--output=json", *matches)
+        return sum("_SYSTEMD_UNIT" not in json.loads(line) for line in output.splitlines())
+
+    def run_with_hung_journald(self, name, script, **fields):
+        """A run of a service whose main process journald knows, and whose children it has not seen alive."""
+        spec = {"command": f"read go < /tmp/gate; {script}", "restart": "no", "cwd": "/tmp", **fields}
+        self.machine.shell("test -p /tmp/gate || mkfifo -m 666 /tmp/gate")
+        reply = self.machine.call("PUT", f"/v1/services/{name}", spec)
+        self.assertIn(reply.status, (200, 201), reply)
+        # journald has read the mark by then.
+        self.machine.wait(name, status="running")
+        with self.hung_journald():
+            self.machine.shell("echo > /tmp/gate")
+            eventually(lambda: self.machine.get(name)["status"] == "stopped", f"{name} ends")
+
+    def test_forged_lines_cost_nothing(self):
+        lines = [str(number) for number in range(1, 31)]
+        self.machine.create("web", "seq 1 30; exec sleep 1000", cwd="/tmp")
+        self.machine.wait_for_line("web", "30")
+        queries = ("?tail=10", "?tail=all", "?since=1h&tail=all")
+        before = {query: self.milliseconds(query) for query in queries}
+        for account in ("daemon", "user"):
+            # Else there is nothing to search for.
+            self.assertGreater(self.probe.forge(
+                identifier="miosa-service-web", account=account, count=self.COUNT), self.COUNT // 2)
+            for query in queries:
+                after = self.milliseconds(query)
+                print(f"{query} {before[query]:.1f} ms, with lines of {account} {after:.1f} ms", flush=True)
+                self.assertLess(after, self.FACTOR * before[query], f"{query} after lines of {account}")
+        self.assertEqual(self.texts("web", "?tail=10"), lines[-10:])
+        self.assertEqual(self.texts("web", "?tail=all"), lines)
+        stream = self.follow("web", "?tail=1")
+        self.assertEqual(stream.event()["data"]["line"], "30")
+        self.machine.call("POST", "/v1/services/web/restart")
+        self.assertEqual(stream.event()["data"]["line"], "1")
+
+    def test_lines_of_children_are_shown_whatever_their_account(self):
+        # A child of another account than the service's, of which journald sees no line with the unit.
+        child = "setpriv --reuid=daemon --clear-groups /bin/echo $i >&2"
+        self.run_with_hung_journald("mixed", f"for i in $(seq 40); do {child}; done", user="root")
+        self.assertEqual(self.without_unit("mixed", 3), 40)
+        self.assertEqual(self.texts("mixed", "?tail=all"), [str(number) for number in range(1, 41)])
+
+    def test_a_child_that_has_lost_the_unit_has_lost_it_on_both_streams(self):
+        # journald remembers what it has found of a process, and asks nothing more when a line comes through another
+        # stream. It reads the two in turn, and here comes to standard output later.
+        before = "for i in $(seq 60); do /bin/echo before $i; done"
+        child = 'sh -c "echo err $i >&2; echo out $i"'
+        self.run_with_hung_journald("both", f"{before}; for i in $(seq 60); do {child}; done; /bin/echo end")
+        self.assertGreater(self.without_unit("both", 6), 0)
+        before = [("stdout", f"before {i}") for i in range(1, 61)]
+        output = [("stdout", f"out {i}") for i in range(1, 61)]
+        error = [("stderr", f"err {i}") for i in range(1, 61)]
+        lines = self.lines("both", "?tail=all")
+        # Between the two streams there is no order.
+        self.assertEqual([line for line in lines if line[0] == "stdout"], [*before, *output, ("stdout", "end")])
+        self.assertEqual([line for line in lines if line[0] == "stderr"], error)
+        for count in range(1, len(lines) + 1, 9):
+            self.assertEqual(self.lines("both", f"?tail={count}"), lines[-count:], count)
+        reply = self.machine.call("GET", "/v1/services/both/logs?tail=all&follow=false", headers={"Accept": SSE})
+        cursors = re.findall(r"^id: (.*)$", reply.text, re.MULTILINE)
+        for index in range(0, len(lines), 9):
+            reply = self.machine.call(
+                "GET", "/v1/services/both/logs?follow=false", headers={"Accept": SSE, "Last-Event-ID": cursors[index]}
+            )
+            self.assertEqual(self.texts_of(reply), [text for _, text in lines[index + 1:]], index)
+
+    def test_every_beginning_shows_the_same_lines(self):
+        """Also over many runs, whose lines without a unit have a stream for each run, and over another account."""
+        users = ("user", "root", "daemon")
+        for number in range(12):
+            script = f"for i in 1 2 3 4; do /bin/echo $i $(id -un) >&2; done; : {number}"
+            self.run_with_hung_journald("runs", script, user=users[number // 4])
+        self.assertEqual(self.without_unit("runs", 3), 48)
+        expected = [f"{i} {users[number // 4]}" for number in range(12) for i in (1, 2, 3, 4)]
+        self.assertEqual(self.texts("runs", "?tail=all"), expected)
+        for count in range(1, len(expected) + 1):
+            self.assertEqual(self.texts("runs", f"?tail={count}"), expected[-count:], count)
+        reply = self.machine.call("GET", "/v1/services/runs/logs?tail=all&follow=false", headers={"Accept": SSE})
+        cursors = re.findall(r"^id: (.*)$", reply.text, re.MULTILINE)
+        times = re.findall(r'"timestamp":"([^"]*)"', reply.text)
+        self.assertEqual((len(cursors), len(times)), (len(expected), len(expected)))
+        for index in range(0, len(expected), 3):
+            behind = self.texts_of(self.machine.call(
+                "GET", "/v1/services/runs/logs?follow=false", headers={"Accept": SSE, "Last-Event-ID": cursors[index]}))
+            self.assertEqual(behind, expected[index + 1:], index)
+            # A line shows the millisecond in which it was written, and there may be others in it.
+            since = self.texts("runs", f"?tail=all&since={times[index]}")
+            self.assertEqual(since, expected[times.index(times[index]):], index)
+            until = self.texts("runs", f"?tail=3&until={times[index]}")
+            end = len(times) - times[::-1].index(times[index])
+            self.assertEqual(until, expected[max(0, end - 3):end], index)
 
 
 class Content(LogsCase):

@@ -5,6 +5,7 @@ import unittest
 import test_agent
 import test_events
 import test_lifecycle
+import test_logs
 import test_outages
 import test_spec
 
@@ -22,6 +23,10 @@ class TrixieContinuity(test_agent.Continuity):
 
 
 class TrixieCredentials(test_agent.Credentials):
+    release = "trixie"
+
+
+class TrixieLinesWithoutUnit(test_logs.LinesWithoutUnit):
     release = "trixie"
 
 

@@ -7,15 +7,11 @@ final class LogReader {
     private enum Position {
         /// Before the first line that is wanted, which is still to be found.
         case unknown
-        /// Behind the entry of a cursor.
-        case behind(String)
-        /// Before everything.
-        case head
-        /// Before everything that is written from a moment on.
-        case from(Timestamp)
+        case at(LogLookup.Place)
     }
 
     private let subject: LogSubject
+    private let streams: LogStreams
     private let query: LogQuery
     private let news: JournalNews
     private let follower: JournalNews.Follower?
@@ -29,6 +25,7 @@ final class LogReader {
     private var journal: JournalReader
     private var fileGeneration: Int
     private var position: Position
+    private var isPrepared = false
     private var hasEnded = false
     /// The service has been deleted, and journald has written down its last lines.
     private var isLastLook = false
@@ -51,16 +48,16 @@ final class LogReader {
         stream: OpenStreams.Stream?
     ) throws(ControlError) {
         self.subject = subject
+        streams = LogStreams(subject)
         self.query = query
         self.bootID = bootID
         self.news = news
         self.stream = stream
         serviceID = subject.id
-        position = query.cursor.map { .behind($0) } ?? .unknown
+        position = query.cursor.map { .at(.behind($0)) } ?? .unknown
         follower = try Self.available { () throws(SystemError) in query.isFollowing ? try news.follow() : nil }
         fileGeneration = news.fileGeneration
-        journal = try Self.available { () throws(SystemError) in try Self.open(subject, bootID) }
-        if !query.isFollowing { newest = try Self.available { () throws(SystemError) in try journal.newest() } }
+        journal = try Self.available { () throws(SystemError) in try JournalReader() }
         guard let cursor = query.cursor else { return }
         let isCursor = try Self.available { () throws(SystemError) in try journal.seek(behind: cursor) }
         guard isCursor else { throw .badCursor }
@@ -80,11 +77,17 @@ final class LogReader {
         do throws(SystemError) {
             while !hasEnded, !Task.isCancelled {
                 await LoopTurn.wait()
-                if case .unknown = position { try await findTail() }
+                if !isPrepared { try await prepare() }
                 guard !hasEnded else { break }
                 if fileGeneration != news.fileGeneration { try reopen() }
+                // Before the lines of such a stream are passed over.
+                if query.isFollowing, try streams.trace() { try match() }
                 let (entries, isMore) = try slice()
-                guard entries.isEmpty else { return .entries(entries) }
+                guard entries.isEmpty else {
+                    // The client may take its time.
+                    streams.close()
+                    return .entries(entries)
+                }
                 guard !isMore else { continue }
                 guard query.isFollowing, !hasEnded else { break }
                 if subject.isRemoved {
@@ -123,7 +126,8 @@ final class LogReader {
                 return (entries, false)
             }
             if let newest, try journal.isAt(newest) { hasEnded = true }
-            if subject.owns(journal, writtenAt: moment) == .own, !subject.isMark(journal) {
+            let isOwn = owner(writtenAt: moment) == .own
+            if isOwn, !subject.isMark(journal) {
                 let entry = try entry(writtenAt: moment)
                 bytes += entry.line.utf8.count
                 entries.append(entry)
@@ -133,6 +137,10 @@ final class LogReader {
                 }
             }
             if hasEnded { return (entries, false) }
+            if isOwn, try streams.notice(journal, writtenAt: moment) {
+                rememberPosition(examined)
+                try match()
+            }
             if examined == Self.sliceEntries || bytes >= Self.sliceBytes { return (entries, true) }
             if MonotonicClock.now().duration(since: begin) >= Self.sliceTime { return (entries, true) }
         }
@@ -142,24 +150,28 @@ final class LogReader {
     private func entry(writtenAt moment: Timestamp) throws(SystemError) -> LogEntry {
         LogEntry(
             timestamp: moment,
-            stream: journal.field("PRIORITY", is: Self.errorPriority) ?? false ? .stderr : .stdout,
+            stream: journal.field("PRIORITY", is: LogSubject.errorPriority) ?? false ? .stderr : .stdout,
             line: journal.field("MESSAGE") ?? "",
             pid: journal.field("_PID").flatMap { Int($0) },
             cursor: try journal.cursor()
         )
     }
 
-    private static let errorPriority = String(UnitFile.standardErrorPriority)
+    private func owner(writtenAt moment: Timestamp) -> LogSubject.Owner {
+        subject.owns(journal, writtenAt: moment) { streams.hasOwnID($0) }
+    }
 
     /// Notes where the reader stands, should the files have to be opened anew.
     private func rememberPosition(_ examined: Int) {
+        // Without an entry to read since other streams are matched, it still stands where it stood then.
         guard examined > 0, let cursor = try? journal.cursor() else { return }
-        position = .behind(cursor)
+        position = .at(.behind(cursor))
     }
 
     /// Waits for something to be written. True when nothing was for so long that the client should hear of it.
     private func waitForMore() async throws(SystemError) -> Bool {
         let begin = MonotonicClock.now()
+        streams.close()
         var patience = StreamLimits.quietTime
         if let until = query.until {
             let left = until.microseconds - WallClock.now().microseconds
@@ -177,69 +189,110 @@ final class LogReader {
     /// nothing is passed over that is still on disk.
     private func reopen() throws(SystemError) {
         fileGeneration = news.fileGeneration
-        journal = try Self.open(subject, bootID)
+        streams.close()
+        journal = try JournalReader()
+        try match()
+        try go()
+    }
+
+    /// Goes to the noted position.
+    private func go() throws(SystemError) {
         switch position {
-        case .unknown: break
-        case .behind(let cursor): _ = try journal.seek(behind: cursor)
-        case .head: try journal.seekHead()
-        case .from(let moment): try journal.seek(to: WallClock(microseconds: moment.microseconds))
+        case .unknown, .at(.tail): break
+        case .at(.behind(let cursor)): _ = try journal.seek(behind: cursor)
+        case .at(.head): try journal.seekHead()
+        case .at(.from(let moment)): try journal.seek(to: WallClock(microseconds: moment.microseconds))
         }
     }
 
-    private static func open(_ subject: LogSubject, _ bootID: String?) throws(SystemError) -> JournalReader {
-        let journal = try JournalReader()
+    /// Has the journal pass over what is not to be read. The place in it stays.
+    private func match() throws(SystemError) {
+        journal.matchEverything()
         if let bootID {
             try journal.match("_BOOT_ID", bootID)
             try journal.andMatch()
         }
-        try subject.match(journal)
-        return journal
+        try subject.match(journal, streams: streams.matched)
     }
 
     // MARK: Finding the beginning
 
+    /// Finds the streams whose lines are to be read, the newest entry, and where to begin.
+    private func prepare() async throws(SystemError) {
+        isPrepared = true
+        _ = try streams.trace()
+        if !query.isFollowing {
+            await LoopTurn.wait()
+            try streams.matchNewest()
+            try match()
+            newest = try journal.newest()
+        }
+        await LoopTurn.wait()
+        if case .at(let place) = position {
+            try begin(at: place)
+        } else {
+            try await findTail()
+        }
+    }
+
     /// Goes to where the lines begin that are wanted.
     private func findTail() async throws(SystemError) {
-        guard let count = query.tail else { return try seek(query.since.map { .from($0) } ?? .head) }
-        if let until = query.until {
-            try journal.seek(to: WallClock(microseconds: until.microseconds + 1))
-        } else {
-            try journal.seekTail()
-        }
-        let (found, isAtHead) = try await goBack(over: count)
+        guard let count = query.tail else { return try begin(at: query.since.map { .from($0) } ?? .head) }
+        var tail: (found: Int, isAtHead: Bool)?
+        while tail == nil { tail = try await goBack(over: count) }
+        guard let (found, isAtHead) = tail else { return }
         if !query.isFollowing {
             remaining = found
             hasEnded = found == 0
         }
-        if isAtHead { return try seek(.head) }
-        position = .behind(try journal.cursor())
+        if isAtHead { return try begin(at: .head) }
+        position = .at(.behind(try journal.cursor()))
+    }
+
+    private func begin(at place: LogLookup.Place) throws(SystemError) {
+        position = .at(place)
+        try streams.match(at: place)
+        try match()
+        try go()
     }
 
     /// Goes back before so many of the service's lines, or before as many as there are; says how many that were, and
-    /// whether nothing is before them.
-    private func goBack(over count: Int) async throws(SystemError) -> (found: Int, isAtHead: Bool) {
+    /// whether nothing is before them. Nil when lines have been passed over: it has come to another stream.
+    private func goBack(over count: Int) async throws(SystemError) -> (found: Int, isAtHead: Bool)? {
+        let end: LogLookup.Place = query.until.map { .from(Timestamp(microseconds: $0.microseconds + 1)) } ?? .tail
+        var window = try streams.window(before: end)
+        try match()
+        if case .from(let moment) = end {
+            try journal.seek(to: WallClock(microseconds: moment.microseconds))
+        } else {
+            try journal.seekTail()
+        }
         var begin = MonotonicClock.now()
         var found = 0
         while try journal.previous() {
             if found == count { return (found, false) }
             let moment = Timestamp(microseconds: try journal.moment().microseconds)
             if let since = query.since, moment < since { return (found, false) }
-            switch subject.owns(journal, writtenAt: moment) {
-            case .own: found += subject.isMark(journal) ? 0 : 1
+            switch owner(writtenAt: moment) {
+            case .own:
+                guard !streams.discover(journal) else { return nil }
+                found += subject.isMark(journal) ? 0 : 1
             // What is older than another service of the same name is older than this one.
             case .earlier: return (found, false)
             case .other: break
+            }
+            if let boundary = window.boundary, try journal.isAt(boundary) {
+                switch try streams.advance(&window, over: boundary) {
+                case .goOn: break
+                case .match: try match()
+                case .again: return nil
+                }
             }
             guard MonotonicClock.now().duration(since: begin) >= Self.sliceTime else { continue }
             await LoopTurn.wait()
             begin = MonotonicClock.now()
         }
         return (found, true)
-    }
-
-    private func seek(_ position: Position) throws(SystemError) {
-        self.position = position
-        try reopen()
     }
 }
 

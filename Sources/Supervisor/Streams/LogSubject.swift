@@ -3,11 +3,14 @@ internal import Systemd
 
 /// The service whose lines are looked for in the journal.
 ///
-/// Lines of standard output come through a stream of systemd's own, and have the unit. For those of standard error
-/// journald looks the unit up by the process that wrote them. A process that has died before cannot be looked up any
-/// more, and its lines have no unit. They are known by the stream through which they came, which journald vouches for,
-/// and the stream by its first line: the unit's main process has written it (`UnitFile.streamMark`). Whatever name
-/// somebody else gives to a stream of their own, its lines are not the service's.
+/// Lines of standard output come through a stream of systemd's own, which tells journald the unit. For those of
+/// standard error journald looks the unit up by the process that wrote them. A process that has died before cannot be
+/// looked up any more, and its lines have no unit, nor have those that it wrote to standard output. They are known by
+/// the stream through which they came, which journald vouches for, and the stream by its lines that have the unit: the
+/// first one of standard error is the main process's (`UnitFile.streamMark`).
+///
+/// So a reader matches the unit and the streams of the runs whose lines it reads (``LogLookup``), and never the
+/// identifier: every account can write lines with that, as many as it likes.
 @EventLoopActor
 struct LogSubject {
     let id: String
@@ -21,7 +24,6 @@ struct LogSubject {
     /// The figures of the service's runs as they are now, and whether it has been deleted: both change while the log is
     /// followed.
     private let current: @EventLoopActor () -> (run: ServiceRun, isRemoved: Bool)
-    private let streams = Streams()
 
     /// Whose an entry is.
     enum Owner {
@@ -54,30 +56,33 @@ struct LogSubject {
     /// Whether the service has been deleted: nothing more will be written.
     var isRemoved: Bool { current().isRemoved }
 
-    /// Has a reader pass over what is certainly not the service's.
-    func match(_ journal: borrowing JournalReader) throws(SystemError) {
+    /// Has a reader pass over everything but the unit's lines and those of streams of the service.
+    func match(_ journal: borrowing JournalReader, streams: [String]) throws(SystemError) {
         try journal.match("_SYSTEMD_UNIT", unit)
+        guard !streams.isEmpty else { return }
         try journal.orMatch()
-        try journal.match("SYSLOG_IDENTIFIER", identifier)
+        for stream in streams { try journal.match("_STREAM_ID", stream) }
     }
 
-    /// Whose the entry is that a reader stands at.
-    func owns(_ journal: borrowing JournalReader, writtenAt moment: Timestamp) -> Owner {
+    /// Whose the entry is that a reader stands at which matches as above. `hasOwnID` tells whether a stream has a line
+    /// with the service's id.
+    func owns(
+        _ journal: borrowing JournalReader,
+        writtenAt moment: Timestamp,
+        hasOwnID: @EventLoopActor (String) -> Bool
+    ) -> Owner {
         // What is sent to the journal in other ways has fields of the sender's choice, and no stream.
         guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return .other }
-        switch journal.field("_SYSTEMD_UNIT", is: unit) {
-        case true: break
-        case nil where isOfOwnStream(journal, moment): break
-        default: return .other
-        }
+        guard journal.field("_SYSTEMD_UNIT", is: unit) ?? true else { return .other }
         if let isOwn = journal.field(UnitFile.idField, is: id) {
             return isOwn ? .own : moment < createdAt ? .earlier : .other
         }
         // journald looks the id up when it has the line, and does not find it for a unit that is gone already. The time
         // tells then, or where the clock has been put back, the rest of the stream.
-        guard moment >= createdAt else { return isOfStreamWithOwnID(journal) ? .own : .earlier }
+        func isOfStreamWithOwnID() -> Bool { journal.field("_STREAM_ID").map(hasOwnID) ?? false }
+        guard moment >= createdAt else { return isOfStreamWithOwnID() ? .own : .earlier }
         guard let succeededAt, moment >= succeededAt else { return .own }
-        return isOfStreamWithOwnID(journal) ? .own : .other
+        return isOfStreamWithOwnID() ? .own : .other
     }
 
     /// Whether the entry is the first of its stream, which nobody has asked for.
@@ -85,99 +90,52 @@ struct LogSubject {
         journal.field("MESSAGE", is: UnitFile.streamMark) ?? false
     }
 
-    // MARK: Entries without a unit
+    // MARK: Streams
 
-    private func isOfOwnStream(_ journal: borrowing JournalReader, _ moment: Timestamp) -> Bool {
-        if isOfMainProcess(journal, moment) { return true }
-        guard let stream = journal.field("_STREAM_ID") else { return false }
-        if streams.own.contains(stream) { return true }
-        // A journal that cannot be read has nothing to vouch with.
-        guard (try? isOwn(stream)) ?? false else { return false }
-        streams.remember(stream)
-        return true
+    /// The stream of the entry when that is the service's standard output or error, and the entry has its unit.
+    func stream(_ journal: borrowing JournalReader) -> String? {
+        guard isStreamLine(journal), journal.field("_SYSTEMD_UNIT", is: unit) ?? false,
+            journal.field(UnitFile.idField, is: id) ?? true
+        else { return nil }
+        return journal.field("_STREAM_ID")
     }
 
-    /// Looks for a line in the stream that has a unit, or that the main process has written: the mark, as a rule.
-    private func isOwn(_ stream: String) throws(SystemError) -> Bool {
-        try answer(of: stream) { journal throws(SystemError) in
-            guard journal.field("_TRANSPORT", is: "stdout") ?? false else { return nil }
-            if let isOwn = journal.field("_SYSTEMD_UNIT", is: unit) { return isOwn }
-            let moment = Timestamp(microseconds: try journal.moment().microseconds)
-            return isOfMainProcess(journal, moment) ? true : nil
-        }
+    /// Whether the entry is one as the launcher's stream of standard error makes them, whoever has opened that stream.
+    func isErrorLine(_ journal: borrowing JournalReader) -> Bool {
+        (journal.field("PRIORITY", is: Self.errorPriority) ?? false) && isStreamLine(journal)
     }
 
-    // MARK: Entries without an id
-
-    private func isOfStreamWithOwnID(_ journal: borrowing JournalReader) -> Bool {
-        guard let stream = journal.field("_STREAM_ID") else { return false }
-        if let isOwn = streams.identified[stream] { return isOwn }
-        // A journal that cannot be read has nothing to vouch with.
-        let isOwn = (try? hasOwnID(stream)) ?? false
-        streams.identify(stream, isOwn: isOwn)
-        return isOwn
+    /// The same for standard output and error.
+    func isStreamLine(_ journal: borrowing JournalReader) -> Bool {
+        (journal.field("_TRANSPORT", is: "stdout") ?? false)
+            && (journal.field("SYSLOG_IDENTIFIER", is: identifier) ?? false)
     }
 
-    /// Looks for a line in the stream that has an id.
-    private func hasOwnID(_ stream: String) throws(SystemError) -> Bool {
-        try answer(of: stream) { journal in
-            guard journal.field("_SYSTEMD_UNIT", is: unit) ?? false else { return nil }
-            return journal.field(UnitFile.idField, is: id)
-        }
+    static let errorPriority = String(UnitFile.standardErrorPriority)
+
+    // MARK: Main processes
+
+    /// A main process of the service, and when lines that it wrote can have come to the journal.
+    struct MainProcess {
+        let pid: String
+        let first: Timestamp
+        let last: Timestamp
+
+        /// Whether the other one is the same process, perhaps with an end that is known now.
+        func isSame(_ other: MainProcess) -> Bool { pid == other.pid && first == other.first }
     }
 
-    // MARK: Looking a stream up
-
-    /// What the first line of a stream says that says anything; false where none does.
-    private func answer(
-        of stream: String,
-        _ ask: (borrowing JournalReader) throws(SystemError) -> Bool?
-    ) throws(SystemError) -> Bool {
-        let journal = try JournalReader(fieldBytesLimit: 512)
-        try journal.match("_STREAM_ID", stream)
-        try journal.seekHead()
-        var examined = 0
-        while examined < Self.examinedLimit, try journal.next() {
-            examined += 1
-            if let answer = try ask(journal) { return answer }
-        }
-        return false
-    }
-
-    /// So many lines of a stream are looked at; the mark is the first unless it is not on disk any more.
-    private static let examinedLimit = 64
-
-    /// The streams that are known to be the service's.
-    private final class Streams {
-        private(set) var own: Set<String> = []
-        /// Whether a stream has a line with the service's id.
-        private(set) var identified: [String: Bool] = [:]
-
-        /// So many are remembered; the others are looked up again.
-        private static let limit = 256
-
-        func remember(_ stream: String) {
-            if own.count == Self.limit { own = [] }
-            own.insert(stream)
-        }
-
-        func identify(_ stream: String, isOwn: Bool) {
-            if identified.count == Self.limit { identified = [:] }
-            identified[stream] = isOwn
-        }
-    }
-
-    /// Whether what wrote the entry was the service's main process at that moment, or had been shortly before.
-    private func isOfMainProcess(_ journal: borrowing JournalReader, _ moment: Timestamp) -> Bool {
+    /// The main processes of the newest runs, the newest first.
+    var mainProcesses: [MainProcess] {
         let run = current().run
         var end = run.hasEnded ? run.exitedAt : nil
-        for process in run.processes.reversed() {
-            let first = process.startedAt.microseconds - Self.clockDifferenceMicroseconds
-            let last = end.map { $0.microseconds + Self.delayMicroseconds } ?? .max
-            let isItsTime = first <= moment.microseconds && moment.microseconds <= last
-            if isItsTime, journal.field("_PID", is: String(process.pid)) ?? false { return true }
-            end = process.startedAt
+        return run.processes.reversed().map { process in
+            defer { end = process.startedAt }
+            return MainProcess(
+                pid: String(process.pid),
+                first: Timestamp(microseconds: process.startedAt.microseconds - Self.clockDifferenceMicroseconds),
+                last: Timestamp(microseconds: end.map { $0.microseconds + Self.delayMicroseconds } ?? .max)
+            )
         }
-        return false
     }
 }

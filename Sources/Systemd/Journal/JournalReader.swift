@@ -38,7 +38,8 @@ internal import Glibc
         try check("sd_journal_add_conjunction", unsafe sd_journal_add_conjunction(journal))
     }
 
-    /// Forgets what was matched.
+    /// Forgets what was matched. The place stays, and the entry that was there cannot be read any more:
+    /// ``next()`` and ``previous()`` go on from it.
     public func matchEverything() {
         unsafe sd_journal_flush_matches(journal)
     }
@@ -72,6 +73,15 @@ internal import Glibc
         // Another entry follows the one that is gone, and is to be read.
         if try !isAt(cursor) { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
         return true
+    }
+
+    /// Goes before the entry of a cursor, or to where it was when it is no longer there: ``previous()`` gives what is
+    /// before it. The cursor has to be one.
+    public func seek(before cursor: String) throws(SystemError) {
+        try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor))
+        guard try previous() else { return }
+        // Another entry precedes the one that does not match or is gone, and is to be read.
+        if try !isAt(cursor) { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
     }
 
     /// Goes on to the next entry; false when there is none.
