@@ -55,6 +55,8 @@ final class Connection {
     private(set) var heldBytes = 0
     /// The bytes of responses that the peer has yet to take, and those before them in the same piece.
     private(set) var outputBytes = 0
+    /// What the kernel holds of a stream, and since when the peer has read nothing of it; nil when it has read all.
+    private var unread: (byteCount: Int, since: MonotonicClock)?
     /// When the peer was last known to do its part.
     private(set) var waitingSince: Int
 
@@ -332,6 +334,7 @@ final class Connection {
             return write(bytes + (isChunked ? ResponseEncoder.lastChunk : []))
         }
         isWorking = true
+        unread = nil
         let task = EventLoop.start { [self] in
             defer { endWork() }
             do throws(BodyStreamClosed) {
@@ -353,9 +356,28 @@ final class Connection {
     /// Sends a piece of a stream and waits until it is out.
     fileprivate func writePiece(_ bytes: [UInt8]) async throws(BodyStreamClosed) {
         guard case .streaming = state else { throw BodyStreamClosed() }
+        guard !readsNothing() else {
+            close()
+            throw BodyStreamClosed()
+        }
         write(bytes)
         if !output.isEmpty { await withCheckedContinuation { waitingForRoom = $0 } }
         guard case .streaming = state else { throw BodyStreamClosed() }
+        noteUnread()
+    }
+
+    /// Whether the peer of a stream has read nothing for ``ServerLimits/writeTimeout``. The kernel takes small pieces
+    /// for an hour before there is no more room for them.
+    private func readsNothing() -> Bool {
+        guard let unread else { return false }
+        // Since the last piece this can only have become less.
+        if socket?.descriptor.unreadByteCount ?? 0 < unread.byteCount { self.unread = nil }
+        return self.unread.map { MonotonicClock.now().duration(since: $0.since) >= server.limits.writeTimeout } ?? false
+    }
+
+    private func noteUnread() {
+        let byteCount = socket?.descriptor.unreadByteCount ?? 0
+        unread = byteCount > 0 ? (byteCount, unread?.since ?? MonotonicClock.now()) : nil
     }
 
     private func endStream(with bytes: [UInt8]) {
@@ -414,6 +436,8 @@ final class Connection {
                 let count = try socket.descriptor.send(piece, from: offset, isLast: isLast)
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
+                    // Where there is no room, the timer tells.
+                    unread = nil
                     updateEvents()
                     return countOutput()
                 }

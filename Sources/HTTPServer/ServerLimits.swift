@@ -49,7 +49,8 @@ public struct ServerLimits: Sendable {
     /// Between requests. Longer than the clients' own (httpx keeps 60 s, Go 90 s), so that they close first and no
     /// request crosses a close on its way.
     public var idleTimeout = Duration.seconds(120)
-    /// Without the peer taking a single byte of a response. One that takes few is bounded by ``waitingBytesLimit``.
+    /// Without the peer taking a single byte of a response. One that takes few is bounded by ``waitingBytesLimit``. For
+    /// a stream what the kernel holds for the peer counts, too.
     public var writeTimeout = Duration.seconds(30)
     /// How long a closing connection is read, so that the peer gets the last response and not a reset
     /// (RFC 9112 §9.6).

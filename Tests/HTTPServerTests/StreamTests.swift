@@ -277,6 +277,46 @@ struct StreamTests {
         withExtendedLifetime(client) {}
     }
 
+    @Test @EventLoopActor func `a reader who reads nothing of small pieces is given up`() async throws {
+        let producer = Producer()
+        let harness = try Self.harness(producer, limits: limits { $0.writeTimeout = .zero })
+        let client = try await Self.unreadClient(harness, producer, isStalled: false)
+        producer.write("first")
+        #expect(try await producer.events.next() == "wrote")
+        producer.write("second")
+        #expect(try await producer.events.next() == "closed and cancelled")
+        #expect(harness.server.connectionCount == 0)
+        withExtendedLifetime(client) {}
+    }
+
+    @Test @EventLoopActor func `a reader who has read the last piece gets the next one`() async throws {
+        let producer = Producer()
+        let harness = try Self.harness(producer, limits: limits { $0.writeTimeout = .zero })
+        let client = try harness.connect()
+        try client.send(Self.request("/stream"))
+        _ = try await client.reply()
+        for index in 0..<5 {
+            producer.write("\(index)")
+            #expect(try await client.bytes(6) == "1\r\n\(index)\r\n")
+        }
+        producer.end()
+        #expect(try await client.bytes(5) == "0\r\n\r\n")
+    }
+
+    @Test @EventLoopActor func `a reader who reads a little in time keeps its stream`() async throws {
+        let producer = Producer()
+        let harness = try Self.harness(producer, limits: limits { $0.writeTimeout = .seconds(600) })
+        let client = try await Self.unreadClient(harness, producer, isStalled: false)
+        for _ in 0..<5 {
+            producer.write("piece")
+            #expect(try await producer.events.next() == "wrote")
+        }
+        try client.startReading()
+        _ = try await client.reply()
+        #expect(try await client.bytes(50).utf8.count == 50)
+        producer.end()
+    }
+
     @Test @EventLoopActor
     func `the connection of a reader who is given up ends, whatever the maker does`() async throws {
         let refused = Arrivals<CheckedContinuation<Void, Never>>()

@@ -60,6 +60,47 @@ struct ListeningSocketTests {
         withExtendedLifetime(watch) {}
     }
 
+    @Test @EventLoopActor func `the kernel looks after the peers of TCP connections`() async throws {
+        let socket = try ListeningSocket.open(.ip4([127, 0, 0, 1], port: 0))
+        let address = try #require(socket.address)
+        let calls = Arrivals<Void>()
+        let watch = try socket.watch { _ in calls.add(()) }
+        let client = try connect(address)
+        try await calls.next()
+        guard let accepted = try socket.accept() else {
+            Issue.record("nobody has connected")
+            return
+        }
+        func option(_ level: CInt, _ name: CInt) throws -> CInt {
+            var value: CInt = -1
+            var length = socklen_t(MemoryLayout<CInt>.size)
+            try checkErrno("getsockopt") { getsockopt(accepted.raw, level, name, &value, &length) }
+            return value
+        }
+        let tcp = CInt(IPPROTO_TCP)
+        #expect(try option(SOL_SOCKET, SO_KEEPALIVE) == 1)
+        #expect(try option(tcp, TCP_KEEPIDLE) == 30)
+        #expect(try option(tcp, TCP_KEEPINTVL) == 10)
+        #expect(try option(tcp, TCP_KEEPCNT) == 3)
+        #expect(try option(tcp, TCP_USER_TIMEOUT) == 60_000)
+        withExtendedLifetime(watch) {}
+        _ = try client.send([1], from: 0)
+    }
+
+    @Test @EventLoopActor func `it is known what the peer of a Unix socket has not read`() throws {
+        try FileDescriptor.streamPair { near, far throws(SystemError) in
+            #expect(near.unreadByteCount == 0)
+            _ = try near.send([1, 2, 3], from: 0)
+            let first = near.unreadByteCount ?? 0
+            #expect(first >= 3)
+            _ = try near.send([4], from: 0)
+            #expect(near.unreadByteCount ?? 0 > first)
+            var buffer = [UInt8](repeating: 0, count: 16)
+            while case .bytes = try far.receive(into: &buffer) {}
+            #expect(near.unreadByteCount == 0)
+        }
+    }
+
     @Test @EventLoopActor func `a socket that nobody listens on any more is replaced`() throws {
         let directory = try TemporaryDirectory()
         let address = SocketAddress.unix(path: directory.path + "/api.sock")

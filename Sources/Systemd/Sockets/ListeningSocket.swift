@@ -102,8 +102,11 @@ public final class ListeningSocket {
                 // Without a second thread nobody can fork between the two calls.
                 try connection.makeNonBlocking()
                 try connection.closeOnExec()
-                // Answers are small and whole: the kernel must not hold them back for more.
-                if kind == .tcp { try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY) }
+                if kind == .tcp {
+                    // Answers are small and whole: the kernel must not hold them back for more.
+                    try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY)
+                    try? connection.detectVanishedPeer()
+                }
                 return connection
             } catch let error where error.wouldBlock {
                 return nil

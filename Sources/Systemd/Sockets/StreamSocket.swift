@@ -112,9 +112,27 @@ extension FileDescriptor {
         try body(FileDescriptor(adopting: pair[0]), FileDescriptor(adopting: pair[1]))
     }
 
-    func setOption(_ level: CInt, _ name: CInt) throws(SystemError) {
-        var on: CInt = 1
-        try checkErrno("setsockopt") { unsafe setsockopt(raw, level, name, &on, socklen_t(MemoryLayout<CInt>.size)) }
+    /// The memory that the kernel holds of what was sent: SIOCOUTQ. A Unix socket gives it back when the peer has read
+    /// it, TCP when the peer's kernel has acknowledged it: unix(7), tcp(7). Nil where the kernel does not tell, as of
+    /// AF_VSOCK before Linux 6.11.
+    public var unreadByteCount: Int? {
+        var count: CInt = 0
+        return unsafe ioctl(raw, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : nil
+    }
+
+    /// Has the kernel end a TCP connection whose peer has vanished: tcp(7).
+    func detectVanishedPeer() throws(SystemError) {
+        let level = CInt(IPPROTO_TCP)
+        try setOption(SOL_SOCKET, SO_KEEPALIVE)
+        try setOption(level, TCP_KEEPIDLE, TCPKeepAlive.idleSeconds)
+        try setOption(level, TCP_KEEPINTVL, TCPKeepAlive.intervalSeconds)
+        try setOption(level, TCP_KEEPCNT, TCPKeepAlive.probes)
+        try setOption(level, TCP_USER_TIMEOUT, TCPKeepAlive.unacknowledgedMilliseconds)
+    }
+
+    func setOption(_ level: CInt, _ name: CInt, _ value: CInt = 1) throws(SystemError) {
+        var value = value
+        try checkErrno("setsockopt") { unsafe setsockopt(raw, level, name, &value, socklen_t(MemoryLayout<CInt>.size)) }
     }
 
     func closeOnExec() throws(SystemError) {
@@ -125,6 +143,18 @@ extension FileDescriptor {
         let flags = try checkErrno("fcntl") { fcntl(raw, F_GETFL) }
         try checkErrno("fcntl") { fcntl(raw, F_SETFL, flags | O_NONBLOCK) }
     }
+}
+
+/// When a TCP connection without a sign of its peer ends: after a minute, with something on its way or without.
+enum TCPKeepAlive {
+    /// TCP_KEEPIDLE: silence before the first probe.
+    static let idleSeconds: CInt = 30
+    /// TCP_KEEPINTVL: time between probes.
+    static let intervalSeconds: CInt = 10
+    /// TCP_KEEPCNT: probes without an answer that end the connection.
+    static let probes: CInt = 3
+    /// TCP_USER_TIMEOUT: the longest that sent data stays without an acknowledgement.
+    static let unacknowledgedMilliseconds: CInt = 60_000
 }
 
 /// A machine as AF_VSOCK tells them apart: vsock(7).
