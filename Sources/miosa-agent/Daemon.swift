@@ -19,6 +19,9 @@ final class Daemon {
     /// What is listened on already and not served yet: who connects waits in the kernel.
     private var sockets: [ListeningSocket]
     private var isReady = false
+    /// Where clients look for the Unix sockets.
+    private let paths: [String]
+    private var socketPaths: [SocketPath] = []
 
     private init(
         _ configuration: ValidConfiguration,
@@ -66,6 +69,8 @@ final class Daemon {
         front = FrontDoor(api, log, instruments, groupID: groupID)
         server = try Server(front.handler)
         sockets = try Self.sockets(configuration, log)
+        let named = sockets.filter { $0.name == Self.apiName || $0.name == configuration.socket.description }
+        paths = Set(named.compactMap(\.path)).sorted()
         daemon = self
     }
 
@@ -125,10 +130,39 @@ final class Daemon {
             }
         }
         sockets = []
+        guard socketPaths.isEmpty else { return }
+        for path in paths { keepSocket(at: path) }
+    }
+
+    /// Has a Unix socket be found at its path, also when its name is removed.
+    private func keepSocket(at path: String) {
+        do throws(SystemError) {
+            let kept = try SocketPath(
+                path,
+                opened: { [weak self] in self?.serve(restored: $0) },
+                failed: { [log] in log.write(.error, "the Unix socket '\(path)' is gone and cannot be opened: \($0)") }
+            )
+            socketPaths.append(kept)
+        } catch {
+            log.write(.error, "cannot watch over the Unix socket '\(path)': \(error)")
+        }
+    }
+
+    private func serve(restored socket: ListeningSocket) {
+        log.write(.warning, "the Unix socket '\(socket.name)' was removed, and is open again")
+        // One at a time: the one before cannot be reached any more.
+        Notifier.release(Self.restoredName)
+        Notifier.keep(socket, as: Self.restoredName)
+        do throws(SystemError) {
+            try server.listen(on: socket)
+        } catch {
+            log.write(.error, "cannot serve '\(socket.name)': \(error)")
+        }
     }
 
     /// Answers what is being answered, writes what is not on disk, and ends the loop. Services are not touched.
     private func stop() {
+        socketPaths = []
         Notifier.stopping()
         log.write(.info, "stopping; services go on")
         server.drain { [supervisor] in
@@ -202,8 +236,12 @@ final class Daemon {
         return sockets
     }
 
-    /// The name of the sockets that this daemon opens itself and leaves to its successor.
+    /// The name of the TCP sockets that this daemon opens itself and leaves to its successor.
     private static let keptName = "kept"
+    /// The name of the Unix socket that it has opened because the name of systemd's was removed.
+    private static let restoredName = "restored"
+    /// FileDescriptorName= of the Unix socket.
+    private static let apiName = "api"
 
     /// Listens on the addresses of the configuration, on sockets of an earlier process where those are `kept`.
     private static func tcpSockets(

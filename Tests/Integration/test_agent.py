@@ -1,6 +1,7 @@
 """The daemon among its services: what its own end, a reboot and an upgrade do to them, and what it costs."""
 
 import concurrent.futures
+import contextlib
 import hmac
 import socket
 import threading
@@ -327,6 +328,46 @@ class TwoAgents(MachineTestCase):
         self.assertIn("rc=1", output)
         after = self.machine.get("web")
         self.assertEqual([after[key] for key in ("id", "pid")], [before[key] for key in ("id", "pid")])
+
+
+class SocketName(MachineTestCase):
+    """The Unix socket whose name is removed while systemd and the agent have it open."""
+
+    PATH = "/run/miosa-agent/api.sock"
+
+    def assert_reachable(self):
+        """Waits until a request is answered, and fails unless the group may send some."""
+        def answered():
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return self.machine.call("GET", "/v1/services").status == 200
+
+        eventually(answered, "a request is answered")
+        self.assertEqual(self.machine.exec("stat", "-c", "%a %U %G", self.PATH), "660 root miosa-agent\n")
+
+    def test_it_comes_back_at_once_and_outlives_the_agent(self):
+        main_pid = self.machine.property("miosa-agent.service", "MainPID")
+        for _ in range(3):
+            self.machine.exec("rm", self.PATH)
+            self.assert_reachable()
+        self.assertEqual(self.machine.property("miosa-agent.service", "MainPID"), main_pid)
+        log = self.machine.exec("journalctl", "-u", "miosa-agent.service", "-o", "cat", "--no-pager")
+        self.assertEqual(log.count(f"the Unix socket '{self.PATH}' was removed, and is open again"), 3)
+        for _ in range(3):
+            # systemd keeps it meanwhile: the request waits.
+            self.machine.exec("systemctl", "kill", "-s", "KILL", "miosa-agent.service")
+            self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        self.assert_reachable()
+
+    def test_it_comes_back_with_the_next_start(self):
+        self.machine.shell(f"systemctl stop miosa-agent.service; rm {self.PATH}; systemctl start miosa-agent.service")
+        self.assert_reachable()
+
+    def test_it_comes_back_when_its_name_is_free(self):
+        # The agent is quick.
+        self.machine.shell(f"until rm -f {self.PATH} && mkdir {self.PATH}; do :; done")
+        self.machine.exec("rmdir", self.PATH)
+        self.assert_reachable()
 
 
 class Credentials(MachineTestCase):

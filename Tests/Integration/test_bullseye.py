@@ -27,6 +27,10 @@ class BullseyeLinesWithoutUnit(test_logs.LinesWithoutUnit):
     release = "bullseye"
 
 
+class BullseyeSocketName(test_agent.SocketName):
+    release = "bullseye"
+
+
 class BullseyeCredentials(test_agent.Credentials):
     release = "bullseye"
     has_store = False

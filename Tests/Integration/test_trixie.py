@@ -22,6 +22,10 @@ class TrixieContinuity(test_agent.Continuity):
     release = "trixie"
 
 
+class TrixieSocketName(test_agent.SocketName):
+    release = "trixie"
+
+
 class TrixieCredentials(test_agent.Credentials):
     release = "trixie"
 

@@ -1,6 +1,23 @@
 internal import CSystemd
 internal import Glibc
 
+/// Which file a name leads to, whatever its name: stat(3).
+public struct FileIdentity: Equatable, Sendable {
+    private let device: UInt
+    private let inode: UInt
+    /// A number that is free is given to the next file.
+    private let changed: WallClock
+
+    /// The file of that path, which is not followed when it is a symbolic link; nil when there is none.
+    public init?(_ path: String) {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0 else { return nil }
+        device = UInt(status.st_dev)
+        inode = UInt(status.st_ino)
+        changed = WallClock(status.st_ctim)
+    }
+}
+
 /// A directory, opened, in which files are written whole or not at all.
 ///
 /// Names are single components; a symbolic link in the last place of a path or in place of a file is never followed.

@@ -77,6 +77,32 @@ public final class ListeningSocket {
         unsafe descriptor.withName(getsockname) { unsafe SocketAddress($0) }
     }
 
+    /// The path of a Unix socket, as it was bound; nil for another socket, and for one without a path.
+    public var path: String? {
+        unsafe descriptor.withName(getsockname) { name in
+            guard unsafe CInt(name.pointee.sa_family) == AF_UNIX else { return nil }
+            // The storage was zero, and is longer than the name.
+            let path = unsafe UnsafeRawPointer(name).advanced(by: MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!)
+            let text = unsafe String(cString: path.assumingMemoryBound(to: CChar.self))
+            return text.isEmpty ? nil : text
+        }
+    }
+
+    /// Whether a process listens on a Unix socket. It gets a connection that ends at once.
+    public static func isListenedOn(_ path: String) -> Bool {
+        let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        do throws(SystemError) {
+            let probe = FileDescriptor(adopting: try checkErrno("socket") { socket(AF_UNIX, type, 0) })
+            try unsafe SocketAddress.unix(path: path).withSockaddr { pointer, length throws(SystemError) in
+                try checkErrno("connect") { unsafe connect(probe.raw, pointer, length) }
+            }
+            return true
+        } catch {
+            // EAGAIN: its queue is full.
+            return error.wouldBlock
+        }
+    }
+
     /// Calls a handler while connections wait.
     public func watch(handler: @escaping @EventLoopActor (IOWatch.Events) -> Void) throws(SystemError) -> IOWatch {
         try IOWatch(descriptor, .readable, handler: handler)
