@@ -111,6 +111,12 @@ struct Configuration: Equatable {
         computerIDOption, tenantIDOption, tokenOption,
     ]
 
+    /// Variables that look like settings and are none, sorted.
+    static func unknownVariables(_ environment: [String: String]) -> [String] {
+        let known = options.map(\.variable) + ["MIOSA_AGENT_BOOT_ID"]
+        return environment.keys.filter { $0.hasPrefix("MIOSA_AGENT_") && !known.contains($0) }.sorted()
+    }
+
     /// - Parameters:
     ///   - flags: The values given as flags, by flag.
     ///   - environment: The process's environment.

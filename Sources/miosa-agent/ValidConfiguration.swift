@@ -42,18 +42,19 @@ struct ValidConfiguration {
             problem(path, "'\(path.value)' is not an absolute path")
         }
         if configuration.socket.value.utf8.count > Self.socketPathLengthLimit {
-            problem(configuration.socket, "a socket's path is at most \(Self.socketPathLengthLimit) bytes long")
+            let path = configuration.socket.value
+            problem(configuration.socket, "'\(path)' is longer than \(Self.socketPathLengthLimit) bytes")
         }
         if let reason = AccountName.problem(in: configuration.serviceUser.value) {
-            problem(configuration.serviceUser, "the account name \(reason)")
+            problem(configuration.serviceUser, "'\(configuration.serviceUser.value)': the account name \(reason)")
         }
         if let reason = AccountName.problem(in: configuration.group.value) {
-            problem(configuration.group, "the group's name \(reason)")
+            problem(configuration.group, "'\(configuration.group.value)': the group's name \(reason)")
         }
         let logLevel = JournalWriter.Priority(name: configuration.logLevel.value)
         if logLevel == nil { problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level") }
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
-            problem(id, "an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
+            problem(id, "'\(id.value)': an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
         }
         let token = configuration.token.flatMap { BearerToken($0.value) }
         if let setting = configuration.token, token == nil {

@@ -14,6 +14,11 @@ func run() -> Int32 {
         command = try Command(arguments: Array(CommandLine.arguments.dropFirst()))
     } catch {
         ProcessContext.write("miosa-agent: \(error.reason)\nTry 'miosa-agent --help'.", toStandardError: true)
+        if ProcessContext.environment()["LISTEN_FDS"] != nil {
+            // ExecStart= has arguments that make no sense.
+            EventLoop.shared.adoptThread()
+            EventLoopActor.assumeIsolated { Rejection.answerClients([error.reason]) }
+        }
         return usageExitStatus
     }
     switch command {
@@ -31,6 +36,8 @@ func run() -> Int32 {
 /// Why the daemon does not run.
 struct StartFailure: Error {
     let reasons: [String]
+    /// Whether it is the configuration, with which no other start goes better.
+    var isOfConfiguration = false
 }
 
 func validConfiguration(
@@ -46,7 +53,7 @@ func validConfiguration(
     do throws(Configuration.Problems) {
         return try ValidConfiguration(given, machineID: machineID())
     } catch {
-        throw StartFailure(reasons: error.all)
+        throw StartFailure(reasons: error.all, isOfConfiguration: true)
     }
 }
 
@@ -83,6 +90,9 @@ func serve(_ flags: [String: String]) -> Int32 {
         do throws(StartFailure) {
             let configuration = try validConfiguration(flags, environment)
             log.level = configuration.logLevel
+            for variable in Configuration.unknownVariables(environment) {
+                log.write(.warning, "\(variable) is no setting of this version, and is ignored")
+            }
             // The unit passes the id as its manager has it: in a container the kernel's is the host's.
             let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
             return try Daemon.run(configuration, bootID: bootID, log) { () throws(StartFailure) in
@@ -90,7 +100,9 @@ func serve(_ flags: [String: String]) -> Int32 {
             }
         } catch {
             for reason in error.reasons { log.write(.error, "cannot run: \(reason)") }
-            return 1
+            Notifier.status("Cannot run: \(error.reasons.joined(separator: "; "))")
+            Rejection.answerClients(error.reasons)
+            return error.isOfConfiguration ? Rejection.configurationExitStatus : 1
         }
     }
 }

@@ -83,6 +83,32 @@ struct ConfigurationTests {
         #expect(!found.joined().contains("short"), "the token itself stays out of messages")
     }
 
+    @Test func `a problem names the setting, the value and the reason`() {
+        let given = configuration(
+            flags: ["--log-level": "loud", "--socket": "/" + String(repeating: "s", count: 107)],
+            environment: [
+                "MIOSA_AGENT_LISTEN": "abc", "MIOSA_AGENT_SERVICE_USER": "a b", "MIOSA_AGENT_GROUP": "-g",
+                "MIOSA_AGENT_TENANT_ID": "no blanks",
+            ]
+        )
+        let found = problems(given)
+        for (setting, value) in [
+            ("MIOSA_AGENT_LISTEN", "abc"), ("--log-level", "loud"), ("--socket", given.socket.value),
+            ("MIOSA_AGENT_SERVICE_USER", "a b"), ("MIOSA_AGENT_GROUP", "-g"), ("MIOSA_AGENT_TENANT_ID", "no blanks"),
+        ] {
+            #expect(found.count { $0.hasPrefix("\(setting): '\(value)'") } == 1, "\(setting) in \(found)")
+        }
+        #expect(found.count == 6)
+    }
+
+    @Test func `variables that are no settings are found`() {
+        let environment = [
+            "MIOSA_AGENT_PORT": "1", "MIOSA_AGENT_BOOT_ID": "2", "MIOSA_AGENT_LISTEN": "", "PATH": "/",
+            "MIOSA_AGENT_": "",
+        ]
+        #expect(Configuration.unknownVariables(environment) == ["MIOSA_AGENT_", "MIOSA_AGENT_PORT"])
+    }
+
     @Test func `a machine without any id needs one`() {
         #expect(problems(configuration(), machineID: nil).count == 1)
         #expect(problems(configuration(environment: ["MIOSA_AGENT_COMPUTER_ID": "c-1"]), machineID: nil).isEmpty)

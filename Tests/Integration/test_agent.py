@@ -370,6 +370,64 @@ class SocketName(MachineTestCase):
         self.assert_reachable()
 
 
+class WrongSettings(MachineTestCase):
+    SETTINGS = "/etc/default/miosa-agent"
+    REASON = "MIOSA_AGENT_LOG_LEVEL: 'loud' is no log level"
+
+    def starts(self):
+        """How often the agent has come to say why it cannot run."""
+        self.machine.exec("journalctl", "--sync")
+        log = self.machine.exec("journalctl", "-u", "miosa-agent.service", "-o", "cat", "--no-pager")
+        return log.splitlines().count(f"cannot run: {self.REASON}")
+
+    def assert_failed(self):
+        show = self.machine.exec(
+            "systemctl", "show", "-p", "ActiveState,ExecMainStatus,NRestarts,StatusText", "miosa-agent.service"
+        )
+        self.assertEqual(set(show.splitlines()), {
+            "ActiveState=failed", "ExecMainStatus=78", "NRestarts=0", f"StatusText=Cannot run: {self.REASON}",
+        })
+
+    def test_the_agent_fails_at_once_and_clients_are_told_why(self):
+        keep = f"cp -p {self.SETTINGS} {self.SETTINGS}.old"
+        self.machine.shell(f"{keep}; echo MIOSA_AGENT_LOG_LEVEL=loud >> {self.SETTINGS}")
+        restore = f"test ! -e {self.SETTINGS}.old || mv {self.SETTINGS}.old {self.SETTINGS}"
+        self.addCleanup(self.machine.shell, f"{restore}; systemctl start miosa-agent.service")
+        output = self.machine.shell("systemctl restart miosa-agent.service 2>&1; echo rc=$?")
+        self.assertIn("rc=1", output)
+        self.assert_failed()
+        self.assertEqual(self.starts(), 1)
+        with self.assertRaises(ConnectionRefusedError):
+            self.machine.raw(tcp=True)
+        for count in range(2, 5):
+            reply = self.machine.call("GET", "/v1/services")
+            self.assertEqual((reply.status, reply.json["code"]), (503, "AGENT_CANNOT_RUN"), reply)
+            self.assertEqual(reply.json["error"], f"the agent cannot run: {self.REASON}")
+            eventually(
+                lambda: self.machine.property("miosa-agent.service", "ActiveState") == "failed", "the agent has ended"
+            )
+            # One start for each client, and none for nobody.
+            self.assertEqual(self.starts(), count)
+        self.assert_failed()
+        # One that sends nothing does not keep it.
+        with self.machine.raw() as client:
+            self.assertEqual(client.recv(1), b"")
+        reply = self.machine.call("POST", "/v1/services", {"name": "web", "command": "true"})
+        self.assertEqual((reply.status, reply.json["code"]), (503, "AGENT_CANNOT_RUN"), reply)
+        self.machine.shell(restore)
+        # Nothing has to be started by hand.
+        self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
+
+    def test_an_unknown_setting_is_told(self):
+        self.machine.shell(f"cp -p {self.SETTINGS} {self.SETTINGS}.old; echo MIOSA_AGENT_PORT=80 >> {self.SETTINGS}")
+        self.addCleanup(
+            self.machine.shell, f"mv {self.SETTINGS}.old {self.SETTINGS}; systemctl restart miosa-agent.service"
+        )
+        self.machine.exec("systemctl", "restart", "miosa-agent.service")
+        log = self.machine.exec("journalctl", "-u", "miosa-agent.service", "-o", "cat", "--no-pager")
+        self.assertIn("MIOSA_AGENT_PORT is no setting of this version, and is ignored", log)
+
+
 class Credentials(MachineTestCase):
     """Where the agent has its token and its computer's id from. The machine's host passes the token and nothing else."""
 

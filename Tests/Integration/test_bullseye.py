@@ -31,6 +31,10 @@ class BullseyeSocketName(test_agent.SocketName):
     release = "bullseye"
 
 
+class BullseyeWrongSettings(test_agent.WrongSettings):
+    release = "bullseye"
+
+
 class BullseyeCredentials(test_agent.Credentials):
     release = "bullseye"
     has_store = False

@@ -26,6 +26,10 @@ class TrixieSocketName(test_agent.SocketName):
     release = "trixie"
 
 
+class TrixieWrongSettings(test_agent.WrongSettings):
+    release = "trixie"
+
+
 class TrixieCredentials(test_agent.Credentials):
     release = "trixie"
 

@@ -1,0 +1,16 @@
+public import HTTP
+
+extension API {
+    /// What clients are told by an agent that cannot run. `reasons` are for those who may know them; nil for others.
+    public static func cannotRun(_ reasons: [String]?, requestID: String, to head: RequestHead?) -> Response {
+        let failure = Failure(
+            .serviceUnavailable,
+            "AGENT_CANNOT_RUN",
+            "the agent cannot run: " + (reasons?.joined(separator: "; ") ?? "its log has the reason")
+        )
+        var response = failure.response(requestID: requestID, head.map { Accept($0.fields) })
+        response.fields.append("X-Request-Id", requestID)
+        if let seconds = Failure.retryAfterSeconds(response.status) { response.fields.append("Retry-After", seconds) }
+        return response
+    }
+}
