@@ -24,6 +24,8 @@ public final class Supervisor {
         /// How long a request that needs systemd waits for an agent that starts: at boot systemd starts all services
         /// before it answers.
         public var startPatience = Duration.seconds(20)
+        /// How long an operation waits for the disk.
+        public var diskPatience = Duration.seconds(5)
         /// The PATH that systemd gives to services.
         public var systemPath = "systemd's own"
 
@@ -38,6 +40,7 @@ public final class Supervisor {
     let units: UnitDirectory
     let removed: RemovedStore
     let systemd: SystemdClient
+    let disk = Disk.shared
     let bootID: String
     private let report: @EventLoopActor (Notice) -> Void
     private let statusChanged: @EventLoopActor (Summary) -> Void
@@ -58,6 +61,8 @@ public final class Supervisor {
     let openStreams = OpenStreams()
     /// When what is outstanding of a service is looked at again, for those whose last attempt has failed.
     var retries: [ServiceName: Retry] = [:]
+    /// The number of services that are being created and not in the table yet.
+    var additions = 0
     /// Services of which a change that was asked for is not on disk: the record, and the files that are derived from
     /// it.
     var unwritten: Set<ServiceName> = []
@@ -80,9 +85,9 @@ public final class Supervisor {
     var undiagnosed: [ServiceName] = []
     var isDiagnosing = false
     /// Who waits for the picture to be complete.
-    private var waitingForReadiness: [ChangeWaiter] = []
+    private var waitingForReadiness: [Promise<Void>] = []
     /// Who waits for a service to change.
-    private var waiting: [ServiceName: [ChangeWaiter]] = [:]
+    private var waiting: [ServiceName: [Promise<Void>]] = [:]
     /// Services that systemd reported since the connection was made.
     private var reported: Set<ServiceName> = []
     /// Services whose record on disk is older than the one here.
@@ -94,6 +99,7 @@ public final class Supervisor {
     /// Begins to write when what belongs together has happened.
     private var savingSoon: Timer?
     private var isSavingSoon = false
+    private var isSaving = false
     /// When the oldest change was made that is not written yet.
     private var changedAt = MonotonicClock.now()
     private var summary: Summary?
@@ -171,7 +177,15 @@ public final class Supervisor {
     public var isReady: Bool { outage == nil }
 
     /// Writes what is not on disk yet: the last act before the process ends.
-    public func finish() { saveRecords(atMost: .max) }
+    public func finish() {
+        var changes = FileChanges()
+        _ = addUnsaved(Array(unsaved), into: &changes)
+        do throws(SystemError) {
+            try disk.performNow(changes)
+        } catch {
+            notice(.error, "cannot write the records: \(error)")
+        }
+    }
 
     func notice(_ severity: Notice.Severity, _ text: String, _ service: ServiceName? = nil) {
         report(Notice(severity: severity, text: text, service: service?.description))
@@ -183,21 +197,26 @@ public final class Supervisor {
         switch record.phase {
         case .deleting: return
         case .starting, .stopping:
-            do throws(SystemError) {
-                // The operation was interrupted.
-                try units.write(record)
-            } catch {
-                writeLater(name, because: error)
-            }
+            // The operation was interrupted.
+            writeNow(name) { self.units.write(record, into: &$0) }
         case .established:
-            do throws(SystemError) {
-                try units.writeEnvironment(of: record)
-            } catch {
-                writeLater(name, because: error)
-            }
+            writeNow(name) { self.units.writeEnvironment(of: record, into: &$0) }
             // What a person has changed is shown and not undone.
             lookAtUnitFiles(of: name)
             if let drift = services[name]?.snapshot.drift { notice(.warning, drift.sentence, name) }
+        }
+    }
+
+    /// Makes changes before the loop runs.
+    private func writeNow(_ name: ServiceName, _ change: (inout FileChanges) -> Void) {
+        var changes = FileChanges()
+        change(&changes)
+        changes.synchronize()
+        do throws(SystemError) {
+            try disk.performNow(changes)
+        } catch {
+            notice(.error, "cannot write what was asked for; it is tried again: \(error)", name)
+            writeLater(name, because: PendingChange.Reason(error))
         }
     }
 
@@ -317,7 +336,7 @@ public final class Supervisor {
         outage = nil
         announceAll()
         for name in services.keys { diagnoseFailure(of: name) }
-        for waiter in waitingForReadiness { waiter.end() }
+        for waiter in waitingForReadiness { waiter.fulfil() }
         waitingForReadiness = []
         countServices()
         changed()
@@ -418,12 +437,11 @@ public final class Supervisor {
     }
 
     /// Has a change that was asked for written to disk later: now it cannot be.
-    func writeLater(_ name: ServiceName, because error: SystemError?) {
+    func writeLater(_ name: ServiceName, because reason: PendingChange.Reason?) {
         unwritten.insert(name)
         unsaved.insert(name)
-        if let error, let record = services[name]?.record {
-            notice(.error, "cannot write what was asked for; it is tried again: \(error)", name)
-            services[name]?.remarks.pending = PendingChange(of: record, PendingChange.Reason(error))
+        if let reason, let record = services[name]?.record {
+            services[name]?.remarks.pending = PendingChange(of: record, reason)
         }
         announce(name)
         changed()
@@ -431,7 +449,7 @@ public final class Supervisor {
 
     /// Takes note that a change that was asked for is on disk.
     func written(_ name: ServiceName) {
-        if unwritten.remove(name) != nil { _ = try? records.unmark(name) }
+        if unwritten.remove(name) != nil { _ = begin { self.records.unmark(name, into: &$0) } }
         guard let service = services[name], service.record.phase == .established else { return }
         services[name]?.remarks.pending = nil
         announce(name)
@@ -473,23 +491,23 @@ public final class Supervisor {
 
     /// Waits until the picture is complete, or until the time is over.
     func nextReadiness(within duration: Duration) async {
-        guard let waiter = try? ChangeWaiter() else { return }
+        let waiter = Promise<Void>()
         waitingForReadiness.append(waiter)
-        await waiter.wait(atMost: duration)
+        _ = await waiter.wait(atMost: duration)
         waitingForReadiness.removeAll { $0 === waiter }
     }
 
     /// Waits until systemd says something about a service, or until the time is over.
     func nextChange(of name: ServiceName, within duration: Duration) async {
-        guard let waiter = try? ChangeWaiter() else { return }
+        let waiter = Promise<Void>()
         waiting[name, default: []].append(waiter)
-        await waiter.wait(atMost: duration)
+        _ = await waiter.wait(atMost: duration)
         waiting[name]?.removeAll { $0 === waiter }
     }
 
     /// Wakes those who wait for a service to change.
     func tell(_ name: ServiceName) {
-        for waiter in waiting.removeValue(forKey: name) ?? [] { waiter.end() }
+        for waiter in waiting.removeValue(forKey: name) ?? [] { waiter.fulfil() }
         changed()
     }
 
@@ -498,35 +516,46 @@ public final class Supervisor {
 
     private func settleAccounts() {
         isSavingSoon = false
-        saveRecords(atMost: Self.recordsAtATime)
         countServices()
+        guard !isSaving else { return }
+        isSaving = true
+        EventLoop.start { [weak self] in await self?.saveRecords() }
     }
 
     /// Has the records for the audit written that could not be.
     func writeAuditLater() { savingAgain?.arm(after: savingDelay) }
 
-    private func saveRecords(atMost limit: Int) {
-        let names = unsaved.prefix(limit)
-        let changes = NameChanges()
-        do throws(SystemError) {
-            if removed.hasMissing { try removed.writeMissing() }
-            for name in names {
-                guard let record = services[name]?.record else { continue }
-                try records.save(record, with: changes)
-                if unwritten.contains(name), record.phase != .deleting { try units.write(record, with: changes) }
-            }
-            try changes.synchronize()
-        } catch {
+    private func saveRecords() async {
+        defer { isSaving = false }
+        let names = Array(unsaved.prefix(Self.recordsAtATime))
+        unsaved.subtract(names)
+        var audit: [RemovedService] = []
+        let work = begin { changes in audit = self.addUnsaved(names, into: &changes) }
+        if let error = await work.wait().error {
             let list = names.isEmpty ? "the audit" : names.map(\.description).joined(separator: ", ")
             notice(.error, "cannot write the records of \(list): \(error)")
+            unsaved.formUnion(names.filter { services[$0] != nil })
             savingAgain?.arm(after: savingDelay)
             savingDelay = min(savingDelay * 2, Self.savingDelayMaximum)
             return
         }
         savingDelay = Self.firstSavingDelay
-        unsaved.subtract(names)
-        for name in names where unwritten.contains(name) { written(name) }
+        for removed in audit { self.removed.note(removed) }
+        // What has changed meanwhile is not on disk yet.
+        for name in names where unwritten.contains(name) && !unsaved.contains(name) { written(name) }
         if !unsaved.isEmpty { saving?.request() }
+    }
+
+    /// Gives back the audit's records that are among the changes.
+    private func addUnsaved(_ names: [ServiceName], into changes: inout FileChanges) -> [RemovedService] {
+        for name in names {
+            guard let record = services[name]?.record else { continue }
+            records.save(record, into: &changes)
+            if unwritten.contains(name), record.phase != .deleting { units.write(record, into: &changes) }
+        }
+        let audit = removed.hasMissing ? removed.writeMissing(into: &changes) : []
+        changes.synchronize()
+        return audit
     }
 
     private func countServices() {

@@ -7,10 +7,12 @@ import json
 import os
 import random
 import subprocess
+import tempfile
 import time
 
 from support import PATIENCE_SECONDS, VM, Machine, MachineTestCase
 
+AGENT = "miosa-agent.service"
 STATE_DIRECTORY = "/var/lib/miosa-agent"
 UNIT_DIRECTORY = "/etc/systemd/system"
 WANTS_DIRECTORY = f"{UNIT_DIRECTORY}/multi-user.target.wants"
@@ -455,3 +457,42 @@ def settle(machine, blueprints, seconds, **options):
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.05)
+
+
+class FreezableDisk:
+    """For a test case: the state directory on a file system of its own, which can be made to hang."""
+
+    def mount_disk(self, systemd):
+        """Puts the state directory there. `systemd` is the machine's process 1 as this side sees it."""
+        self.mounts = systemd
+        directory = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(directory.cleanup)
+        image = f"{directory.name}/image"
+        subprocess.run(["truncate", "--size=64M", image], check=True)
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", image], check=True)
+        device = subprocess.run(
+            ["losetup", "--find", "--show", image], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
+        # It is let go of when the machine is down.
+        self.addCleanup(subprocess.run, ["losetup", "--detach", device], check=True)
+        number = os.stat(device).st_rdev
+        self.in_mounts("mknod", "/dev/disk-of-agent", "b", str(os.major(number)), str(os.minor(number)))
+        self.probe.shell(script=f"systemctl stop --quiet {AGENT} 2>&1; cp -a {STATE_DIRECTORY} /tmp/copy")
+        self.in_mounts("mount", "-t", "ext4", "/dev/disk-of-agent", STATE_DIRECTORY)
+        self.probe.shell(
+            script=f"chmod --reference=/tmp/copy {STATE_DIRECTORY}; cp -a /tmp/copy/. {STATE_DIRECTORY}/\n"
+            f"rm -r {STATE_DIRECTORY}/lost+found; systemctl start {AGENT}"
+        )
+
+    def in_mounts(self, *command):
+        """Runs a command in the machine's mounts, with the rights of this side."""
+        subprocess.run(["nsenter", f"--target={self.mounts}", "--mount", *command], check=True)
+
+    @contextlib.contextmanager
+    def frozen_disk(self):
+        """Whatever writes to the file system waits meanwhile."""
+        self.in_mounts("fsfreeze", "--freeze", STATE_DIRECTORY)
+        try:
+            yield
+        finally:
+            self.in_mounts("fsfreeze", "--unfreeze", STATE_DIRECTORY)

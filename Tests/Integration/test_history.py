@@ -1,10 +1,10 @@
 """What clients see that act on the same services at the same time is what one after another would see: linearizability.
 
-The agent is killed, systemd is stopped for a while, and somebody acts by hand meanwhile. Every answer, and what the
+The agent is killed, systemd and the disk hang for a while, and a person acts by hand meanwhile. Every answer, and what the
 kernel has in the units' cgroups, has to be explained by the contract: `history.py` has it as a state machine.
 
-HISTORY_SEED repeats the choices of a run, HISTORY_SECONDS sets for how long operations begin, HISTORY_DISK=1 has the
-file system of the state directory frozen for moments, too.
+HISTORY_SEED repeats the choices of a run, HISTORY_SECONDS sets for how long operations begin, HISTORY_DISK=0
+leaves the disk alone, which otherwise hangs for moments.
 """
 
 import collections
@@ -18,21 +18,20 @@ import random
 import re
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 
 import history
 from history import Operation
-from proof import STATE_DIRECTORY, UNIT_DIRECTORY, WANTS_DIRECTORY, Probe, ProofCase, ProofMachine, seeded
+from proof import AGENT, STATE_DIRECTORY, UNIT_DIRECTORY, WANTS_DIRECTORY
+from proof import FreezableDisk, Probe, ProofCase, ProofMachine, seeded
 from support import eventually, unit_of
 
 SECONDS = float(os.environ.get("HISTORY_SECONDS") or 45)
-WITH_DISK = bool(os.environ.get("HISTORY_DISK"))
+WITH_DISK = os.environ.get("HISTORY_DISK", "1") == "1"
 CLIENTS = 8
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
-AGENT = "miosa-agent.service"
 
 # Longer than the agent waits for an answer of systemd's, which is 25 s: requests are answered with 504.
 LONG_STALL_SECONDS = 27
@@ -353,7 +352,7 @@ class Disturber(threading.Thread):
             os.kill(self.case.systemd, signal.SIGCONT)
 
 
-class Histories(ProofCase):
+class Histories(FreezableDisk, ProofCase):
     """Eight clients and a disturber on one machine."""
 
     with_disk = WITH_DISK
@@ -369,7 +368,7 @@ class Histories(ProofCase):
         # Who uses systemctl, and what makes that hang for long, in turn.
         self.console = threading.Lock()
         if self.with_disk:
-            self.mount_disk()
+            self.mount_disk(self.systemd)
         self.begin = time.monotonic()
         self.deadline = self.begin + SECONDS
         disturber = Disturber(self, seed)
@@ -396,37 +395,9 @@ class Histories(ProofCase):
 
     # MARK: The disk
 
-    def mount_disk(self):
-        """Puts the state directory on a file system that can be frozen."""
-        directory = tempfile.TemporaryDirectory(dir="/var/tmp")
-        self.addCleanup(directory.cleanup)
-        image = f"{directory.name}/image"
-        subprocess.run(["truncate", "--size=64M", image], check=True)
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", image], check=True)
-        device = subprocess.run(
-            ["losetup", "--find", "--show", image], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout.strip()
-        # It is let go of when the machine is down.
-        self.addCleanup(subprocess.run, ["losetup", "--detach", device], check=True)
-        number = os.stat(device).st_rdev
-        self.in_mounts("mknod", "/dev/disk-of-history", "b", str(os.major(number)), str(os.minor(number)))
-        self.probe.shell(script=f"systemctl stop --quiet {AGENT} 2>&1; cp -a {STATE_DIRECTORY} /tmp/copy")
-        self.in_mounts("mount", "-t", "ext4", "/dev/disk-of-history", STATE_DIRECTORY)
-        self.probe.shell(
-            script=f"chmod --reference=/tmp/copy {STATE_DIRECTORY}; cp -a /tmp/copy/. {STATE_DIRECTORY}/\n"
-            f"rm -r {STATE_DIRECTORY}/lost+found; systemctl start {AGENT}"
-        )
-
-    def in_mounts(self, *command):
-        """Runs a command in the machine's mounts, with the rights of this side."""
-        subprocess.run(["nsenter", f"--target={self.systemd}", "--mount", *command], check=True)
-
     def freeze_disk(self, seconds):
-        self.in_mounts("fsfreeze", "--freeze", STATE_DIRECTORY)
-        try:
+        with self.frozen_disk():
             time.sleep(seconds)
-        finally:
-            self.in_mounts("fsfreeze", "--unfreeze", STATE_DIRECTORY)
 
     # MARK: The end
 

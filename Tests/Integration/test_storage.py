@@ -1,11 +1,13 @@
-"""A disk that is full and a directory that is read-only: what is new is refused, what is there stops, starts and goes."""
+"""A disk that is full, read-only or hangs: what is new is refused, what is there stops, starts and goes."""
 
+import concurrent.futures
 import re
+import time
 import unittest
 
 from support import eventually
 
-from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, ProofCase
+from proof import AGENT, STATE_DIRECTORY, UNIT_DIRECTORY, Blueprints, FreezableDisk, ProofCase
 
 ONE = {"command": "sleep 1001", "env": {"WHICH": "one"}}
 TWO = {"command": "sleep 1002; exit", "env": {"WHICH": "two"}}
@@ -332,6 +334,65 @@ class ReadOnlyUnitDirectory(StorageCase):
         self.probe.kill(pids=[reply.data["pid"]])
         self.machine.wait("running", status="running", restarts=1)
         self.assert_agreement(self.blueprints)
+
+
+class HangingDisk(FreezableDisk, ProofCase):
+    """Longer than systemd's watchdog waits for the agent."""
+
+    FROZEN_SECONDS = 35
+
+    def test_reads_streams_and_stops_go_on_and_everything_comes_to_its_end_afterwards(self):
+        settings = dict(line.split("=", 1) for line in self.machine.run("env", self.machine.name).splitlines())
+        self.mount_disk(int(settings["SYSTEMD_PID"]))
+        eventually(lambda: self.machine.ask("/readyz").status == 200, "the agent is ready")
+        blueprints = Blueprints(self.machine, [ONE, TWO])
+        for name in ("stops", "changes", "goes", "stays"):
+            self.machine.create(name, **ONE)
+            self.machine.wait(name, status="running")
+        self.assert_agreement(blueprints)
+        pid = self.machine.property(AGENT, "MainPID")
+        with self.machine.stream("/v1/events", "text/event-stream") as events:
+            with concurrent.futures.ThreadPoolExecutor() as pool, self.frozen_disk():
+                begin = time.monotonic()
+                calls = {
+                    "stops": pool.submit(self.machine.call, "POST", "/v1/services/stops/stop"),
+                    "changes": pool.submit(self.machine.call, "PUT", "/v1/services/changes", TWO),
+                    "goes": pool.submit(self.machine.call, "DELETE", "/v1/services/goes"),
+                    "new": pool.submit(self.machine.call, "POST", "/v1/services", {"name": "new", **ONE}),
+                }
+                rounds = 0
+                while time.monotonic() - begin < self.FROZEN_SECONDS:
+                    for path in ("/healthz", "/readyz", "/v1/services", "/v1/services/stays", "/metrics"):
+                        self.assertEqual(self.machine.ask(path).status, 200, path)
+                    rounds += 1
+                    time.sleep(0.1)
+                # Each of them waited for no more than a request.
+                self.assertGreater(rounds, self.FROZEN_SECONDS)
+                replies = {name: call.result(timeout=0) for name, call in calls.items()}
+                for name in ("stops", "goes"):
+                    service = self.machine.get(name)
+                    self.assertEqual((service["status"], service["pid"]), ("stopped", None), name)
+                    self.assertEqual(service["pending"]["reason"], "disk-hangs", name)
+                while True:
+                    told = events.event()["data"]
+                    if told.get("service", {}).get("name") == "stops" and told["service"]["status"] == "stopped":
+                        break
+            self.assertEqual(replies["stops"].status, 200, replies["stops"])
+            for name in ("changes", "goes", "new"):
+                reply = replies[name]
+                self.assertEqual((reply.status, reply.json["code"]), (504, "STORAGE_TIMEOUT"), reply)
+        eventually(
+            lambda: not [service for service in self.machine.list() if service["pending"]], "nothing is pending"
+        )
+        self.assertEqual(self.machine.property(AGENT, "MainPID"), pid, "the agent was started again")
+        services = {service["name"]: service for service in self.machine.list()}
+        self.assertEqual(sorted(services), ["changes", "stays", "stops"])
+        self.assertEqual(services["stops"]["status"], "stopped")
+        self.assertEqual((services["changes"]["status"], services["changes"]["command"]), ("running", ONE["command"]))
+        # Its unit file was written twice, and is newer than systemd's copy.
+        restarted = self.machine.call("POST", "/v1/services/changes/restart").data
+        self.assertEqual(self.machine.command_line(restarted["pid"]), ONE["command"].split())
+        self.assert_agreement(blueprints)
 
 
 if __name__ == "__main__":

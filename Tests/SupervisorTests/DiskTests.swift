@@ -399,11 +399,11 @@ private struct RandomRecords {
         let record = try record { $0.environment = ["A": "b"] }
         try units.write(record)
         for _ in 0..<2 {
-            try units.remove(record.spec.name, with: NameChanges())
+            try units.remove(record.spec.name)
             for path in [unit, link, environment] { #expect(!exists(path)) }
         }
         try FileManager.default.removeItem(atPath: layout.unitDirectory)
-        try units.remove(record.spec.name, with: NameChanges())
+        try units.remove(record.spec.name)
     }
 
     @Test func `what a crash left is removed and what is not ours stays`() throws {

@@ -106,6 +106,8 @@ struct Failure: Error {
             self.init(.conflict, "SUPERSEDED", sentence)
         case .storageFull(let reason):
             self.init(.insufficientStorage, "STORAGE_FULL", "cannot write to disk: \(reason)")
+        case .storageTimeout(let reason):
+            self.init(.gatewayTimeout, "STORAGE_TIMEOUT", "the disk does not answer: \(reason)")
         case .storageFailed(let reason):
             self.init(.internalServerError, "STORAGE_FAILED", "cannot write to disk: \(reason)")
         }

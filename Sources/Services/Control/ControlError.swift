@@ -25,6 +25,9 @@ public enum ControlError: Error, Equatable, Sendable {
     case storageFull(String)
     /// A file could not be written for another reason.
     case storageFailed(String)
+    /// The disk does not answer in time. A creation or a change is taken back once it does, and what was asked for is
+    /// done then where it was a deletion.
+    case storageTimeout(String)
     /// The place in a log where reading was to go on is none.
     case badCursor
     /// The journal has nothing of that boot.

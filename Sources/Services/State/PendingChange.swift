@@ -13,6 +13,8 @@ public final class PendingChange: Equatable, Sendable {
         case refused
         /// The change is not on disk: the medium is full or read-only.
         case diskFull = "disk-full"
+        /// The change is not on disk: the disk does not answer.
+        case diskHangs = "disk-hangs"
         /// The change is not on disk, for another reason.
         case diskFailed = "disk-failed"
         /// An agent that ended had begun it, and this one goes on with it.

@@ -31,7 +31,7 @@ public final class KeptAnswers {
             }
         }
         entries.sort { $0.keptAt < $1.keptAt }
-        try dropOld(in: directory)
+        for entry in takeOld(count: KeptAnswer.countLimit) { try directory.remove(entry.file) }
     }
 
     /// An answer is a service at most, which is no longer than its record.
@@ -47,33 +47,45 @@ public final class KeptAnswers {
 
     private func recall(_ key: String) throws(SystemError) -> Kept? {
         let directory = try Directory(path)
-        try dropOld(in: directory)
         let file = Self.fileName(of: key)
-        guard entries.contains(where: { $0.file == file }),
+        let oldest = Self.oldest
+        guard entries.contains(where: { $0.file == file && $0.keptAt.microseconds >= oldest }),
             let bytes = try directory.read(file, limitBytes: Self.fileBytesLimit),
             let kept = try? Kept(bytes), kept.key.utf8.elementsEqual(key.utf8)
         else { return nil }
         return kept
     }
 
-    private func keep(_ kept: Kept) throws(SystemError) {
-        let directory = try Directory(path)
+    /// How long an answer waits for its place on a disk that hangs.
+    private static let patience = Duration.seconds(2)
+
+    /// Writes an answer. The work is done whether or not it can be kept; to say otherwise would be untrue.
+    private func keep(_ kept: Kept) async {
         let file = Self.fileName(of: kept.key)
-        try directory.write(file, kept.encoded(), mode: 0o600)
+        var changes = FileChanges()
+        changes.write(file, in: path, kept.encoded(), mode: 0o600)
+        changes.synchronize()
+        let isKnown = entries.contains { $0.file == file }
+        let old = takeOld(count: isKnown ? KeptAnswer.countLimit : KeptAnswer.countLimit - 1)
+        for entry in old where entry.file != file { changes.remove(entry.file, in: path, ignoresFailure: true) }
+        let result = await Disk.shared.begin(changes).wait(atMost: Self.patience)
+        if result?.error != nil { return }
         entries.removeAll { $0.file == file }
         entries.append(Entry(file: file, keptAt: kept.keptAt))
-        try dropOld(in: directory)
     }
 
-    private func dropOld(in directory: borrowing Directory) throws(SystemError) {
-        let oldest = WallClock.now().microseconds - KeptAnswer.lifetimeSeconds * 1_000_000
-        while let first = entries.first,
-            entries.count > KeptAnswer.countLimit || first.keptAt.microseconds < oldest
-        {
-            try directory.remove(first.file)
+    /// Takes out what is too old, and what is more than a number.
+    private func takeOld(count: Int) -> [Entry] {
+        let oldest = Self.oldest
+        var old: [Entry] = []
+        while let first = entries.first, entries.count > count || first.keptAt.microseconds < oldest {
+            old.append(first)
             entries.removeFirst()
         }
+        return old
     }
+
+    private static var oldest: Int64 { WallClock.now().microseconds - KeptAnswer.lifetimeSeconds * 1_000_000 }
 
     /// A key can hold anything and be longer than a file name may be: two 64-bit FNV-1a hashes of it name the file, and
     /// the key inside decides.
@@ -148,13 +160,12 @@ extension KeptAnswers {
             } else {
                 let now = Timestamp(microseconds: WallClock.now().microseconds)
                 // Without it a repetition of a request that has no answer is a new one.
-                try? self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: nil))
+                await self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: nil))
             }
             let answer = await operation(kept?.keptAt)
             guard answer.isFinal else { return answer }
             let now = Timestamp(microseconds: WallClock.now().microseconds)
-            // The work is done whether or not the answer can be kept; to say otherwise would be untrue.
-            try? self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: answer))
+            await self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: answer))
             return answer
         }
     }

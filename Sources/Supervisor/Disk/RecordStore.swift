@@ -20,55 +20,40 @@ struct RecordStore {
         _ = try Directory(path, creatingWithMode: 0o700)
     }
 
-    /// Writes a record, durably.
-    func save(_ record: ServiceRecord, with changes: NameChanges? = nil) throws(SystemError) {
-        let bytes = RecordCoding.encode(record)
-        try Directory(path).write(fileName(of: record.spec.name), bytes, mode: 0o600, with: changes)
+    /// Writes a record.
+    func save(_ record: ServiceRecord, into changes: inout FileChanges) {
+        changes.write(fileName(of: record.spec.name), in: path, RecordCoding.encode(record), mode: 0o600)
     }
 
-    /// Removes a record, durably.
-    func remove(_ name: ServiceName, with changes: NameChanges? = nil) throws(SystemError) {
-        let directory = try Directory(path)
-        let isRemoved = try directory.remove(fileName(of: name))
-        guard try unmark(name, in: directory) || isRemoved else { return }
-        try directory.synchronize(with: changes)
+    /// Removes a record, and its marks.
+    func remove(_ name: ServiceName, into changes: inout FileChanges) {
+        changes.remove(fileName(of: name), in: path)
+        unmark(name, into: &changes)
     }
 
     /// Makes the record of a service that is deleted a file of another directory, without any room.
-    func move(_ name: ServiceName, to other: borrowing Directory, as file: String) throws(SystemError) {
-        let directory = try Directory(path)
-        for own in [fileName(of: name, .deleting), fileName(of: name)] {
-            do throws(SystemError) {
-                return try directory.move(own, to: other, as: file)
-            } catch let error where error.isNotFound {
-                continue
-            }
+    func move(_ name: ServiceName, to directory: String, as file: String, into changes: inout FileChanges) {
+        for own in [fileName(of: name), fileName(of: name, .deleting)] {
+            changes.move(own, in: path, to: directory, as: file)
         }
     }
 
-    /// Writes down what was asked for without any room: the record of a service gets another name, durably.
-    func mark(_ name: ServiceName, _ phase: ServiceRecord.Phase) throws(SystemError) {
-        let directory = try Directory(path)
+    /// Writes down what was asked for without any room: the record of a service gets another name.
+    func mark(_ name: ServiceName, _ phase: ServiceRecord.Phase, into changes: inout FileChanges) {
         let marked = fileName(of: name, phase)
-        for file in [fileName(of: name)] + Self.phases.map({ fileName(of: name, $0) }) where file != marked {
-            do throws(SystemError) {
-                try directory.rename(file, to: marked)
-                return try directory.synchronize(with: nil)
-            } catch let error where error.isNotFound {
-                continue
-            }
+        // The record without a mark is the newest.
+        for file in Self.phases.map({ fileName(of: name, $0) }) + [fileName(of: name)] where file != marked {
+            changes.move(file, in: path, to: path, as: marked)
         }
     }
 
-    /// Takes the marks of a record away that has been saved since; true when there was one.
-    @discardableResult
-    func unmark(_ name: ServiceName) throws(SystemError) -> Bool { try unmark(name, in: Directory(path)) }
-
-    private func unmark(_ name: ServiceName, in directory: borrowing Directory) throws(SystemError) -> Bool {
-        var isMarked = false
-        for phase in Self.phases where try directory.remove(fileName(of: name, phase)) { isMarked = true }
-        return isMarked
+    /// Takes the marks of a record away that has been saved since.
+    func unmark(_ name: ServiceName, into changes: inout FileChanges) {
+        for phase in Self.phases { changes.remove(fileName(of: name, phase), in: path, ignoresFailure: true) }
     }
+
+    /// Waits until the names of the records are on disk.
+    func synchronize(into changes: inout FileChanges) { changes.synchronize(path) }
 
     private static let phases: [ServiceRecord.Phase] = [.starting, .stopping, .deleting]
 

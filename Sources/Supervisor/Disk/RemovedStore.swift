@@ -36,50 +36,56 @@ final class RemovedStore {
     }
 
     /// Takes the room on the disk that a record will need.
-    func reserve(for removed: RemovedService) throws(SystemError) {
+    func reserve(for removed: RemovedService, into changes: inout FileChanges) {
         let size = RemovedCoding.encode(removed).count + Self.endingBytes
-        try Directory(path).reserve(size, for: fileName(of: removed))
+        changes.reserve(fileName(of: removed), in: path, byteCount: size)
     }
 
     /// Gives that room back.
-    func release(_ removed: RemovedService) throws(SystemError) { try Directory(path).release(fileName(of: removed)) }
+    func release(_ removed: RemovedService, into changes: inout FileChanges) {
+        changes.release(fileName(of: removed), in: path)
+    }
 
     /// What the end of a service's last run may add to its record, at most: times, numbers and short words.
     private static let endingBytes = 512
 
-    /// Writes a record, durably, and drops the oldest one too many.
-    func add(_ removed: RemovedService, with changes: NameChanges? = nil) throws(SystemError) {
-        let directory = try Directory(path)
+    /// Writes a record, and drops the oldest one too many. A deletion that was interrupted is written once more. Once
+    /// that is done, ``note(_:)``.
+    func add(_ removed: RemovedService, into changes: inout FileChanges) {
         let file = fileName(of: removed)
-        try directory.write(file, RemovedCoding.encode(removed), mode: 0o600, with: changes)
-        // A deletion that was interrupted here is written once more.
-        if !files.contains(file) { files.append(file) }
-        remember(removed, file)
-        while files.count > RemovedService.countLimit {
-            try directory.remove(files[0])
-            entries[files.removeFirst()] = nil
+        changes.write(file, in: path, RemovedCoding.encode(removed), mode: 0o600)
+        let count = files.contains(file) ? files.count : files.count + 1
+        for old in files.prefix(max(0, count - RemovedService.countLimit)) {
+            changes.remove(old, in: path, ignoresFailure: true)
         }
     }
 
-    /// Makes the record of the service itself the one for the audit, without any room. Who has removed it is written
-    /// down later: ``writeMissing()``.
-    func add(_ removed: RemovedService, movedFrom records: RecordStore) throws(SystemError) {
+    /// Makes the record of the service itself the one for the audit, without any room. Once that is done,
+    /// ``note(_:isMissing:)``: who has removed it is written down later.
+    func add(_ removed: RemovedService, movedFrom records: RecordStore, into changes: inout FileChanges) {
+        records.move(removed.record.spec.name, to: path, as: fileName(of: removed), into: &changes)
+    }
+
+    /// Takes note of a record that is on disk; `isMissing` where the file is that of the service.
+    func note(_ removed: RemovedService, isMissing: Bool = false) {
         let file = fileName(of: removed)
-        try records.move(removed.record.spec.name, to: Directory(path), as: file)
         if !files.contains(file) { files.append(file) }
         remember(removed, file)
-        missing[file] = removed
+        missing[file] = isMissing ? removed : nil
+        while files.count > RemovedService.countLimit {
+            let old = files.removeFirst()
+            entries[old] = nil
+            missing[old] = nil
+        }
     }
 
     /// Whether there is something that could not be written for lack of room.
     var hasMissing: Bool { !missing.isEmpty }
 
-    /// Writes what could not be written for lack of room.
-    func writeMissing() throws(SystemError) {
-        for (file, removed) in missing {
-            try Directory(path).write(file, RemovedCoding.encode(removed), mode: 0o600)
-            missing[file] = nil
-        }
+    /// Writes what could not be written for lack of room; gives back what is written then, for ``note(_:)``.
+    func writeMissing(into changes: inout FileChanges) -> [RemovedService] {
+        for (file, removed) in missing { changes.write(file, in: path, RemovedCoding.encode(removed), mode: 0o600) }
+        return Array(missing.values)
     }
 
     /// All of them, the newest first. What cannot be read is left out.

@@ -16,26 +16,23 @@ struct UnitDirectory {
         _ = try Directory(layout.environmentDirectory, creatingWithMode: 0o700)
     }
 
-    /// Makes the files say what the record says and gives back whether one of them did not. Without `isLinked` the link
-    /// that starts the service at boot is left as it is.
+    /// Makes the files say what the record says; gives back the numbers of the changes, which tell whether one of the
+    /// files did not. Without `isLinked` the link that starts the service at boot is left as it is.
     @discardableResult
     func write(
         _ record: ServiceRecord,
         isLinked: Bool = true,
-        with changes: NameChanges? = nil
-    ) throws(SystemError) -> Bool {
+        into changes: inout FileChanges
+    ) -> Range<FileChanges.Number> {
+        let first = changes.count
         let spec = record.spec
         // The unit file names the environment file, so that comes first.
-        let wroteEnvironment = try writeEnvironment(PrivateFile.render(spec), spec.name, with: changes)
-        let wroteUnit = try Self.put(
-            UnitName.unit(of: spec.name),
-            render(record),
-            mode: 0o644,
-            in: Directory(layout.unitDirectory),
-            with: changes
-        )
-        let wroteLink = isLinked ? try setEnabled(record.isEnabled, spec.name, with: changes) : false
-        return wroteEnvironment || wroteUnit || wroteLink
+        writeEnvironment(PrivateFile.render(spec), spec.name, into: &changes)
+        let unit = UnitName.unit(of: spec.name)
+        let bytes = Array(render(record).utf8)
+        changes.write(unit, in: layout.unitDirectory, bytes, mode: 0o644, unlessEqual: true)
+        if isLinked { setEnabled(record.isEnabled, spec.name, into: &changes) }
+        return first..<changes.count
     }
 
     /// What stands in place of the unit file; nil for the file of this version or of another one of the agent. What
@@ -65,9 +62,9 @@ struct UnitDirectory {
 
     /// Makes the environment file say what the record says, in the form that the unit file reads: another version of
     /// the agent may have written that. Such a unit works as it is, and its next start writes it anew.
-    func writeEnvironment(of record: ServiceRecord) throws(SystemError) {
+    func writeEnvironment(of record: ServiceRecord, into changes: inout FileChanges) {
         let text = privateFileOfAnotherVersion(record) ?? PrivateFile.render(record.spec)
-        _ = try writeEnvironment(text, record.spec.name, with: nil)
+        writeEnvironment(text, record.spec.name, into: &changes)
     }
 
     /// The environment file that goes with the unit file where that is another version's, and nil in it for none; nil
@@ -111,46 +108,33 @@ struct UnitDirectory {
         UnitFile.render(record.spec, id: record.id, privateFile: environmentPath(of: record.spec.name))
     }
 
-    /// Makes or removes the link through which the boot target starts the service. False when it was so already.
-    @discardableResult
-    func setEnabled(
-        _ isEnabled: Bool,
-        _ name: ServiceName,
-        with changes: NameChanges? = nil
-    ) throws(SystemError) -> Bool {
+    /// Makes or removes the link through which the boot target starts the service.
+    func setEnabled(_ isEnabled: Bool, _ name: ServiceName, into changes: inout FileChanges) {
         let unit = UnitName.unit(of: name)
         if isEnabled {
-            let target = layout.unitDirectory + "/" + unit
-            let wants = try Directory(wantsDirectory, creatingWithMode: 0o755)
-            guard wants.linkTarget(unit) != target else { return false }
-            try wants.link(unit, to: target, with: changes)
-            return true
+            changes.link(unit, in: wantsDirectory, to: layout.unitDirectory + "/" + unit)
+        } else {
+            changes.remove(unit, in: wantsDirectory, mayLackDirectory: true)
         }
-        return try Self.remove(unit, in: wantsDirectory, with: changes)
-    }
-
-    /// Throws what a change of the unit's files would throw, without making one.
-    func checkWritable() throws(SystemError) {
-        try Directory(layout.unitDirectory).touch()
     }
 
     /// Removes all that systemd has to read of a service. What is gone already is no error; what cannot be removed does
     /// not keep the rest.
-    func remove(_ name: ServiceName, with changes: NameChanges) throws(SystemError) {
+    func remove(_ name: ServiceName, into changes: inout FileChanges) {
         let unit = UnitName.unit(of: name)
-        var failure: SystemError?
         let places = [
             (unit, wantsDirectory), (unit, layout.unitDirectory),
             (environmentName(of: name), layout.environmentDirectory),
         ]
         for (file, directory) in places {
-            do throws(SystemError) {
-                try Self.remove(file, in: directory, with: changes)
-            } catch {
-                failure = failure ?? error
-            }
+            changes.remove(file, in: directory, mayLackDirectory: true, keepsFailure: true)
         }
-        if let failure { throw failure }
+    }
+
+    /// Waits until the names of unit files and environment files are on disk.
+    func synchronize(into changes: inout FileChanges) {
+        changes.synchronize(layout.environmentDirectory)
+        changes.synchronize(layout.unitDirectory)
     }
 
     /// Removes what a crash between writing and renaming a file left behind.
@@ -167,51 +151,13 @@ struct UnitDirectory {
     }
 
     /// Writes an environment file, or removes it where `text` is nil.
-    private func writeEnvironment(
-        _ text: String?,
-        _ service: ServiceName,
-        with changes: NameChanges?
-    ) throws(SystemError) -> Bool {
+    private func writeEnvironment(_ text: String?, _ service: ServiceName, into changes: inout FileChanges) {
         let name = environmentName(of: service)
-        guard let text else {
-            return try Self.remove(name, in: layout.environmentDirectory, with: changes)
-        }
-        return try Self.put(name, text, mode: 0o600, in: Directory(layout.environmentDirectory), with: changes)
-    }
-
-    /// Writes a file unless it has that content and mode. Comparing first keeps an untouched file's time, by which
-    /// systemd decides that it holds a stale copy.
-    private static func put(
-        _ name: String,
-        _ text: String,
-        mode: UInt32,
-        in directory: borrowing Directory,
-        with changes: NameChanges?
-    ) throws(SystemError) -> Bool {
-        let bytes = Array(text.utf8)
-        do throws(SystemError) {
-            let isSame = try directory.read(name, limitBytes: bytes.count) == bytes
-            if isSame, try directory.mode(of: name) == mode { return false }
-        } catch {
-            // A file that is too long or no regular file is not what we wrote: it is replaced like any other.
-        }
-        try directory.write(name, bytes, mode: mode, with: changes)
-        return true
-    }
-
-    @discardableResult
-    private static func remove(
-        _ name: String,
-        in path: String,
-        with changes: NameChanges?
-    ) throws(SystemError) -> Bool {
-        do throws(SystemError) {
-            let directory = try Directory(path)
-            guard try directory.remove(name) else { return false }
-            try directory.synchronize(with: changes)
-            return true
-        } catch let error where error.isNotFound {
-            return false
+        let directory = layout.environmentDirectory
+        if let text {
+            changes.write(name, in: directory, Array(text.utf8), mode: 0o600, unlessEqual: true)
+        } else {
+            changes.remove(name, in: directory, mayLackDirectory: true)
         }
     }
 

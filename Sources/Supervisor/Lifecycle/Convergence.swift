@@ -13,6 +13,8 @@ enum Obstacle: Error {
     case superseded
     /// A file cannot be written or removed.
     case storage(SystemError)
+    /// The disk does not answer in time.
+    case storageHangs
 }
 
 /// The way from what is to what was asked for.
@@ -35,19 +37,18 @@ extension Supervisor {
     /// How many losses of the connection a request outlasts.
     private static let reconnectsLimit = 3
 
-    /// Reaches what the record says, in the service's turn. `changes` are made durable on the way. What keeps it from
-    /// that is shown as pending, and tried again later on unless systemd refuses it.
+    /// Reaches what the record says, in the service's turn. What keeps it from that is shown as pending, and tried
+    /// again later on unless systemd refuses it.
     func converge(
         _ name: ServiceName,
-        by method: StartMethod = .stopAndStart,
-        with changes: NameChanges? = nil
+        by method: StartMethod = .stopAndStart
     ) async throws(ControlError) {
         let begin = MonotonicClock.now()
         var reconnects = 0
         while true {
             do throws(Obstacle) {
                 if reconnects > 0 { try await hearSystemd() }
-                return try await reach(name, method, changes)
+                return try await reach(name, method)
             } catch {
                 switch error {
                 case .disconnected:
@@ -68,6 +69,10 @@ extension Supervisor {
                     obstruct(name, error)
                     retryLater(name)
                     throw .storageFailed(failure.description)
+                case .storageHangs:
+                    obstruct(name, error)
+                    retryLater(name)
+                    throw .storageTimeout(Self.silence)
                 case .refused(let reason): throw .systemdRefused(reason)
                 case .superseded: throw .superseded
                 }
@@ -99,7 +104,7 @@ extension Supervisor {
                 intend(record.phase == .stopping ? .stop : .none, name)
                 return establish(name)
             }
-            try await reach(name, .stopAndStart, nil)
+            try await reach(name, .stopAndStart)
             let operation = PendingChange(of: record, .waiting).operation.rawValue
             notice(.information, "\(operation): reached on another attempt", name)
         } catch {
@@ -161,7 +166,7 @@ extension Supervisor {
         EventLoop.start { [weak self] in
             guard let self else { return }
             // While systemd does not answer a ping no turn is taken: a request would wait behind the retry.
-            guard await systemd.answers() else { return retryLater(name) }
+            guard await systemd.answers(), !disk.isHanging else { return retryLater(name) }
             lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
     }
@@ -174,6 +179,7 @@ extension Supervisor {
         case .refused: reason = .refused
         case .superseded: return
         case .storage(let error): reason = PendingChange.Reason(error)
+        case .storageHangs: reason = .diskHangs
         }
         services[name]?.remarks.pending = PendingChange(of: record, reason)
         announce(name)
@@ -193,14 +199,14 @@ extension Supervisor {
 
     // MARK: Steps
 
-    private func reach(_ name: ServiceName, _ method: StartMethod, _ changes: NameChanges?) async throws(Obstacle) {
+    private func reach(_ name: ServiceName, _ method: StartMethod) async throws(Obstacle) {
         switch services[name]?.record.phase {
         case .starting: try await reachStart(name, method)
         case .stopping:
             intend(.stop, name)
-            try await stopUnit(name, with: changes)
+            try await stopUnit(name)
             establish(name)
-        case .deleting: try await reachRemoval(name, changes ?? NameChanges())
+        case .deleting: try await reachRemoval(name)
         case .established, nil: break
         }
     }
@@ -238,12 +244,11 @@ extension Supervisor {
     }
 
     /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
-    /// `changes` are made durable meanwhile, as far as the disk allows.
-    func stopUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(Obstacle) {
+    func stopUnit(_ name: ServiceName) async throws(Obstacle) {
         let unit = UnitName.unit(of: name)
         let before = systemd.state(of: name)
         for attempt in 1... {
-            guard let result = try await endUnit(name, with: changes) else { return }
+            guard let result = try await endUnit(name) else { return }
             try await ask { () throws(BusError) in try await self.systemd.settle(unit) }
             let state = systemd.state(of: name) ?? UnitState()
             if state.activeState.isDead { return }
@@ -255,31 +260,31 @@ extension Supervisor {
 
     /// Stops a service and removes all of it. Its record goes last, after the one for the audit is there: as long as it
     /// is there itself, the removal is outstanding.
-    private func reachRemoval(_ name: ServiceName, _ changes: NameChanges) async throws(Obstacle) {
+    private func reachRemoval(_ name: ServiceName) async throws(Obstacle) {
         let unit = UnitName.unit(of: name)
         intend(.stop, name)
-        if let result = try await endUnit(name, with: changes), result != Job.done {
+        systemd.expectRelease(of: unit)
+        if let result = try await endUnit(name), result != Job.done {
             // Refused, superseded or frozen, or done all the same.
             try await stopUnit(name)
         }
         // While systemd lets go of the unit.
-        let written = try store { () throws(SystemError) in
-            try changes.synchronize()
-            try self.units.remove(name, with: changes)
-            try changes.synchronize()
-            return try self.keepForAudit(name, with: changes)
+        try await reachDisk { changes in
+            self.units.remove(name, into: &changes)
+            changes.synchronize()
         }
+        let written = try await keepForAudit(name)
         try await forgetDropIns(of: name)
         // The boot target keeps a unit loaded that it started; systemd would start it from memory.
         try await ask { () throws(BusError) in try await self.systemd.forget(unit) }
         guard (systemd.state(of: name)?.activeState ?? .inactive).isDead else {
             throw .refused("it ended the job, and the unit is active")
         }
-        try store { () throws(SystemError) in
-            // systemd may have had more to say of the run's end.
-            if written != self.services[name]?.record { _ = try self.keepForAudit(name, with: changes) }
-            try self.records.remove(name, with: changes)
-            try changes.synchronize()
+        // systemd may have had more to say of the run's end.
+        if written != services[name]?.record { _ = try await keepForAudit(name) }
+        try await reachDisk { changes in
+            self.records.remove(name, into: &changes)
+            changes.synchronize()
         }
         removals[name] = MonotonicClock.now()
         forget(name)
@@ -294,24 +299,22 @@ extension Supervisor {
     }
 
     /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
-    private func keepForAudit(_ name: ServiceName, with changes: NameChanges) throws(SystemError) -> ServiceRecord? {
+    private func keepForAudit(_ name: ServiceName) async throws(Obstacle) -> ServiceRecord? {
         guard let record = services[name]?.record else { return nil }
-        do throws(SystemError) {
-            try removed.add(RemovedService(record), with: changes)
-        } catch let error where error.isStorageFull {
+        let removed = RemovedService(record)
+        do throws(Obstacle) {
+            try await reachDisk { changes in
+                self.removed.add(removed, into: &changes)
+                changes.synchronize()
+            }
+            self.removed.note(removed)
+        } catch .storage(let error) where error.isStorageFull {
             // What is left of the service on disk is its record.
-            try removed.add(RemovedService(record), movedFrom: records)
+            try await reachDisk { self.removed.add(removed, movedFrom: self.records, into: &$0) }
+            self.removed.note(removed, isMissing: true)
             writeAuditLater()
         }
         return record
-    }
-
-    private func store<Result>(_ write: () throws(SystemError) -> Result) throws(Obstacle) -> Result {
-        do throws(SystemError) {
-            return try write()
-        } catch {
-            throw .storage(error)
-        }
     }
 
     // MARK: Jobs
@@ -406,14 +409,12 @@ extension Supervisor {
     }
 
     /// Stops the unit, and gives back how its job has ended; nil for a unit that is not loaded. systemd may have more
-    /// to say of that until it lets go of the unit or answers a question. `changes` are made durable meanwhile, as far
-    /// as the disk allows.
-    private func endUnit(_ name: ServiceName, with changes: NameChanges? = nil) async throws(Obstacle) -> Job.Result? {
+    /// to say of that until it lets go of the unit or answers a question.
+    private func endUnit(_ name: ServiceName) async throws(Obstacle) -> Job.Result? {
         let unit = UnitName.unit(of: name)
         let job: Job
         do throws(BusError) {
-            // A failure is kept in `changes`: the caller gets it when it synchronizes them once more.
-            job = try await systemd.stopUnit(unit) { _ = changes.flatMap(Self.failure) }
+            job = try await systemd.stopUnit(unit)
         } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
             return nil
         } catch {
@@ -467,15 +468,6 @@ extension Supervisor {
         }
     }
 
-    private static func failure(of changes: NameChanges) -> SystemError? {
-        do throws(SystemError) {
-            try changes.synchronize()
-            return nil
-        } catch {
-            return error
-        }
-    }
-
     private func ask(_ question: @EventLoopActor () async throws(BusError) -> Void) async throws(Obstacle) {
         do throws(BusError) {
             try await question()
@@ -517,8 +509,4 @@ extension PendingChange {
         }
         self.init(operation, since: record.updatedAt, reason: reason)
     }
-}
-
-extension PendingChange.Reason {
-    init(_ error: SystemError) { self = error.isStorageFull ? .diskFull : .diskFailed }
 }

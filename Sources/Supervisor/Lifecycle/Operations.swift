@@ -5,20 +5,22 @@ internal import Systemd
 extension Supervisor {
     /// Creates a service and dispatches its start.
     func add(_ spec: ServiceSpec) async throws(ControlError) -> Service {
-        guard services.count < configuration.servicesLimit else {
+        guard services.count + additions < configuration.servicesLimit else {
             throw .tooManyServices(limit: configuration.servicesLimit)
         }
+        additions += 1
+        defer { additions -= 1 }
         await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
         let record = service.record
-        let recordName = NameChanges()
-        let unitNames = NameChanges()
-        do throws(SystemError) {
-            try records.save(record, with: recordName)
-            try units.write(record, isLinked: false, with: unitNames)
+        do throws(ControlError) {
+            try await store { changes in
+                self.records.save(record, into: &changes)
+                self.units.write(record, isLinked: false, into: &changes)
+            }
         } catch {
             removeFiles(of: spec.name)
-            throw ControlError(error)
+            throw error
         }
         service.intent = .start
         insert(service)
@@ -32,8 +34,9 @@ extension Supervisor {
         case let failure?: throw failure
         }
         do throws(ControlError) {
-            try await finishFiles(of: spec.name, recordName, unitNames)
+            try await finishFiles(of: spec.name)
         } catch {
+            try? await stopUnit(spec.name)
             removeFiles(of: spec.name)
             forget(spec.name)
             throw error
@@ -43,21 +46,14 @@ extension Supervisor {
     }
 
     /// Makes the files of a new service durable, and the link for boot. That is left until systemd has loaded the unit:
-    /// it reads directories of the same file system, and would wait for the file system's journal. When it fails the
-    /// unit is stopped.
-    private func finishFiles(
-        of name: ServiceName,
-        _ recordName: NameChanges,
-        _ unitNames: NameChanges
-    ) async throws(ControlError) {
-        do throws(SystemError) {
+    /// it reads directories of the same file system, and would wait for the file system's journal.
+    private func finishFiles(of name: ServiceName) async throws(ControlError) {
+        try await store { changes in
             // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
-            try recordName.synchronize()
-            try units.setEnabled(true, name, with: unitNames)
-            try unitNames.synchronize()
-        } catch {
-            try? await stopUnit(name)
-            throw ControlError(error)
+            self.records.synchronize(into: &changes)
+            self.units.setEnabled(true, name, into: &changes)
+            self.units.synchronize(into: &changes)
+            changes.synchronize()
         }
     }
 
@@ -68,7 +64,7 @@ extension Supervisor {
         let isDrifted = before.snapshot.drift != nil
         // Also what was started by hand after a stop: the answer tells of the new spec.
         let isToRun = before.record.isEnabled || !before.state.activeState.isDead
-        let hasOtherFiles = try update(name) { record in
+        let hasOtherFiles = try await update(name) { record in
             record.spec = spec
             if isToRun { record.begin(.starting, replacing: before.state) }
         }
@@ -95,10 +91,10 @@ extension Supervisor {
         forgetCrashLoop(of: name)
         let before = try find(name)
         if before.record.isEnabled {
-            repair(before.record)
+            await repair(before.record)
             services[name]?.record.begin(.starting, replacing: before.state)
         } else {
-            updateLater(name) { record in
+            await updateLater(name) { record in
                 record.isEnabled = true
                 record.begin(.starting, replacing: before.state)
             }
@@ -111,42 +107,35 @@ extension Supervisor {
     func halt(_ name: ServiceName) async throws(ControlError) -> Service {
         forgetCrashLoop(of: name)
         let before = try find(name)
-        let changes = NameChanges()
-        updateLater(name, with: changes) { record in
+        let names = await updateLater(name, isSynchronizedMeanwhile: true) { record in
             record.isEnabled = false
             record.begin(.stopping)
         }
-        try await converge(name, with: changes, orRevertTo: before)
-        do throws(SystemError) {
-            try changes.synchronize()
-        } catch {
-            writeLater(name, because: error)
-        }
+        try await converge(name, orRevertTo: before)
+        await finish(names, name)
         return try find(name).snapshot
     }
 
     /// Stops a service and removes all of it.
     func remove(_ name: ServiceName, by requester: Requester) async throws(ControlError) {
         let before = try find(name)
-        let changes = NameChanges()
-        if before.record.phase != .deleting { beginRemoval(name, by: requester, with: changes) }
-        try await converge(name, with: changes, orRevertTo: before)
+        if before.record.phase != .deleting { await beginRemoval(name, by: requester) }
+        try await converge(name, orRevertTo: before)
     }
 
     /// Converges, and goes back to what was before when systemd refuses.
     private func converge(
         _ name: ServiceName,
         by method: StartMethod = .stopAndStart,
-        with changes: NameChanges? = nil,
         orRevertTo before: ManagedService
     ) async throws(ControlError) {
         do throws(ControlError) {
-            try await converge(name, by: method, with: changes)
+            try await converge(name, by: method)
         } catch .systemdRefused(let reason) {
-            revert(name, to: before)
+            await revert(name, to: before)
             throw .systemdRefused(reason)
         } catch .superseded {
-            revert(name, to: before)
+            await revert(name, to: before)
             throw .superseded
         }
     }
@@ -167,27 +156,27 @@ extension Supervisor {
     private func update(
         _ name: ServiceName,
         _ change: (inout ServiceRecord) -> Void
-    ) throws(ControlError) -> Bool {
+    ) async throws(ControlError) -> Bool {
         let before = try find(name)
-        let record = changed(before.record, change)
-        let names = NameChanges()
-        do throws(SystemError) {
-            try records.save(record, with: names)
+        var record = changed(before.record, change)
+        var files = 0..<0
+        let result: FileResult
+        do throws(ControlError) {
+            result = try await store { changes in
+                self.records.save(record, into: &changes)
+                files = self.units.write(record, into: &changes)
+                changes.synchronize()
+            }
         } catch {
-            throw ControlError(error)
+            await revert(name, to: before)
+            throw error
         }
-        let hasOtherFiles: Bool
-        do throws(SystemError) {
-            hasOtherFiles = try units.write(record, with: names)
-            try names.synchronize()
-        } catch {
-            revert(name, to: before)
-            throw ControlError(error)
-        }
+        // The run may have ended meanwhile.
+        record.run = services[name]?.record.run ?? record.run
         services[name]?.record = record
         findDrift(of: name)
         announce(name)
-        return hasOtherFiles
+        return result.isChanged(files)
     }
 
     /// Compares the unit's files with the record where they differed before they were written.
@@ -196,28 +185,39 @@ extension Supervisor {
     }
 
     /// The same for what does not depend on the disk: what cannot be written is tried again later. The names are
-    /// durable unless the caller has `names` to see to it.
+    /// durable; with `isSynchronizedMeanwhile` they are once the work is done that it gives back.
+    @discardableResult
     private func updateLater(
         _ name: ServiceName,
-        with names: NameChanges? = nil,
+        isSynchronizedMeanwhile: Bool = false,
         _ change: (inout ServiceRecord) -> Void
-    ) {
-        guard let before = services[name]?.record else { return }
+    ) async -> Disk.Work? {
+        guard let before = services[name]?.record else { return nil }
         let record = changed(before, change)
         services[name]?.record = record
-        do throws(SystemError) {
-            let changes = names ?? NameChanges()
-            try records.save(record, with: changes)
-            try units.write(record, with: changes)
-            if names == nil { try changes.synchronize() }
-        } catch {
-            // To rename the record and to remove the link takes no room.
-            try? records.mark(name, record.phase)
-            _ = try? units.setEnabled(record.isEnabled, name)
-            writeLater(name, because: error)
+        await storeOrLater(record) { changes in
+            self.records.save(record, into: &changes)
+            self.units.write(record, into: &changes)
+            if !isSynchronizedMeanwhile { changes.synchronize() }
         }
         findDrift(of: name)
         announce(name)
+        return isSynchronizedMeanwhile ? begin { self.synchronizeNames(into: &$0) } : nil
+    }
+
+    private func synchronizeNames(into changes: inout FileChanges) {
+        records.synchronize(into: &changes)
+        units.synchronize(into: &changes)
+        changes.synchronize(units.wantsDirectory)
+    }
+
+    /// Waits until names are on disk; a failure is tried again.
+    private func finish(_ names: Disk.Work?, _ name: ServiceName) async {
+        guard let names else { return }
+        guard let result = await names.wait(atMost: configuration.diskPatience) else {
+            return writeLater(name, because: .diskHangs)
+        }
+        if let error = result.error, !error.isNotFound { writeLater(name, because: PendingChange.Reason(error)) }
     }
 
     private func changed(_ record: ServiceRecord, _ change: (inout ServiceRecord) -> Void) -> ServiceRecord {
@@ -228,7 +228,7 @@ extension Supervisor {
     }
 
     /// Writes down that a service is to be removed and by whom, as far as the disk allows.
-    private func beginRemoval(_ name: ServiceName, by requester: Requester, with changes: NameChanges) {
+    private func beginRemoval(_ name: ServiceName, by requester: Requester) async {
         guard let before = services[name]?.record else { return }
         let record = changed(before) { record in
             record.isEnabled = false
@@ -236,42 +236,42 @@ extension Supervisor {
             record.deletedBy = requester
         }
         services[name]?.record = record
-        do throws(SystemError) {
-            try records.save(record, with: changes)
-            try units.setEnabled(false, name, with: changes)
-        } catch {
-            try? records.mark(name, .deleting)
-            _ = try? units.setEnabled(false, name)
-            writeLater(name, because: error)
+        announce(name)
+        await storeOrLater(record) { changes in
+            self.records.save(record, into: &changes)
+            self.units.setEnabled(false, name, into: &changes)
+            // The room for the audit's record, where there is some: the files that are removed will leave more.
+            self.removed.reserve(for: RemovedService(record), into: &changes)
         }
-        // The room for the audit's record, where there is some: the files that are removed will leave more.
-        try? removed.reserve(for: RemovedService(record))
+        _ = begin { self.synchronizeNames(into: &$0) }
     }
 
-    /// Makes the derived files what the record says, should somebody have touched them.
-    private func repair(_ record: ServiceRecord) {
-        do throws(SystemError) {
-            try units.write(record)
-        } catch {
-            writeLater(record.spec.name, because: error)
-        }
-        findDrift(of: record.spec.name)
+    /// Makes the derived files what the record says, should a person have touched them.
+    private func repair(_ record: ServiceRecord) async {
+        let name = record.spec.name
+        let result = await result { self.units.write(record, into: &$0) }
+        if result == nil { writeLater(name, because: .diskHangs) }
+        if let error = result?.error { writeLater(name, because: PendingChange.Reason(error)) }
+        findDrift(of: name)
     }
 
     /// Goes back to an earlier record.
-    private func revert(_ name: ServiceName, to before: ManagedService) {
+    private func revert(_ name: ServiceName, to before: ManagedService) async {
         guard let current = services[name] else { return }
         var record = before.record
         record.run = current.record.run
-        if current.record.phase == .deleting { try? removed.release(RemovedService(current.record)) }
         services[name]?.record = record
-        do throws(SystemError) {
-            try records.save(record)
-            try units.write(record)
-            written(name)
-        } catch {
-            writeLater(name, because: error)
+        let result = await result { changes in
+            if current.record.phase == .deleting {
+                self.removed.release(RemovedService(current.record), into: &changes)
+            }
+            self.records.save(record, into: &changes)
+            self.units.write(record, into: &changes)
+            changes.synchronize()
         }
+        if result == nil { writeLater(name, because: .diskHangs) }
+        if let error = result?.error { writeLater(name, because: PendingChange.Reason(error)) }
+        if let result, result.error == nil { written(name) }
         let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
         guard !isUp, record.isEnabled, before.snapshot.status.isUp else {
             return intend(isUp ? .none : before.intent, name)
@@ -282,15 +282,18 @@ extension Supervisor {
         retryLater(name)
     }
 
-    func removeFiles(of name: ServiceName) {
-        do throws(SystemError) {
+    /// Removes the files of a service that was not created, once the disk can.
+    private func removeFiles(of name: ServiceName) {
+        let work = begin { changes in
             // Without its record nobody takes what is left for a service.
-            try records.remove(name)
-            let changes = NameChanges()
-            try units.remove(name, with: changes)
-            try changes.synchronize()
-        } catch {
-            notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
+            self.records.remove(name, into: &changes)
+            changes.synchronize()
+            self.units.remove(name, into: &changes)
+            changes.synchronize()
+        }
+        EventLoop.start { [weak self] in
+            guard let error = await work.wait().error else { return }
+            self?.notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
         }
     }
 
@@ -333,12 +336,6 @@ extension Supervisor {
     }
 
     private static func now() -> Timestamp { Timestamp(microseconds: WallClock.now().microseconds) }
-}
-
-extension ControlError {
-    init(_ error: SystemError) {
-        self = error.isStorageFull ? .storageFull(error.description) : .storageFailed(error.description)
-    }
 }
 
 extension ServiceStatus {

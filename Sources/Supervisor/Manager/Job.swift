@@ -17,42 +17,16 @@ final class Job {
         case timeout
     }
 
-    private typealias Waiter = CheckedContinuation<Swift.Result<Result, Failure>, Never>
-
-    private enum State {
-        case queued
-        case ended(Swift.Result<Result, Failure>)
-    }
-
-    private var state = State.queued
-    private var waiters: [Int: Waiter] = [:]
-    private var waitersCount = 0
+    private let promise = Promise<Swift.Result<Result, Failure>>()
 
     /// Waits until systemd has ended the job, for ever unless a time-out is given. The job itself goes on when a wait
     /// for it times out.
     func result(within timeout: Duration? = nil) async throws(Failure) -> Result {
-        if case .ended(let result) = state { return try result.get() }
-        waitersCount += 1
-        let number = waitersCount
-        var timer: Timer?
-        if let timeout {
-            // Without memory for a timer the wait has no end of its own; systemd's own time-outs end the job.
-            timer = try? Timer { [weak self] in
-                self?.waiters.removeValue(forKey: number)?.resume(returning: .failure(.timeout))
-            }
-            timer?.arm(after: timeout)
-        }
-        let result = await withCheckedContinuation { waiters[number] = $0 }
-        timer?.cancel()
+        guard let timeout else { return try await promise.wait().get() }
+        guard let result = await promise.wait(atMost: timeout) else { throw .timeout }
         return try result.get()
     }
 
     /// Ends it; only the first end counts.
-    func end(_ result: Swift.Result<Result, Failure>) {
-        guard case .queued = state else { return }
-        state = .ended(result)
-        let waiting = waiters.sorted { $0.key < $1.key }
-        waiters = [:]
-        for (_, waiter) in waiting { waiter.resume(returning: result) }
-    }
+    func end(_ result: Swift.Result<Result, Failure>) { promise.fulfil(result) }
 }

@@ -5,24 +5,18 @@ internal import Systemd
 /// A reload that has begun may have read a file before it changed, so nobody joins one that is under way.
 @EventLoopActor
 final class ReloadQueue {
-    private final class Turn {
-        var result: Result<Void, BusError>?
-        var waiting: [CheckedContinuation<Void, Never>] = []
-    }
+    private typealias Turn = Promise<Result<Void, BusError>>
 
     private var running: Turn?
     private var next: Turn?
 
     /// Waits for a reload that begins after this call. `reload` does it where this caller is the one to begin it.
     func run(_ reload: @EventLoopActor () async throws(BusError) -> Void) async throws(BusError) {
-        if let next {
-            await withCheckedContinuation { next.waiting.append($0) }
-            return try next.result!.get()
-        }
+        if let next { return try await next.wait().get() }
         let turn = Turn()
         if let running {
             next = turn
-            await withCheckedContinuation { running.waiting.append($0) }
+            _ = await running.wait()
             next = nil
         }
         running = turn
@@ -33,9 +27,8 @@ final class ReloadQueue {
         } catch {
             result = .failure(error)
         }
-        turn.result = result
         running = nil
-        for waiter in turn.waiting { waiter.resume() }
+        turn.fulfil(result)
         try result.get()
     }
 }

@@ -54,8 +54,8 @@ final class SystemdClient {
     /// The state of journald's unit; nil while systemd's word on it is not known.
     private(set) var journalState: ActiveState?
     private var jobs: [String: (unit: String, job: Job)] = [:]
-    /// What is waited for, by unit.
-    private var lastWords: [String: LastWord] = [:]
+    /// Whether systemd still holds a unit, by unit: false when it has let go of it.
+    private var releases: [String: Promise<Result<Bool, BusError>>] = [:]
     private let reloads = ReloadQueue()
     /// When systemd was last asked whether it answers, and whether it did.
     private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
@@ -83,12 +83,10 @@ final class SystemdClient {
     /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless
     /// systemd holds a copy.
     func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
-        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit) {}
+        try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit)
     }
 
-    func stopUnit(_ unit: String, meanwhile: () -> Void = {}) async throws(BusError) -> Job {
-        try await queueJob("StopUnit", unit, meanwhile)
-    }
+    func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
 
     /// Has systemd forget a unit's failure and its count of starts before it is asked anything else. A unit that is not
     /// loaded has neither, of which systemd would complain.
@@ -197,6 +195,9 @@ final class SystemdClient {
         if isHeld { try await forgetStaleCopy(of: unit) }
     }
 
+    /// From now on it counts that systemd lets go of a unit, for the next ``forget(_:)``.
+    func expectRelease(of unit: String) { releases[unit] = Promise() }
+
     /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or
     /// until a question is answered whether it still has it. With many units in systemd an answer takes milliseconds
     /// longer.
@@ -204,17 +205,18 @@ final class SystemdClient {
         on unit: String,
         orAnswerTo isHeld: @escaping @EventLoopActor () async throws(BusError) -> Bool
     ) async throws(BusError) -> Bool {
-        let word = LastWord()
-        lastWords[unit] = word
+        let word = releases[unit] ?? Promise()
+        releases[unit] = word
+        defer { if releases[unit] === word { releases[unit] = nil } }
+        guard word.value == nil else { return try await word.wait().get() }
         EventLoop.begin {
             do throws(BusError) {
-                word.end(.success(try await isHeld()))
+                word.fulfil(.success(try await isHeld()))
             } catch {
-                word.end(.failure(error))
+                word.fulfil(.failure(error))
             }
         }
-        defer { if lastWords[unit] === word { lastWords[unit] = nil } }
-        return try await word.wait()
+        return try await word.wait().get()
     }
 
     /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
@@ -355,16 +357,10 @@ final class SystemdClient {
         }
     }
 
-    private func queueJob(
-        _ member: String,
-        _ unit: String,
-        _ meanwhile: () -> Void
-    ) async throws(BusError) -> Job {
+    private func queueJob(_ member: String, _ unit: String) async throws(BusError) -> Job {
         try await call(Self.manager(member), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(unit)
             try writer.string("replace")
-        } meanwhile: {
-            meanwhile()
         } decode: { [weak self] reply throws(SystemError) in
             // Inside the callback: the job's JobRemoved may be the next message.
             let job = Job()
@@ -378,7 +374,6 @@ final class SystemdClient {
         _ method: BusMethod,
         timeout: Duration = callTimeout,
         arguments: (borrowing MessageWriter) throws(SystemError) -> Void = { _ throws(SystemError) in },
-        meanwhile: () -> Void = {},
         decode: @escaping @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Reply
     ) async throws(BusError) -> Reply {
         guard let bus else { throw .local(.notConnected) }
@@ -388,7 +383,6 @@ final class SystemdClient {
             method,
             timeout: timeout,
             arguments: arguments,
-            meanwhile: meanwhile,
             decode: decode
         )
     }
@@ -513,9 +507,9 @@ final class SystemdClient {
     }
 
     private func unitRemoved(_ message: borrowing MessageReader) {
-        // A message that is not as documented is nobody's last word; the answer to the question is.
+        // A message that is not as documented releases nothing; the question is answered.
         guard let unit = try? message.string() else { return }
-        lastWords[unit]?.end(.success(false))
+        releases[unit]?.fulfil(.success(false))
     }
 
     private func reloading(_ message: borrowing MessageReader) {

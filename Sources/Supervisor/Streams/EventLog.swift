@@ -14,7 +14,7 @@ final class EventLog {
     private var kept: [Kept?] = []
     /// Where in `kept` the oldest is: the places before it are emptied many at a time.
     private var oldest = 0
-    private var waiting: [ChangeWaiter] = []
+    private var waiting: [Promise<Void>] = []
 
     /// The event that comes next. An agent that is started anew goes on with a number that no earlier one can have
     /// come to in this boot: there are not as many events as microseconds.
@@ -41,7 +41,7 @@ final class EventLog {
             kept.removeFirst(oldest)
             oldest = 0
         }
-        for waiter in waiting { waiter.end() }
+        for waiter in waiting { waiter.fulfil() }
         waiting = []
     }
 
@@ -64,9 +64,9 @@ final class EventLog {
 
     /// Waits for the next event, until the time is over or the task is cancelled.
     func nextEvent(within duration: Duration) async {
-        guard let waiter = try? ChangeWaiter() else { return }
+        let waiter = Promise<Void>()
         waiting.append(waiter)
-        await waiter.wait(atMost: duration)
+        _ = await waiter.wait(atMost: duration)
         waiting.removeAll { $0 === waiter }
     }
 

@@ -10,7 +10,7 @@ final class JournalNews {
 
     private var watch: JournalWatch?
     private var followers = 0
-    private var waiting: [(values: [String], waiter: ChangeWaiter)] = []
+    private var waiting: [(values: [String], waiter: Promise<Void>)] = []
     /// Counts how often files came or went.
     private(set) var fileGeneration = 0
 
@@ -36,14 +36,14 @@ final class JournalNews {
     /// Waits for an entry with one of these values, or for other files; until the time is over or the task is
     /// cancelled.
     func wait(for values: [String], atMost duration: Duration) async {
-        guard let waiter = try? ChangeWaiter() else { return }
+        let waiter = Promise<Void>()
         waiting.append((values, waiter))
-        await waiter.wait(atMost: duration)
+        _ = await waiter.wait(atMost: duration)
         waiting.removeAll { $0.waiter === waiter }
     }
 
     /// Has all who wait look again: a service was deleted.
-    func wake() { for (_, waiter) in waiting { waiter.end() } }
+    func wake() { for (_, waiter) in waiting { waiter.fulfil() } }
 
     private func leave() {
         followers -= 1
@@ -53,12 +53,12 @@ final class JournalNews {
     private func tell(_ news: JournalWatch.News) {
         switch news {
         case .entries(let values):
-            for (wanted, waiter) in waiting where wanted.contains(where: values.contains) { waiter.end() }
+            for (wanted, waiter) in waiting where wanted.contains(where: values.contains) { waiter.fulfil() }
         case .files:
             fileGeneration += 1
-            for (_, waiter) in waiting { waiter.end() }
+            for (_, waiter) in waiting { waiter.fulfil() }
         case .many:
-            for (_, waiter) in waiting { waiter.end() }
+            for (_, waiter) in waiting { waiter.fulfil() }
         }
     }
 }

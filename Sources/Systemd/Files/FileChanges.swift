@@ -1,0 +1,336 @@
+internal import Glibc
+
+/// Changes of files, to be made in their order: ``Disk``. The first that fails ends them.
+public struct FileChanges: Sendable {
+    /// One of them. Directories are paths, names are single components.
+    enum Change: Equatable {
+        /// ``Directory/write(_:_:mode:with:)``, unless the file has that content and mode where `unlessEqual` says so.
+        case write(directory: String, name: String, bytes: [UInt8], mode: UInt32, unlessEqual: Bool)
+        /// ``Directory/link(_:to:with:)``, unless there is that link. The directory is made when it is missing.
+        case link(directory: String, name: String, target: String)
+        /// ``Directory/remove(_:)``; no error where there is no such name, or no such directory if that may be missing.
+        case remove(directory: String, name: String, mayLackDirectory: Bool)
+        /// ``Directory/move(_:to:as:)``; no error where there is no such name.
+        case move(directory: String, name: String, toDirectory: String, newName: String)
+        /// ``Directory/reserve(_:for:)``.
+        case reserve(directory: String, name: String, byteCount: Int)
+        /// fsync(2) of a directory.
+        case synchronize(directory: String)
+        /// fsync(2) of all directories in which something was changed.
+        case synchronizeAll
+    }
+
+    /// What becomes of a failure.
+    enum Failing: UInt8 {
+        /// It ends the changes.
+        case ends
+        /// The others are made all the same, and it is thrown at the end.
+        case isKept
+        /// Nothing.
+        case isIgnored
+    }
+
+    private(set) var changes: [(change: Change, failing: Failing)] = []
+
+    public init() {}
+
+    public var isEmpty: Bool { changes.isEmpty }
+
+    /// How many there are; the next one gets this number.
+    public var count: Int { changes.count }
+
+    /// What has become of one change, by its number.
+    public typealias Number = Int
+
+    @discardableResult
+    private mutating func append(_ change: Change, _ failing: Failing = .ends) -> Number {
+        changes.append((change, failing))
+        return changes.count - 1
+    }
+
+    /// Writes a file whole or not at all; its content is durable then, and its name once the directory is synchronized.
+    @discardableResult
+    public mutating func write(
+        _ name: String,
+        in directory: String,
+        _ bytes: [UInt8],
+        mode: UInt32,
+        unlessEqual: Bool = false
+    ) -> Number {
+        append(.write(directory: directory, name: name, bytes: bytes, mode: mode, unlessEqual: unlessEqual))
+    }
+
+    /// Makes a symbolic link.
+    @discardableResult
+    public mutating func link(_ name: String, in directory: String, to target: String) -> Number {
+        append(.link(directory: directory, name: name, target: target))
+    }
+
+    /// Removes a name, which may be missing; so may the directory with `mayLackDirectory`. With `keepsFailure` what
+    /// follows is done all the same, with `ignoresFailure` a failure is no error.
+    @discardableResult
+    public mutating func remove(
+        _ name: String,
+        in directory: String,
+        mayLackDirectory: Bool = false,
+        keepsFailure: Bool = false,
+        ignoresFailure: Bool = false
+    ) -> Number {
+        append(
+            .remove(directory: directory, name: name, mayLackDirectory: mayLackDirectory),
+            ignoresFailure ? .isIgnored : keepsFailure ? .isKept : .ends
+        )
+    }
+
+    /// Gives a file another name, in the same or another directory of the file system.
+    @discardableResult
+    public mutating func move(_ name: String, in directory: String, to other: String, as newName: String) -> Number {
+        append(.move(directory: directory, name: name, toDirectory: other, newName: newName))
+    }
+
+    /// Takes room on the disk for a file. A failure is no error.
+    public mutating func reserve(_ name: String, in directory: String, byteCount: Int) {
+        append(.reserve(directory: directory, name: name, byteCount: byteCount), .isIgnored)
+    }
+
+    /// Gives room back that was taken for a file. A failure is no error.
+    public mutating func release(_ name: String, in directory: String) {
+        remove(Directory.temporaryName(for: name), in: directory, ignoresFailure: true)
+    }
+
+    /// Waits until the names in a directory are on disk.
+    public mutating func synchronize(_ directory: String) { append(.synchronize(directory: directory)) }
+
+    /// Waits until the names in all directories are on disk in which something was changed.
+    public mutating func synchronize() { append(.synchronizeAll) }
+
+    public mutating func append(_ other: FileChanges) { changes += other.changes }
+}
+
+/// What has become of changes.
+public struct FileResult: Sendable {
+    /// Of each, whether it has changed anything. Fewer than there were changes where one has failed.
+    public internal(set) var isChanged: [Bool] = []
+    public internal(set) var error: SystemError?
+
+    /// Whether one of these changes has changed anything.
+    public func isChanged(_ numbers: Range<FileChanges.Number>) -> Bool {
+        isChanged[numbers.clamped(to: isChanged.indices)].contains(true)
+    }
+
+    /// Throws the failure.
+    public func get() throws(SystemError) {
+        if let error { throw error }
+    }
+}
+
+// MARK: Making them
+
+extension FileChanges {
+    /// Makes the changes on the calling thread. Uses no object of another thread.
+    package func perform() -> FileResult {
+        var result = FileResult()
+        var kept: SystemError?
+        let names = NameChanges()
+        for (change, failing) in changes {
+            do throws(SystemError) {
+                result.isChanged.append(try change.perform(names))
+            } catch {
+                guard failing != .ends else {
+                    result.error = kept ?? error
+                    return result
+                }
+                result.isChanged.append(false)
+                if failing == .isKept { kept = kept ?? error }
+            }
+        }
+        result.error = kept
+        return result
+    }
+}
+
+extension FileChanges.Change {
+    /// True when it has changed anything.
+    fileprivate func perform(_ names: NameChanges) throws(SystemError) -> Bool {
+        switch self {
+        case .write(let path, let name, let bytes, let mode, let unlessEqual):
+            let directory = try Directory(path)
+            // Comparing first keeps an untouched file's time, by which systemd decides that it holds a stale copy.
+            if unlessEqual, Self.holds(directory, name, bytes, mode) { return false }
+            try directory.write(name, bytes, mode: mode, with: names)
+        case .link(let path, let name, let target):
+            let directory = try Directory(path, creatingWithMode: 0o755)
+            guard directory.linkTarget(name) != target else { return false }
+            try directory.link(name, to: target, with: names)
+        case .remove(let path, let name, let mayLackDirectory):
+            do throws(SystemError) {
+                let directory = try Directory(path)
+                guard try directory.remove(name) else { return false }
+                try directory.synchronize(with: names)
+            } catch let error where error.isNotFound && mayLackDirectory {
+                return false
+            }
+        case .move(let path, let name, let other, let newName):
+            do throws(SystemError) {
+                if path == other {
+                    try Directory(path).rename(name, to: newName)
+                } else {
+                    try Directory(path).move(name, to: Directory(other), as: newName)
+                }
+            } catch let error where error.isNotFound {
+                return false
+            }
+        case .reserve(let path, let name, let byteCount): try Directory(path).reserve(byteCount, for: name)
+        case .synchronize(let path): try Directory(path).synchronize()
+        case .synchronizeAll: try names.synchronize()
+        }
+        return true
+    }
+
+    /// A file that is too long or no regular file is not the one that is to be there: it is replaced like any other.
+    private static func holds(
+        _ directory: borrowing Directory,
+        _ name: String,
+        _ bytes: [UInt8],
+        _ mode: UInt32
+    ) -> Bool {
+        do throws(SystemError) {
+            let isSame = try directory.read(name, limitBytes: bytes.count) == bytes
+            return isSame ? try directory.mode(of: name) == mode : false
+        } catch {
+            return false
+        }
+    }
+}
+
+// MARK: Bytes for another thread
+
+/// Changes and results as plain bytes: what goes to another thread has to be a copy, because the agent is compiled with
+/// reference counts that are not atomic.
+extension FileChanges {
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        writer.append(changes.count)
+        for (change, failing) in changes {
+            writer.append(Int(failing.rawValue))
+            switch change {
+            case .write(let directory, let name, let bytes, let mode, let unlessEqual):
+                writer.append(0)
+                writer.append(directory)
+                writer.append(name)
+                writer.append(bytes)
+                writer.append(Int(mode))
+                writer.append(unlessEqual ? 1 : 0)
+            case .link(let directory, let name, let target):
+                writer.append(1)
+                for text in [directory, name, target] { writer.append(text) }
+            case .remove(let directory, let name, let mayLackDirectory):
+                writer.append(2)
+                for text in [directory, name] { writer.append(text) }
+                writer.append(mayLackDirectory ? 1 : 0)
+            case .move(let directory, let name, let toDirectory, let newName):
+                writer.append(3)
+                for text in [directory, name, toDirectory, newName] { writer.append(text) }
+            case .reserve(let directory, let name, let byteCount):
+                writer.append(4)
+                for text in [directory, name] { writer.append(text) }
+                writer.append(byteCount)
+            case .synchronize(let directory):
+                writer.append(5)
+                writer.append(directory)
+            case .synchronizeAll: writer.append(6)
+            }
+        }
+        return writer.bytes
+    }
+
+    init(decoding bytes: [UInt8]) {
+        var reader = ByteReader(bytes)
+        for _ in 0..<reader.integer() {
+            let failing = Failing(rawValue: UInt8(reader.integer())) ?? .ends
+            let change: Change
+            switch reader.integer() {
+            case 0:
+                change = .write(
+                    directory: reader.text(),
+                    name: reader.text(),
+                    bytes: reader.bytes(),
+                    mode: UInt32(reader.integer()),
+                    unlessEqual: reader.integer() == 1
+                )
+            case 1: change = .link(directory: reader.text(), name: reader.text(), target: reader.text())
+            case 2:
+                change = .remove(
+                    directory: reader.text(),
+                    name: reader.text(),
+                    mayLackDirectory: reader.integer() == 1
+                )
+            case 3:
+                change = .move(
+                    directory: reader.text(),
+                    name: reader.text(),
+                    toDirectory: reader.text(),
+                    newName: reader.text()
+                )
+            case 4: change = .reserve(directory: reader.text(), name: reader.text(), byteCount: reader.integer())
+            case 5: change = .synchronize(directory: reader.text())
+            default: change = .synchronizeAll
+            }
+            changes.append((change, failing))
+        }
+    }
+}
+
+extension FileResult {
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter()
+        writer.append(isChanged.map { $0 ? 1 : 0 })
+        writer.append(Int(error?.code ?? 0))
+        writer.append(error?.call ?? "")
+        return writer.bytes
+    }
+
+    init(decoding bytes: [UInt8]) {
+        var reader = ByteReader(bytes)
+        isChanged = reader.bytes().map { $0 == 1 }
+        let code = CInt(reader.integer())
+        let call = reader.text()
+        if code != 0 { error = SystemError(call: call, code: code) }
+    }
+}
+
+private struct ByteWriter {
+    var bytes: [UInt8] = []
+
+    mutating func append(_ integer: Int) {
+        unsafe withUnsafeBytes(of: integer) { unsafe bytes.append(contentsOf: $0) }
+    }
+
+    mutating func append(_ text: String) { append(Array(text.utf8)) }
+
+    mutating func append(_ other: [UInt8]) {
+        append(other.count)
+        bytes.append(contentsOf: other)
+    }
+}
+
+/// Reads what ``ByteWriter`` has written in this process.
+private struct ByteReader {
+    private var rest: ArraySlice<UInt8>
+
+    init(_ bytes: [UInt8]) { rest = bytes[...] }
+
+    mutating func integer() -> Int {
+        let size = MemoryLayout<Int>.size
+        defer { rest = rest.dropFirst(size) }
+        return unsafe rest.withUnsafeBytes { unsafe $0.loadUnaligned(as: Int.self) }
+    }
+
+    mutating func bytes() -> [UInt8] {
+        let count = integer()
+        defer { rest = rest.dropFirst(count) }
+        return Array(rest.prefix(count))
+    }
+
+    mutating func text() -> String { String(decoding: bytes(), as: UTF8.self) }
+}
