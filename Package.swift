@@ -108,7 +108,7 @@ let package = Package(
         .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["API", "Services", "Supervisor", "Systemd", "miosa-agent"],
+            dependencies: ["API", "Services", "Supervisor", "Systemd", "TestSupport", "miosa-agent"],
             swiftSettings: common
         ),
         // The rules of the house that no compiler checks.

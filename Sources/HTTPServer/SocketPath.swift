@@ -11,7 +11,7 @@ public final class SocketPath {
     private let failed: @EventLoopActor (SystemError) -> Void
     /// What was at the path when it was last known to lead to a listener.
     private var known: FileIdentity?
-    private var watch: DirectoryWatch?
+    private var watch: PathWatch?
     private var timer: Timer?
     private var delay = SocketPath.shortestDelay
 
@@ -37,7 +37,9 @@ public final class SocketPath {
         do throws(SystemError) {
             // A directory that was removed, or whose watch was lost with it, has none any more. The watch comes first:
             // what changes after it is told.
-            watch = try DirectoryWatch(directory) { [weak self] in self?.look() }
+            let watch = try PathWatch { [weak self] _ in self?.look() }
+            try watch.watch(directory: directory)
+            self.watch = watch
             try restore()
             timer?.cancel()
             delay = Self.shortestDelay

@@ -47,14 +47,8 @@ public final class Supervisor {
 
     /// Why systemd's word on the units is not known; nil while the picture is up to date.
     public internal(set) var outage: String? = "the agent is starting"
-    var services: [ServiceName: ManagedService] = [:] {
-        didSet { listed = nil }
-    }
-    var namesByID: [String: ServiceName] = [:]
-    /// The names of all services in order; nil after one has come or gone.
-    private var sortedNames: [ServiceName]?
-    /// All services as they were listed last; nil after one has changed.
-    private var listed: [Service]?
+    let services = ServiceTable()
+    let changes = Changes()
     let lanes = Lanes<ServiceName>()
     let events = EventLog()
     let journalNews = JournalNews()
@@ -63,9 +57,6 @@ public final class Supervisor {
     var retries: [ServiceName: Retry] = [:]
     /// The number of services that are being created and not in the table yet.
     var additions = 0
-    /// Services of which a change that was asked for is not on disk: the record, and the files that are derived from
-    /// it.
-    var unwritten: Set<ServiceName> = []
     /// When services were removed lately.
     var removals: [ServiceName: MonotonicClock] = [:]
     /// Whether there has been a complete picture.
@@ -79,29 +70,14 @@ public final class Supervisor {
     private var freezers: FreezerWatch?
     /// The first version of systemd that sends a signal when a unit is frozen or thawed.
     private static let versionWithFreezerSignals = 256
-    /// Services whose unit files may have changed during an operation on them.
-    private var touched: Set<ServiceName> = []
     /// Services whose failure is being looked up in the journal, the first of them now.
     var undiagnosed: [ServiceName] = []
     var isDiagnosing = false
-    /// Who waits for the picture to be complete.
-    private var waitingForReadiness: [Promise<Void>] = []
-    /// Who waits for a service to change.
-    private var waiting: [ServiceName: [Promise<Void>]] = [:]
     /// Services that systemd reported since the connection was made.
     private var reported: Set<ServiceName> = []
-    /// Services whose record on disk is older than the one here.
-    private var unsaved: Set<ServiceName> = []
-    private var saving: Deferral?
-    /// Writes what could not be written.
-    private var savingAgain: Timer?
-    private var savingDelay = Supervisor.firstSavingDelay
-    /// Begins to write when what belongs together has happened.
-    private var savingSoon: Timer?
-    private var isSavingSoon = false
-    private var isSaving = false
-    /// When the oldest change was made that is not written yet.
-    private var changedAt = MonotonicClock.now()
+    private var recordWriter: RecordWriter?
+    /// Set in the initializer.
+    var writer: RecordWriter { recordWriter! }
     private var summary: Summary?
 
     /// How many services there are, for a status line.
@@ -132,9 +108,19 @@ public final class Supervisor {
             isRunning: { [weak self] in self?.services[$0]?.snapshot.status == .running },
             ended: { [weak self] in self?.forgetCrashLoop(of: $0) }
         )
-        saving = try Deferral { [weak self] in self?.settleAccounts() }
-        savingSoon = try Timer { [weak self] in self?.saveWhenIdle() }
-        savingAgain = try Timer { [weak self] in self?.saving?.request() }
+        recordWriter = try RecordWriter(
+            records,
+            units,
+            removed,
+            disk,
+            RecordWriter.Owner(
+                record: { [weak self] in self?.services[$0]?.record },
+                isBusy: { [weak self] in self?.lanes.isBusy ?? false },
+                written: { [weak self] in self?.noPendingWrite(of: $0) },
+                settled: { [weak self] in self?.countServices() },
+                failed: { [weak self] in self?.notice(.error, $0) }
+            )
+        )
     }
 
     /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
@@ -164,7 +150,7 @@ public final class Supervisor {
     /// What the kernel tells of the services before systemd has been asked: at boot it can be busy for long.
     private func estimateStates() {
         let groups = ControlGroups.current().slice(UnitFile.slice)
-        for (name, service) in services { services[name]?.estimate(groups.pids(of: service.unit)) }
+        for (name, service) in services.entries { services[name]?.estimate(groups.pids(of: service.unit)) }
     }
 
     /// Which systemd runs the machine, and since when; nil while it cannot be reached.
@@ -177,15 +163,7 @@ public final class Supervisor {
     public var isReady: Bool { outage == nil }
 
     /// Writes what is not on disk yet: the last act before the process ends.
-    public func finish() {
-        var changes = FileChanges()
-        _ = addUnsaved(Array(unsaved), into: &changes)
-        do throws(SystemError) {
-            try disk.performNow(changes)
-        } catch {
-            notice(.error, "cannot write the records: \(error)")
-        }
-    }
+    public func finish() { writer.finish() }
 
     func notice(_ severity: Notice.Severity, _ text: String, _ service: ServiceName? = nil) {
         report(Notice(severity: severity, text: text, service: service?.description))
@@ -193,7 +171,7 @@ public final class Supervisor {
 
     private func adopt(_ record: ServiceRecord) {
         let name = record.spec.name
-        insert(ManagedService(record))
+        services.insert(ManagedService(record))
         switch record.phase {
         case .deleting: return
         case .starting, .stopping:
@@ -220,76 +198,11 @@ public final class Supervisor {
         }
     }
 
-    // MARK: What a person changes
-
-    private func unitFilesChanged(_ scope: UnitFileObserver.Scope) {
-        switch scope {
-        case .services(let names):
-            // During an operation some of its files are not written yet.
-            touched.formUnion(names.filter { lanes.isBusy($0) })
-            for name in names where services[name] != nil && !lanes.isBusy(name) { lookAtUnitFiles(of: name) }
-        case .everything:
-            for (name, service) in services {
-                if lanes.isBusy(name) {
-                    touched.insert(name)
-                } else if unitFiles?.differs(service.remarks.unitFiles, name) ?? false || isLinkWrong(service) {
-                    lookAtUnitFiles(of: name)
-                }
-            }
-        }
-    }
-
-    private func lookAtTouchedFiles(of name: ServiceName) {
-        if touched.remove(name) != nil { lookAtUnitFiles(of: name) }
-    }
-
-    /// Whether the link that starts a service at boot is not as it was found.
-    private func isLinkWrong(_ service: ManagedService) -> Bool {
-        let isLinked = units.isLinked(service.record.spec.name)
-        let isByHand = isLinked == service.record.isEnabled ? nil : isLinked
-        return isByHand != service.remarks.unitFiles?.isLinkedByHand
-    }
-
-    /// Compares the unit's files with the record.
-    func lookAtUnitFiles(of name: ServiceName) {
-        guard let service = services[name], service.record.phase != .deleting else { return }
-        services[name]?.remarks.unitFiles = unitFiles?.findings(of: service.record)
-        guard services[name]?.remarks != service.remarks else { return }
-        announce(name)
-        tell(name)
-    }
-
     func forgetCrashLoop(of name: ServiceName) {
         crashLoops?.forget(name)
         guard services[name]?.remarks.crashLoop != nil else { return }
         services[name]?.remarks.crashLoop = nil
         announce(name)
-    }
-
-    // MARK: Which services there are
-
-    func insert(_ service: ManagedService) {
-        let name = service.record.spec.name
-        services[name] = service
-        namesByID[service.record.id] = name
-        sortedNames = nil
-    }
-
-    func take(_ name: ServiceName) -> ManagedService? {
-        guard let service = services.removeValue(forKey: name) else { return nil }
-        namesByID[service.record.id] = nil
-        sortedNames = nil
-        return service
-    }
-
-    /// All services, by name.
-    var snapshots: [Service] {
-        if let listed { return listed }
-        let names = sortedNames ?? services.keys.sorted()
-        sortedNames = names
-        let all = names.compactMap { services[$0]?.snapshot }
-        listed = all
-        return all
     }
 
     // MARK: What systemd says
@@ -303,7 +216,7 @@ public final class Supervisor {
         do throws(BusError) {
             // Without the directory nothing is recalled, and systemd is asked for everything.
             let recollection = try? Recollection(
-                services.mapValues(\.record.run),
+                Dictionary(uniqueKeysWithValues: services.entries.map { ($0.name, $0.service.record.run) }),
                 bootID: bootID,
                 invocationsIn: configuration.invocationDirectory
             )
@@ -320,7 +233,7 @@ public final class Supervisor {
             systemd.reconnect()
             return
         }
-        for (name, service) in services {
+        for (name, service) in services.entries {
             if !reported.contains(name) { services[name]?.settle(UnitState()) }
             guard service.state.activeState == .unknown || !hasBeenReady else { continue }
             // What the kernel had told is replaced by the record's word on an earlier stop.
@@ -328,31 +241,31 @@ public final class Supervisor {
             if service.intent != .start { services[name]?.intent = isDead && !service.record.isEnabled ? .stop : .none }
         }
         followStarts()
-        for name in reported.subtracting(services.keys) {
+        for name in reported.subtracting(services.names) {
             notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
         }
         catchUpWithEndings()
         convergeOutstanding()
         outage = nil
         announceAll()
-        for name in services.keys { diagnoseFailure(of: name) }
-        for waiter in waitingForReadiness { waiter.fulfil() }
-        waitingForReadiness = []
+        for name in services.names { diagnoseFailure(of: name) }
+        changes.tellReadiness()
         countServices()
-        changed()
+        writer.changed()
     }
 
     private func disconnected() {
         guard isReady else { return }
         outage = "the connection to systemd is lost"
-        for (name, service) in services { services[name]?.runBeforeAbsence = service.record.run }
+        for (name, service) in services.entries { services[name]?.runBeforeAbsence = service.record.run }
         notice(.warning, "the connection to systemd is lost; connecting again")
     }
 
     private func unitChanged(_ name: ServiceName, _ state: UnitState) {
         reported.insert(name)
-        if !state.activeState.isDead { freezers?.follow(name) }
         guard var service = services[name] else { return }
+        let wasDead = service.state.activeState.isDead || service.state.activeState == .unknown
+        if wasDead || service.heldBack != nil, !state.activeState.isDead { freezers?.follow(name) }
         if service.endedBefore(state), let end = service.heldBack {
             service.settle(end)
             services[name] = service
@@ -368,7 +281,7 @@ public final class Supervisor {
         if service.leavesProcesses(in: state) { service.record.run.leftProcesses = true }
         if isStoppedByHand { service.record.run.wasStopped = true }
         service.countExit(since: run)
-        if service.record.run != run { unsaved.insert(name) }
+        if service.record.run != run { writer.save(name) }
         if service.isUnexpectedEnd(since: run), let ends = crashLoops?.count(name) {
             service.remarks.crashLoop = CrashLoop(ends: ends, diagnosis: service.remarks.crashLoop?.diagnosis)
         }
@@ -431,131 +344,45 @@ public final class Supervisor {
 
     /// Has the record written to disk with the other changes of this moment.
     func save(_ name: ServiceName) {
-        unsaved.insert(name)
+        writer.save(name)
         announce(name)
-        changed()
+        writer.changed()
     }
 
     /// Has a change that was asked for written to disk later: now it cannot be.
     func writeLater(_ name: ServiceName, because reason: PendingChange.Reason?) {
-        unwritten.insert(name)
-        unsaved.insert(name)
+        writer.writeLater(name)
         if let reason, let record = services[name]?.record {
             services[name]?.remarks.pending = PendingChange(of: record, reason)
         }
         announce(name)
-        changed()
+        writer.changed()
     }
 
     /// Takes note that a change that was asked for is on disk.
     func written(_ name: ServiceName) {
-        if unwritten.remove(name) != nil { _ = begin { self.records.unmark(name, into: &$0) } }
+        writer.noteWritten(name)
+        noPendingWrite(of: name)
+    }
+
+    private func noPendingWrite(of name: ServiceName) {
         guard let service = services[name], service.record.phase == .established else { return }
         services[name]?.remarks.pending = nil
         announce(name)
     }
 
-    /// Between attempts to write what could not be written; each takes twice as long as the last.
-    private static let firstSavingDelay = Duration.seconds(1)
-    private static let savingDelayMaximum = Duration.seconds(60)
-
-    /// Forgets that a record has to be written.
-    func discard(_ name: ServiceName) {
-        unsaved.remove(name)
-        tell(name)
-    }
-
-    /// A start is several changes, which come within so long where the machine is not busy: one record instead of two.
-    private static let togetherness = Duration.milliseconds(30)
-
-    private func changed() {
-        guard !isSavingSoon else { return }
-        isSavingSoon = true
-        changedAt = MonotonicClock.now()
-        savingSoon?.arm(after: Self.togetherness)
-    }
-
-    /// How long a change waits, at most, for a moment without an operation under way.
-    private static let savingDelayLimit = Duration.seconds(1)
-
-    /// What has happened to services is written when no client waits for an operation, which would wait for the disk,
-    /// too.
-    private func saveWhenIdle() {
-        let age = MonotonicClock.now().duration(since: changedAt)
-        if lanes.isBusy, age < Self.savingDelayLimit {
-            savingSoon?.arm(after: Self.togetherness)
-        } else {
-            saving?.request()
-        }
-    }
-
     /// Waits until the picture is complete, or until the time is over.
-    func nextReadiness(within duration: Duration) async {
-        let waiter = Promise<Void>()
-        waitingForReadiness.append(waiter)
-        _ = await waiter.wait(atMost: duration)
-        waitingForReadiness.removeAll { $0 === waiter }
-    }
+    func nextReadiness(within duration: Duration) async { await changes.nextReadiness(within: duration) }
 
     /// Waits until systemd says something about a service, or until the time is over.
     func nextChange(of name: ServiceName, within duration: Duration) async {
-        let waiter = Promise<Void>()
-        waiting[name, default: []].append(waiter)
-        _ = await waiter.wait(atMost: duration)
-        waiting[name]?.removeAll { $0 === waiter }
+        await changes.next(of: name, within: duration)
     }
 
     /// Wakes those who wait for a service to change.
     func tell(_ name: ServiceName) {
-        for waiter in waiting.removeValue(forKey: name) ?? [] { waiter.fulfil() }
-        changed()
-    }
-
-    /// So many records are written before whatever else has happened gets its turn: each costs the disk's time.
-    private static let recordsAtATime = 4
-
-    private func settleAccounts() {
-        isSavingSoon = false
-        countServices()
-        guard !isSaving else { return }
-        isSaving = true
-        EventLoop.start { [weak self] in await self?.saveRecords() }
-    }
-
-    /// Has the records for the audit written that could not be.
-    func writeAuditLater() { savingAgain?.arm(after: savingDelay) }
-
-    private func saveRecords() async {
-        defer { isSaving = false }
-        let names = Array(unsaved.prefix(Self.recordsAtATime))
-        unsaved.subtract(names)
-        var audit: [RemovedService] = []
-        let work = begin { changes in audit = self.addUnsaved(names, into: &changes) }
-        if let error = await work.wait().error {
-            let list = names.isEmpty ? "the audit" : names.map(\.description).joined(separator: ", ")
-            notice(.error, "cannot write the records of \(list): \(error)")
-            unsaved.formUnion(names.filter { services[$0] != nil })
-            savingAgain?.arm(after: savingDelay)
-            savingDelay = min(savingDelay * 2, Self.savingDelayMaximum)
-            return
-        }
-        savingDelay = Self.firstSavingDelay
-        for removed in audit { self.removed.note(removed) }
-        // What has changed meanwhile is not on disk yet.
-        for name in names where unwritten.contains(name) && !unsaved.contains(name) { written(name) }
-        if !unsaved.isEmpty { saving?.request() }
-    }
-
-    /// Gives back the audit's records that are among the changes.
-    private func addUnsaved(_ names: [ServiceName], into changes: inout FileChanges) -> [RemovedService] {
-        for name in names {
-            guard let record = services[name]?.record else { continue }
-            records.save(record, into: &changes)
-            if unwritten.contains(name), record.phase != .deleting { units.write(record, into: &changes) }
-        }
-        let audit = removed.hasMissing ? removed.writeMissing(into: &changes) : []
-        changes.synchronize()
-        return audit
+        changes.tell(name)
+        writer.changed()
     }
 
     private func countServices() {

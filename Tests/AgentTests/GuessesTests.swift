@@ -1,8 +1,10 @@
 import Systemd
+import TestSupport
 import Testing
 
 @testable import miosa_agent
 
+@Suite(.onEventLoop, .hangLimit)
 struct GuessesTests {
     @Test @EventLoopActor func `each wrong token makes the answer to the next one slower, up to a limit`() {
         let guesses = Guesses()

@@ -7,7 +7,8 @@ import Testing
 @testable import Supervisor
 
 /// What a person does to a unit by other means than the API.
-@Suite struct DriftTests {
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct DriftTests {
     private static func drift(_ rig: Rig, _ name: String = "web") async throws -> Drift? {
         try await rig.supervisor.service(name).drift
     }

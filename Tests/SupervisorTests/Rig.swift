@@ -48,6 +48,7 @@ final class Rig {
         // Beside the state directory.
         configuration.invocationDirectory = layout.stateDirectory + "/../invocations"
         configuration.startPatience = .milliseconds(100)
+        configuration.diskPatience = .seconds(60)
         if let jobTimeout { configuration.jobTimeout = jobTimeout }
         return try Supervisor(
             configuration,

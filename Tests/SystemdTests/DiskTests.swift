@@ -80,7 +80,8 @@ import Testing
     }
 }
 
-@Suite struct DiskTests {
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct DiskTests {
     @Test @EventLoopActor func `changes are made in their order by a thread that ends afterwards`() async throws {
         let directory = try TemporaryDirectory()
         let disk = Disk()
@@ -123,7 +124,8 @@ import Testing
     }
 }
 
-@Suite struct PromiseTests {
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct PromiseTests {
     @Test @EventLoopActor func `all who wait get the first value`() async throws {
         let promise = Promise<Int>()
         let values = Arrivals<Int?>()

@@ -4,7 +4,8 @@ import Testing
 
 @testable import Systemd
 
-@Suite struct PathWatchTests {
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct PathWatchTests {
     @Test @EventLoopActor func `names that come, change and go are told`() async throws {
         let directory = try TemporaryDirectory()
         let changes = Arrivals<PathWatch.Change>()

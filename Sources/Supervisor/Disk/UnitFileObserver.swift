@@ -15,6 +15,8 @@ final class UnitFileObserver {
     private let changed: @EventLoopActor (Scope) -> Void
     private var watch: PathWatch?
     private var search = UnitPathSearch()
+    /// Services whose unit files may have changed during an operation on them.
+    private var touched: Set<ServiceName> = []
 
     /// `changed` is called when something may have changed; ``findings(of:)`` tells what.
     init(_ layout: StateLayout, _ units: UnitDirectory, changed: @escaping @EventLoopActor (Scope) -> Void) {
@@ -50,13 +52,22 @@ final class UnitFileObserver {
         return isNothing ? nil : findings
     }
 
-    /// Whether the directories hold something else for a service than was found of it.
-    func differs(_ findings: UnitFileFindings?, _ name: ServiceName) -> Bool {
+    /// Whether the directories and the link for boot are not as they were found.
+    func differs(_ findings: UnitFileFindings?, _ record: ServiceRecord) -> Bool {
+        let name = record.spec.name
         let unit = UnitName.unit(of: name)
         var override: String?
         if case .overridden(let path) = findings?.deviation { override = path }
+        let isLinked = units.isLinked(name)
         return search.unitFiles[unit] != override || search.dropIns(of: unit) != findings?.dropIns ?? []
+            || findings?.isLinkedByHand != (isLinked == record.isEnabled ? nil : isLinked)
     }
+
+    /// Has a service looked at when the operation on it has ended.
+    func lookLater(_ name: ServiceName) { touched.insert(name) }
+
+    /// Whether a service is to be looked at; once.
+    func isToBeLooked(at name: ServiceName) -> Bool { touched.remove(name) != nil }
 
     private func look(at changes: Set<PathWatch.Change>) {
         var names: Set<ServiceName> = []

@@ -17,7 +17,7 @@ extension Supervisor {
 
     public func list() async throws(ControlError) -> [Service] {
         try await requirePicture()
-        return snapshots
+        return services.snapshots
     }
 
     public func listRemoved() async throws(ControlError) -> [RemovedService] {
@@ -41,7 +41,7 @@ extension Supervisor {
     }
 
     public nonisolated func listAtOnce() -> [Service]? {
-        EventLoopActor.assumeIsolated { isReady ? snapshots : nil }
+        EventLoopActor.assumeIsolated { isReady ? services.snapshots : nil }
     }
 
     public nonisolated func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
@@ -51,14 +51,14 @@ extension Supervisor {
     }
 
     private func snapshot(of reference: String) throws(ControlError) -> Service {
-        guard let name = name(of: reference), let index = services.index(forKey: name) else { throw .serviceNotFound }
-        return services.values[index].snapshot
+        guard let name = name(of: reference), let snapshot = services.snapshot(name) else { throw .serviceNotFound }
+        return snapshot
     }
 
     /// The name of the service that a name or an id stands for, if it exists. Ids win; what is shorter is none.
     private func name(of reference: String) -> ServiceName? {
-        if reference.utf8.count == Self.idLength, let name = namesByID[reference] { return name }
-        return ServiceName(reference) ?? namesByID[reference]
+        if reference.utf8.count == Self.idLength, let name = services.name(ofID: reference) { return name }
+        return ServiceName(reference) ?? services.name(ofID: reference)
     }
 
     /// The length of a UUID.

@@ -83,7 +83,8 @@ extension Supervisor {
     /// Goes on with all that is outstanding: systemd can be asked again. The turns are taken now, before those of
     /// requests.
     func convergeOutstanding() {
-        for (name, service) in services.sorted(by: { $0.key < $1.key }) where service.record.phase != .established {
+        for (name, service) in services.entries.sorted(by: { $0.name < $1.name })
+        where service.record.phase != .established {
             // The operation that has the turn retries after the loss of the connection itself.
             guard !lanes.isBusy(name) else { continue }
             retries[name] = nil
@@ -269,11 +270,7 @@ extension Supervisor {
             try await stopUnit(name)
         }
         // While systemd lets go of the unit.
-        try await reachDisk { changes in
-            self.units.remove(name, into: &changes)
-            changes.synchronize()
-        }
-        let written = try await keepForAudit(name)
+        let written = try await keepForAudit(name) { self.units.remove(name, into: &$0) }
         try await forgetDropIns(of: name)
         // The boot target keeps a unit loaded that it started; systemd would start it from memory.
         try await ask { () throws(BusError) in try await self.systemd.forget(unit) }
@@ -298,21 +295,30 @@ extension Supervisor {
         try await ask { () throws(BusError) in try await self.systemd.revert(unit) }
     }
 
-    /// Writes down what is removed and by whom, with the figures of its last run; gives back the record with them.
-    private func keepForAudit(_ name: ServiceName) async throws(Obstacle) -> ServiceRecord? {
+    /// Writes down what is removed and by whom, with the figures of its last run, after other changes; gives back the
+    /// record with them.
+    private func keepForAudit(
+        _ name: ServiceName,
+        after first: (inout FileChanges) -> Void = { _ in }
+    ) async throws(Obstacle) -> ServiceRecord? {
         guard let record = services[name]?.record else { return nil }
         let removed = RemovedService(record)
         do throws(Obstacle) {
             try await reachDisk { changes in
+                first(&changes)
                 self.removed.add(removed, into: &changes)
                 changes.synchronize()
             }
             self.removed.note(removed)
         } catch .storage(let error) where error.isStorageFull {
             // What is left of the service on disk is its record.
-            try await reachDisk { self.removed.add(removed, movedFrom: self.records, into: &$0) }
+            try await reachDisk { changes in
+                first(&changes)
+                changes.synchronize()
+                self.removed.add(removed, movedFrom: self.records, into: &changes)
+            }
             self.removed.note(removed, isMissing: true)
-            writeAuditLater()
+            writer.writeAuditLater()
         }
         return record
     }
@@ -363,7 +369,7 @@ extension Supervisor {
 
     /// Finds the jobs of starts again after systemd was out of sight: a start without one has ended.
     func followStarts() {
-        for (name, service) in services where service.intent == .start && service.record.phase == .established {
+        for (name, service) in services.entries where service.intent == .start && service.record.phase == .established {
             if let job = systemd.job(of: service.unit) {
                 follow(job, name)
             } else {

@@ -23,7 +23,7 @@ extension Supervisor {
             throw error
         }
         service.intent = .start
-        insert(service)
+        services.insert(service)
         announce(spec.name)
         let failure = await failure { () throws(ControlError) in try await self.converge(spec.name, by: .dispatch) }
         switch failure {
@@ -179,11 +179,6 @@ extension Supervisor {
         return result.isChanged(files)
     }
 
-    /// Compares the unit's files with the record where they differed before they were written.
-    private func findDrift(of name: ServiceName) {
-        if services[name]?.remarks.unitFiles != nil { lookAtUnitFiles(of: name) }
-    }
-
     /// The same for what does not depend on the disk: what cannot be written is tried again later. The names are
     /// durable; with `isSynchronizedMeanwhile` they are once the work is done that it gives back.
     @discardableResult
@@ -304,18 +299,18 @@ extension Supervisor {
         services[name]?.record.phase = .established
         services[name]?.record.replacedRun = nil
         retries[name] = nil
-        if !unwritten.contains(name) { services[name]?.remarks.pending = nil }
+        if !writer.isUnwritten(name) { services[name]?.remarks.pending = nil }
         save(name)
     }
 
     func forget(_ name: ServiceName) {
-        if let service = take(name) { announceRemoval(of: service) }
+        if let service = services.remove(name) { announceRemoval(of: service) }
         retries[name] = nil
         crashLoops?.forget(name)
-        unwritten.remove(name)
         systemd.forgetState(of: name)
         journalNews.wake()
-        discard(name)
+        writer.forget(name)
+        tell(name)
     }
 
     /// Notes what was asked of a service and has not yet shown in its state.

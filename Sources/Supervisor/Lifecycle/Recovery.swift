@@ -5,7 +5,7 @@ internal import Systemd
 extension Supervisor {
     /// Finds out how runs ended while systemd was not heard.
     func catchUpWithEndings() {
-        for name in services.keys { catchUpWithEnding(of: name) }
+        for name in services.names { catchUpWithEnding(of: name) }
     }
 
     /// Finds out from the journal how a run has ended of which systemd remembers nothing any more: it was forgotten or

@@ -5,39 +5,34 @@ internal import Systemd
 /// when the property `FreezerState` changes.
 @EventLoopActor
 final class FreezerWatch {
-    private var watch: PathWatch?
-    private var names: [String: ServiceName] = [:]
-    private let groups: String?
+    private var watch: ModificationWatch?
+    private var names: [Int32: ServiceName] = [:]
+    private let groups = ControlGroups.current().slice(UnitFile.slice)
+    private let directory: String?
     private let changed: @EventLoopActor (ServiceName, Bool) -> Void
 
     /// `changed` is called with a service whose file cgroup.events was modified, and whether that says frozen.
     init(changed: @escaping @EventLoopActor (ServiceName, Bool) -> Void) {
         self.changed = changed
-        groups = ControlGroups.current().unified.map { $0 + "/" + ControlGroups.path(ofSlice: UnitFile.slice) }
+        directory = ControlGroups.current().unified.map { $0 + "/" + ControlGroups.path(ofSlice: UnitFile.slice) }
     }
 
-    /// Watches a unit that has processes; a watch goes with the unit's cgroup.
+    /// Watches a unit that has processes; again is no error. A watch goes with the unit's cgroup.
     func follow(_ name: ServiceName) {
-        guard let groups else { return }
-        let path = "\(groups)/\(UnitName.unit(of: name))/cgroup.events"
-        guard names[path] == nil else { return }
-        if watch == nil { watch = try? PathWatch { [weak self] in self?.look(at: $0) } }
+        guard let directory else { return }
+        if watch == nil { watch = try? ModificationWatch { [weak self] in self?.look($0, gone: $1) } }
+        let unit = UnitName.unit(of: name)
         // The unit may have ended meanwhile.
-        guard (try? watch?.watch(file: path)) != nil else { return }
-        names[path] = name
-        look(path)
+        guard let number = try? watch?.watch("\(directory)/\(unit)/cgroup.events") else { return }
+        names[number] = name
+        if groups.isFrozen(unit) { changed(name, true) }
     }
 
-    private func look(at changes: Set<PathWatch.Change>) {
-        for change in changes { look(change.path) }
-    }
-
-    private func look(_ path: String) {
-        guard let name = names[path] else { return }
-        guard let text = KernelFile.text(path) else {
-            names[path] = nil
-            return
+    private func look(_ modified: Set<Int32>, gone: Set<Int32>) {
+        for number in modified {
+            guard let name = names[number] else { continue }
+            changed(name, groups.isFrozen(UnitName.unit(of: name)))
         }
-        changed(name, SliceGroups.value(of: "frozen", in: text) ?? 0 > 0)
+        for number in gone { names[number] = nil }
     }
 }

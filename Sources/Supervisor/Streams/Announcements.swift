@@ -21,7 +21,7 @@ extension Supervisor {
 
     /// Tells what has changed while systemd was not heard. What the first picture shows is no change.
     func announceAll() {
-        for (name, service) in services.sorted(by: { $0.key < $1.key }) {
+        for (name, service) in services.entries.sorted(by: { $0.name < $1.name }) {
             if hasBeenReady { announce(name) } else { services[name]?.announced = service.snapshot }
         }
         hasBeenReady = true

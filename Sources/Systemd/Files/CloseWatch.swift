@@ -5,9 +5,6 @@ internal import Glibc
 ///
 /// The kernel has a program's file open for as long as a process is that program: execve(2) and the end of the process
 /// close it.
-///
-/// Not with sd_event_add_inotify(3): before libsystemd 250 it uses freed memory after a handler that has let go of its
-/// watch, and aborts the process.
 @EventLoopActor
 public final class CloseWatch {
     private let closings: FileClosings
@@ -30,8 +27,7 @@ public final class CloseWatch {
 private final class FileClosings {
     private static weak var current: FileClosings?
 
-    private let queue: DescriptorHolder
-    private var reader: IOWatch?
+    private var inotify: Inotify?
     /// By the kernel's number for the file, and by the watch.
     private var handlers: [CInt: [ObjectIdentifier: @EventLoopActor () -> Void]] = [:]
 
@@ -43,16 +39,13 @@ private final class FileClosings {
     }
 
     private init() throws(SystemError) {
-        let raw = try checkErrno("inotify_init1") { inotify_init1(CInt(IN_NONBLOCK | IN_CLOEXEC)) }
-        queue = DescriptorHolder(FileDescriptor(adopting: raw))
-        reader = try IOWatch(queue.descriptor, .readable) { [weak self] _ in self?.read() }
+        inotify = try Inotify { [weak self] in self?.look(at: $0) }
     }
 
     /// The kernel's number for a file, the same for all watches on it.
     func watch(_ path: String) throws(SystemError) -> CInt {
-        try checkErrno("inotify_add_watch") {
-            unsafe inotify_add_watch(queue.descriptor.raw, path, UInt32(IN_CLOSE_NOWRITE))
-        }
+        guard let inotify else { throw .notConnected }
+        return try inotify.add(path, UInt32(IN_CLOSE_NOWRITE))
     }
 
     func add(_ handler: @escaping @EventLoopActor () -> Void, _ watch: ObjectIdentifier, _ number: CInt) {
@@ -63,27 +56,12 @@ private final class FileClosings {
         handlers[number]?[watch] = nil
         guard handlers[number]?.isEmpty == true else { return }
         handlers[number] = nil
-        // Fails when the file is gone, and its number with it.
-        _ = inotify_rm_watch(queue.descriptor.raw, number)
+        inotify?.remove(number)
     }
 
-    /// Reads what there is, and calls the handlers of each file once.
-    private func read() {
-        var numbers: Set<CInt> = []
-        var buffer = [UInt8](repeating: 0, count: 16 * 1024)
-        let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-            unsafe Glibc.read(queue.descriptor.raw, bytes.baseAddress, bytes.count)
-        }
-        // What is left is told again.
-        guard count > 0 else { return }
-        unsafe buffer.withUnsafeBytes { bytes in
-            var offset = 0
-            while offset < count {
-                let event = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
-                numbers.insert(event.wd)
-                offset += MemoryLayout<inotify_event>.size + Int(event.len)
-            }
-        }
+    /// Calls the handlers of each file once.
+    private func look(at events: [Inotify.Event]) {
+        var numbers = Set(events.map(\.number))
         // The queue was too short: anything may have been closed.
         if numbers.contains(-1) { numbers.formUnion(handlers.keys) }
         for number in numbers {

@@ -216,8 +216,19 @@ private enum DiskThread {
         }
     }
 
-    /// False when there is no memory for a thread.
+    /// False when there is no memory for a thread, or no descriptor. The thread has descriptors of its own and ends
+    /// when the other end of its queue is closed.
     static func start(from queue: Pipe, to done: Pipe) -> Bool {
+        let reader = fcntl(queue.reader.raw, F_DUPFD_CLOEXEC, 0)
+        let writer = fcntl(done.writer.raw, F_DUPFD_CLOEXEC, 0)
+        guard reader >= 0, writer >= 0, start(reader, writer) else {
+            for descriptor in [reader, writer] where descriptor >= 0 { close(descriptor) }
+            return false
+        }
+        return true
+    }
+
+    private static func start(_ queue: CInt, _ done: CInt) -> Bool {
         var attributes = pthread_attr_t()
         unsafe pthread_attr_init(&attributes)
         defer { unsafe pthread_attr_destroy(&attributes) }
@@ -225,9 +236,7 @@ private enum DiskThread {
         unsafe pthread_attr_setdetachstate(&attributes, CInt(PTHREAD_CREATE_DETACHED))
         var thread = pthread_t()
         // Both descriptors in the bits of the one argument.
-        let argument = unsafe UnsafeMutableRawPointer(
-            bitPattern: UInt(UInt32(bitPattern: queue.reader.raw)) << 32 | UInt(UInt32(bitPattern: done.writer.raw))
-        )
+        let bits = UInt(UInt32(bitPattern: queue)) << 32 | UInt(UInt32(bitPattern: done))
         let result = unsafe pthread_create(
             &thread,
             &attributes,
@@ -236,7 +245,7 @@ private enum DiskThread {
                 DiskThread.run(CInt(truncatingIfNeeded: bits >> 32), CInt(truncatingIfNeeded: bits))
                 return nil
             },
-            argument
+            UnsafeMutableRawPointer(bitPattern: bits)
         )
         return result == 0
     }
@@ -247,6 +256,8 @@ private enum DiskThread {
             Batch.setResult(result, of: batch)
             while !send(batch, done) { waitUntilWritable(done) }
         }
+        close(queue)
+        close(done)
     }
 
     private static func waitUntilWritable(_ descriptor: CInt) {
