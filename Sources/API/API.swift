@@ -38,7 +38,7 @@ public final class API: Sendable {
     let measureAgent: @Sendable () async -> AgentMeasurements
     private let makeRequestID: @Sendable () -> String
     let router: Router<Route>
-    let lastList = LastList()
+    let listCache = ListCache()
 
     /// `describeComputer` tells about the machine, `measureAgent` about this process, `now` the time; `makeRequestID`
     /// makes an id for a request that brings none.
@@ -147,7 +147,7 @@ public final class API: Sendable {
             accept: Accept(head.fields.contains(Idempotency.field) ? Fields() : head.fields),
             parameters: admitted.parameters,
             body: request.body,
-            vocabulary: Vocabulary(head.fields),
+            dialect: ClientDialect(head.fields),
             requester: Requester(uid: caller.uid, requestID: requestID),
             isStranger: admitted.isStranger
         )

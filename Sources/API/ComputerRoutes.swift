@@ -23,7 +23,7 @@ enum ComputerRoutes {
         writer.member("total", integer: services.count)
         for status in ServiceStatus.allCases where status != .removed {
             let count = services.count { $0.status == status }
-            writer.member(context.vocabulary.word(for: status), integer: count)
+            writer.member(context.dialect.word(for: status), integer: count)
         }
         writer.endObject()
         writer.endObject()

@@ -72,7 +72,7 @@ private struct EventWriter {
             writer.member("seq", integer: event.sequence)
             writer.member("at", string: event.at.description)
             writer.member("type", string: event.kind.rawValue)
-            writer.member("previous_status", string: event.previousStatus.map(context.vocabulary.word))
+            writer.member("previous_status", string: event.previousStatus.map(context.dialect.word))
         }
     }
 

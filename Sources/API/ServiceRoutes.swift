@@ -62,7 +62,7 @@ enum ServiceRoutes {
         let removed = wanted?.contains(.removed) ?? false ? try await api.ask(api.control.listRemoved) : []
         if context.wantsText {
             return Answer(
-                response: Response(status: .ok, text: ServicePages.table(services, removed, context.vocabulary))
+                response: Response(status: .ok, text: ServicePages.table(services, removed, context.dialect))
             )
         }
         let usage = try await Usage.requested(of: services, api, context)
@@ -73,7 +73,7 @@ enum ServiceRoutes {
     /// The list of all services as JSON.
     static func listAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
         guard context.query.isEmpty, !context.wantsText, let services = api.control.listAtOnce() else { return nil }
-        let body = api.lastList.encoding(of: services, context.vocabulary) { encode(services, [], nil, api, context) }
+        let body = api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
 
@@ -116,7 +116,7 @@ enum ServiceRoutes {
             let response = Response(status: .ok, contentType: "application/json", body: body)
             return Answer(response: response, service: service.name.description)
         }
-        let page = ServicePages.page(service, usage, context.vocabulary)
+        let page = ServicePages.page(service, usage, context.dialect)
         let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api)
         let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
         let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: text)

@@ -23,7 +23,7 @@ final class Connection {
     private var socket: DescriptorHolder?
     private let peer: Peer
     private unowned let server: Server
-    private let share: Share
+    private let share: ConnectionBudget
     private var watch: IOGroup.Watch?
     private var timer: Timer?
 
@@ -64,7 +64,7 @@ final class Connection {
         _ descriptor: consuming FileDescriptor,
         peer: Peer,
         server: Server,
-        share: Share
+        share: ConnectionBudget
     ) throws(SystemError) {
         let socket = DescriptorHolder(descriptor)
         self.socket = socket

@@ -9,8 +9,8 @@ public final class Server {
     private var listeners: [Listener] = []
     /// What waits for the connections.
     let group: IOGroup
-    private let trusted: Share
-    private let strangers: Share
+    private let trusted: ConnectionBudget
+    private let strangers: ConnectionBudget
     /// What ``ServerLimits/waitingBytesLimit`` limits.
     private var waitingBytes = 0
     /// Counts the moments at which somebody began to wait.
@@ -34,8 +34,8 @@ public final class Server {
         self.handler = handler
         self.limits = limits
         group = try IOGroup(eventsAtATime: Self.connectionsAtATime)
-        trusted = Share(limits.trusted)
-        strangers = Share(limits.strangers)
+        trusted = ConnectionBudget(limits.trusted)
+        strangers = ConnectionBudget(limits.strangers)
         // Neither calls when the server has gone. Weak references would make every other one slower.
         resume = try Timer { [unowned self] in resumeAccepting() }
         nextTurn = try Deferral(patience: Self.turnPatience) { [unowned self] in giveTurn() }

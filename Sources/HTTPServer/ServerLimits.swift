@@ -4,9 +4,9 @@ public import HTTP
 ///
 /// Whatever clients send, the memory that it takes stays below a bound, in MiB:
 ///
-///      64   what is being received: ``Share/receivedBytesLimit`` of both kinds of peers
+///      64   what is being received: ``ConnectionBudget/receivedBytesLimit`` of both kinds of peers
 ///      96   responses that peers do not take: ``waitingBytesLimit``, and for a stream twice as much while it waits
-///      12   the connections, some 7 KiB each: ``Share/connectionsLimit`` of both kinds, and as many turned away
+///      12   the connections, 7 KiB each: ``ConnectionBudget/connectionsLimit`` of both kinds, and as many turned away
 ///      25   log entries that journald does not take: 1,000 that have a path of 8 KiB three times
 ///       8   events that are kept for readers who come back
 ///      28   open journals: 256 streams with a hundred files each, some 1 KiB a file
@@ -17,7 +17,7 @@ public import HTTP
 /// The journal's files, which readers map, are the kernel's to keep or drop.
 public struct ServerLimits: Sendable {
     /// What the connections of one kind of peer may use, all together. No kind can use up what is another's.
-    public struct Share: Sendable {
+    public struct ConnectionBudget: Sendable {
         /// Connections at a time. One more takes the place of the one that has been waiting for its peer the longest;
         /// where all are being answered or streamed to, it is answered 429 and closed. There is room for every stream
         /// that is served and as many others.
@@ -31,9 +31,9 @@ public struct ServerLimits: Sendable {
     /// The sizes of one request.
     public var request = Limits()
     /// For those who are let in by the mode of a Unix socket, and for the host.
-    public var trusted = Share()
+    public var trusted = ConnectionBudget()
     /// For everybody else: who connects over TCP may be anybody on this machine.
-    public var strangers = Share()
+    public var strangers = ConnectionBudget()
     /// Bytes of responses that wait for peers to take them, over all connections. Past it the peer that has taken
     /// nothing for the longest loses its connection. A longer response is sent while it is the only one.
     public var waitingBytesLimit = 32 * 1024 * 1024

@@ -42,14 +42,14 @@ public final class Supervisor {
     let systemd: SystemdClient
     let disk = Disk.shared
     let bootID: String
-    private let report: @EventLoopActor (Notice) -> Void
+    private let report: @EventLoopActor (LogMessage) -> Void
     private let statusChanged: @EventLoopActor (Summary) -> Void
 
     /// Why systemd's word on the units is not known; nil while the picture is up to date.
     public internal(set) var outage: String? = "the agent is starting"
     let services = ServiceTable()
     let changes = Changes()
-    let lanes = Lanes<ServiceName>()
+    let operations = KeyedSerialQueue<ServiceName>()
     let events = EventLog()
     let journalNews = JournalNews()
     let openStreams = OpenStreams()
@@ -90,7 +90,7 @@ public final class Supervisor {
     /// `report` gets what should be logged; `statusChanged` the counts of services, whenever one of them has changed.
     public init(
         _ configuration: Configuration,
-        report: @escaping @EventLoopActor (Notice) -> Void,
+        report: @escaping @EventLoopActor (LogMessage) -> Void,
         statusChanged: @escaping @EventLoopActor (Summary) -> Void
     ) throws(SystemError) {
         self.configuration = configuration
@@ -103,7 +103,7 @@ public final class Supervisor {
         bootID = configuration.bootID.description
         launches = LaunchWatch { [weak self] in self?.launched($0) }
         unitFiles = UnitFileObserver(configuration.layout, units) { [weak self] in self?.unitFilesChanged($0) }
-        lanes.quiet = { [weak self] in self?.lookAtTouchedFiles(of: $0) }
+        operations.quiet = { [weak self] in self?.lookAtTouchedFiles(of: $0) }
         crashLoops = CrashLoops(
             isRunning: { [weak self] in self?.services[$0]?.snapshot.status == .running },
             ended: { [weak self] in self?.forgetCrashLoop(of: $0) }
@@ -115,7 +115,7 @@ public final class Supervisor {
             disk,
             RecordWriter.Owner(
                 record: { [weak self] in self?.services[$0]?.record },
-                isBusy: { [weak self] in self?.lanes.isBusy ?? false },
+                isBusy: { [weak self] in self?.operations.isBusy ?? false },
                 written: { [weak self] in self?.noPendingWrite(of: $0) },
                 settled: { [weak self] in self?.countServices() },
                 failed: { [weak self] in self?.notice(.error, $0) }
@@ -165,8 +165,8 @@ public final class Supervisor {
     /// Writes what is not on disk yet: the last act before the process ends.
     public func finish() { writer.finish() }
 
-    func notice(_ severity: Notice.Severity, _ text: String, _ service: ServiceName? = nil) {
-        report(Notice(severity: severity, text: text, service: service?.description))
+    func notice(_ severity: LogMessage.Severity, _ text: String, _ service: ServiceName? = nil) {
+        report(LogMessage(severity: severity, text: text, service: service?.description))
     }
 
     private func adopt(_ record: ServiceRecord) {
@@ -215,7 +215,7 @@ public final class Supervisor {
     private func readEverything() async {
         do throws(BusError) {
             // Without the directory nothing is recalled, and systemd is asked for everything.
-            let recollection = try? Recollection(
+            let cache = try? StateCache(
                 Dictionary(uniqueKeysWithValues: services.entries.map { ($0.name, $0.service.record.run) }),
                 bootID: bootID,
                 invocationsIn: configuration.invocationDirectory
@@ -223,7 +223,7 @@ public final class Supervisor {
             if freezers == nil, try await systemd.versionNumber() ?? 0 < Self.versionWithFreezerSignals {
                 freezers = FreezerWatch { [weak self] in self?.systemd.noticeFreezing(of: $0, isFrozen: $1) }
             }
-            try await systemd.readStates { name, unit in recollection?.state(of: name, unit) }
+            try await systemd.readStates { name, unit in cache?.state(of: name, unit) }
             // A systemd without journald has services all the same.
             try? await systemd.readJournalState()
             // A dead state is taken over once systemd has had its say.

@@ -10,8 +10,8 @@ internal import Systemd
 final class Daemon {
     private let log: Log
     private let supervisor: Supervisor
-    private let answers: KeptAnswers
-    private let front: FrontDoor
+    private let answers: IdempotencyStore
+    private let front: RequestDispatch
     private let server: Server
     /// Reads the configuration again.
     private let reconfigure: () throws(StartFailure) -> ValidConfiguration
@@ -41,10 +41,10 @@ final class Daemon {
             statusChanged: { daemon?.tellStatus($0) }
         )
         self.supervisor = supervisor
-        let answers = KeptAnswers(configuration.layout)
+        let answers = IdempotencyStore(configuration.layout)
         self.answers = answers
-        let instruments = Instruments()
-        instruments.streams = {
+        let metrics = AgentMetrics()
+        metrics.streams = {
             let (logs, events) = supervisor.streamCounts
             return AgentMeasurements.Streams(logs: logs, events: events)
         }
@@ -59,14 +59,14 @@ final class Daemon {
             answers: answers,
             describeComputer: { await Self.computer(supervisor, bootID: bootID) },
             now: { Timestamp(microseconds: WallClock.now().microseconds) },
-            measureAgent: { await instruments.measure() },
+            measureAgent: { await metrics.measure() },
             makeRequestID: { requestIDs.next().description }
         )
         let groupID = ProcessContext.groupID(of: configuration.group)
         if groupID == nil {
             log.write(.notice, "there is no group '\(configuration.group)': root alone may use the Unix socket")
         }
-        front = FrontDoor(api, log, instruments, groupID: groupID)
+        front = RequestDispatch(api, log, metrics, groupID: groupID)
         server = try Server(front.handler)
         sockets = try Self.sockets(configuration, log)
         let named = sockets.filter { $0.name == Self.apiName || $0.name == configuration.socket.description }
@@ -313,7 +313,7 @@ extension Log {
         }
     }
 
-    func write(_ notice: Notice) {
+    func write(_ notice: LogMessage) {
         let priority: JournalWriter.Priority =
             switch notice.severity {
             case .information: .info

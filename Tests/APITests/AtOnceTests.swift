@@ -89,7 +89,7 @@ struct AtOnceTests {
 
     @Test(arguments: [0, 1])
     func `a list is kept unless it is long for so few`(past: Int) {
-        let list = LastList()
+        let list = ListCache()
         var count = 0
         for _ in 0..<2 {
             _ = list.encoding(of: [Samples.running], .documented) {

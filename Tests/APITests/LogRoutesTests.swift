@@ -217,7 +217,7 @@ private func entry(
     }
 }
 
-@Suite struct MomentTests {
+@Suite struct TimeParameterTests {
     private static let now = Client.now
 
     @Test(arguments: [
@@ -233,7 +233,7 @@ private func entry(
         ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
     ])
     func `a moment is a time, seconds or an age`(text: String, microseconds: Int64) {
-        #expect(Moment.parse(text, now: Self.now) == Timestamp(microseconds: microseconds))
+        #expect(TimeParameter.parse(text, now: Self.now) == Timestamp(microseconds: microseconds))
     }
 
     @Test(arguments: [
@@ -246,7 +246,7 @@ private func entry(
         "1x", "1234567890123", "1234567890s", "٣s", "99999w", "999999999w", "1s999999999w999999999w",
     ])
     func `anything else is none`(text: String) {
-        #expect(Moment.parse(text, now: Self.now) == nil)
+        #expect(TimeParameter.parse(text, now: Self.now) == nil)
     }
 
     @Test func `a time that was printed is read as the same`() {
@@ -256,7 +256,7 @@ private func entry(
             by: 86_399_123_456_789
         ) {
             let moment = Timestamp(microseconds: microseconds / 1000 * 1000)
-            #expect(Moment.parse(moment.description, now: Self.now) == moment, "\(moment)")
+            #expect(TimeParameter.parse(moment.description, now: Self.now) == moment, "\(moment)")
         }
     }
 }

@@ -156,7 +156,7 @@ struct OpenAPITests {
 
     @Test func `the words are those of the code`() throws {
         let statuses = ServiceStatus.allCases.map(\.rawValue)
-        let python = Vocabulary(["User-Agent": "miosa-python/1"])
+        let python = ClientDialect(["User-Agent": "miosa-python/1"])
         let others = ServiceStatus.allCases.map(python.word).filter { !statuses.contains($0) }
         #expect(try document.texts(at: "components/schemas/Status/enum") == statuses + others)
         #expect(try document.texts(at: "components/parameters/StatusFilter/schema/items/enum") == statuses)

@@ -18,14 +18,14 @@ private final class Gate {
 }
 
 @Suite(.onEventLoop, .serialized, .hangLimit)
-struct LaneTests {
+struct SerialQueueTests {
     @Test @EventLoopActor func `callers have their turns in the order in which they came`() async throws {
-        let lanes = Lanes<String>()
+        let queues = KeyedSerialQueue<String>()
         let gate = Gate()
         let steps = Arrivals<Int>()
         for number in 0..<10 {
             EventLoop.start {
-                try? await lanes.inLane("a") {
+                try? await queues.run("a") {
                     steps.add(number)
                     await gate.wait()
                 }
@@ -40,21 +40,21 @@ struct LaneTests {
         }
     }
 
-    @Test @EventLoopActor func `different lanes run side by side`() async throws {
-        let lanes = Lanes<String>()
+    @Test @EventLoopActor func `different queues run side by side`() async throws {
+        let queues = KeyedSerialQueue<String>()
         let gate = Gate()
-        for key in ["a", "b", "c"] { EventLoop.start { try? await lanes.inLane(key) { await gate.wait() } } }
+        for key in ["a", "b", "c"] { EventLoop.start { try? await queues.run(key) { await gate.wait() } } }
         try await turnLoop()
         #expect(gate.waitingCount == 3)
         for _ in 0..<3 { gate.openOne() }
     }
 
-    @Test @EventLoopActor func `an error leaves the lane to the next`() async throws {
-        let lanes = Lanes<String>()
+    @Test @EventLoopActor func `an error leaves the queue to the next`() async throws {
+        let queues = KeyedSerialQueue<String>()
         let steps = Arrivals<String>()
         for step in ["one", "two"] {
             await #expect(throws: ControlError.serviceNotFound) {
-                try await lanes.inLane("a") { () throws(ControlError) in
+                try await queues.run("a") { () throws(ControlError) in
                     steps.add(step)
                     throw .serviceNotFound
                 }
@@ -63,11 +63,11 @@ struct LaneTests {
         #expect(steps.all == ["one", "two"])
     }
 
-    @Test @EventLoopActor func `a lane is free when nobody is in it`() async {
-        let lane = Lane()
+    @Test @EventLoopActor func `a queue is free when nobody is in it`() async {
+        let queue = SerialQueue()
         for _ in 0..<3 {
-            await lane.enter()
-            #expect(lane.leave())
+            await queue.enter()
+            #expect(queue.leave())
         }
     }
 }

@@ -307,7 +307,7 @@ import Testing
 
     @Test func `changes that are made durable together are there at once`() throws {
         let directory = try Directory(path)
-        let changes = NameChanges()
+        let changes = DirectorySync()
         try directory.write("a", Array("x".utf8), mode: 0o600, with: changes)
         try directory.link("b", to: "a", with: changes)
         #expect(try directory.read("a", limitBytes: 1) == Array("x".utf8))
@@ -321,7 +321,7 @@ import Testing
     }
 
     @Test func `changes of which one cannot be made durable fail, and so they do from then on`() throws {
-        let changes = NameChanges()
+        let changes = DirectorySync()
         // What is there has no disk.
         let place = "/proc/sys/fs"
         try changes.add(try Directory(place))

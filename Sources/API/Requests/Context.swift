@@ -9,7 +9,7 @@ struct Context: Sendable {
     let accept: Accept
     let parameters: RouteParameters
     let body: [UInt8]
-    let vocabulary: Vocabulary
+    let dialect: ClientDialect
     let requester: Requester
     /// Nobody who could do anything here: on routes that are open to everybody.
     let isStranger: Bool

@@ -44,7 +44,7 @@ enum LogParameters {
 
     private static func moment(_ name: String, _ parameters: Query, _ now: Timestamp) throws(Failure) -> Timestamp? {
         guard let text = parameters.first(name) else { return nil }
-        guard let moment = Moment.parse(text, now: now) else {
+        guard let moment = TimeParameter.parse(text, now: now) else {
             throw .badRequest(
                 "the query parameter '\(name)' must be a time like 2026-01-31T12:00:00Z, seconds since 1970, or an age"
                     + " like 1h30m"

@@ -14,7 +14,7 @@ enum ServiceObject {
         usage: ResourceUsage? = nil,
         into writer: inout JSONWriter
     ) {
-        let word = context.vocabulary.word(for: status ?? service.status)
+        let word = context.dialect.word(for: status ?? service.status)
         if withEnvironment, usage == nil, word == service.status.rawValue, let document = service.keptEncoding {
             return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
         }
@@ -36,7 +36,7 @@ enum ServiceObject {
             return documentBegin + writer.finish() + documentEnd
         }
         guard usage == nil else { return encode() }
-        let isUsual = context.vocabulary.word(for: service.status) == service.status.rawValue
+        let isUsual = context.dialect.word(for: service.status) == service.status.rawValue
         return isUsual ? service.encoded(encode) : encode()
     }
 
@@ -55,7 +55,7 @@ enum ServiceObject {
     static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
         let service = Service(record: removed.record, state: UnitState(), intent: .stop)
         writer.beginObject()
-        writeMembers(service, context.vocabulary.word(for: .removed), withEnvironment: true, nil, api, into: &writer)
+        writeMembers(service, context.dialect.word(for: .removed), withEnvironment: true, nil, api, into: &writer)
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()

@@ -8,18 +8,18 @@ enum ServicePages {
     static let logLines = 10
 
     /// One line a service, like systemctl(1)'s list-units.
-    static func table(_ services: [Service], _ removed: [RemovedService], _ vocabulary: Vocabulary) -> String {
+    static func table(_ services: [Service], _ removed: [RemovedService], _ dialect: ClientDialect) -> String {
         var rows = [["NAME", "STATUS", "PID", "SINCE", "RESTARTS", "COMMAND"]]
         for service in services {
             rows.append([
-                service.name.description, vocabulary.word(for: service.status),
+                service.name.description, dialect.word(for: service.status),
                 service.state.mainPID.map(String.init) ?? "-", since(service)?.description ?? "-",
                 String(service.record.run.restarts), command(service.record.spec),
             ])
         }
         for service in removed {
             rows.append([
-                service.record.spec.name.description, vocabulary.word(for: .removed), "-",
+                service.record.spec.name.description, dialect.word(for: .removed), "-",
                 service.removedAt.description, String(service.record.run.restarts), command(service.record.spec),
             ])
         }
@@ -31,12 +31,12 @@ enum ServicePages {
     }
 
     /// A service like `systemctl status` shows a unit, without its log.
-    static func page(_ service: Service, _ usage: ResourceUsage?, _ vocabulary: Vocabulary) -> String {
+    static func page(_ service: Service, _ usage: ResourceUsage?, _ dialect: ClientDialect) -> String {
         let record = service.record
         let spec = record.spec
         let run = record.run
         var lines: [(label: String, text: String?)] = [
-            ("Status", vocabulary.word(for: service.status) + (service.subStatus.map { " (\($0.rawValue))" } ?? "")),
+            ("Status", dialect.word(for: service.status) + (service.subStatus.map { " (\($0.rawValue))" } ?? "")),
             ("Message", service.message),
             ("Pending", service.pending.map { "\($0.operation.rawValue) since \($0.since), \($0.reason.rawValue)" }),
             ("PID", service.state.mainPID.map(String.init)),

@@ -34,7 +34,7 @@ enum RecordCoding {
         writer.endObject()
     }
 
-    static func decodeRequester(_ members: Members) throws(RecordProblem) -> Requester {
+    static func decodeRequester(_ members: JSONMembers) throws(RecordProblem) -> Requester {
         Requester(
             uid: try members.optionalInteger("uid").flatMap { UInt32(exactly: $0) },
             requestID: try members.string("request_id")
@@ -88,13 +88,15 @@ enum RecordCoding {
         writer.endObject()
     }
 
-    static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> ServiceRecord { try decode(Members(parsing: bytes)) }
-
-    static func decode(_ value: JSONValue) throws(RecordProblem) -> ServiceRecord {
-        try decode(Members(value, "the record"))
+    static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> ServiceRecord {
+        try decode(JSONMembers(parsing: bytes))
     }
 
-    private static func decode(_ record: Members) throws(RecordProblem) -> ServiceRecord {
+    static func decode(_ value: JSONValue) throws(RecordProblem) -> ServiceRecord {
+        try decode(JSONMembers(value, "the record"))
+    }
+
+    private static func decode(_ record: JSONMembers) throws(RecordProblem) -> ServiceRecord {
         guard try record.integer("version") == version else {
             throw RecordProblem(description: "its version is not \(version)")
         }
@@ -114,7 +116,7 @@ enum RecordCoding {
         )
     }
 
-    private static func decodeSpec(_ members: Members) throws(RecordProblem) -> ServiceSpec {
+    private static func decodeSpec(_ members: JSONMembers) throws(RecordProblem) -> ServiceSpec {
         var draft = SpecDraft()
         draft.name = try members.string("name")
         draft.command = try members.string("command")
@@ -133,7 +135,7 @@ enum RecordCoding {
         }
     }
 
-    private static func decodeRun(_ members: Members) throws(RecordProblem) -> ServiceRun {
+    private static func decodeRun(_ members: JSONMembers) throws(RecordProblem) -> ServiceRun {
         func moment(_ key: String) throws(RecordProblem) -> Timestamp? {
             try members.optionalInteger(key).map { Timestamp(microseconds: Int64($0)) }
         }

@@ -19,7 +19,7 @@ final class RemovedStore {
     private var files: [String] = []
     /// The index, by file. Files that an earlier agent has written are read at the first lookup.
     private var entries: [String: Entry] = [:]
-    private let indexing = Lane()
+    private let indexing = SerialQueue()
     /// The records whose files are those of the services, which have less and, of the environment, more.
     private var missing: [String: RemovedService] = [:]
 
@@ -164,7 +164,7 @@ enum RemovedCoding {
     }
 
     static func decode(_ bytes: [UInt8]) throws(RecordProblem) -> RemovedService {
-        let members = try Members(parsing: bytes)
+        let members = try JSONMembers(parsing: bytes)
         return RemovedService(
             try RecordCoding.decode(try members.value("record")),
             removedAt: Timestamp(microseconds: Int64(try members.integer("removed_at"))),

@@ -75,7 +75,7 @@ extension Supervisor {
 
     public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
         try await requireSystemd()
-        return try await lanes.inLane(spec.name) { () throws(ControlError) in
+        return try await operations.run(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
             guard self.services[spec.name] == nil else { throw .serviceExists }
             return try await self.add(spec)
@@ -84,7 +84,7 @@ extension Supervisor {
 
     public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
         try await requireSystemd()
-        return try await lanes.inLane(spec.name) { () throws(ControlError) in
+        return try await operations.run(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
             guard let before = self.services[spec.name] else { return (try await self.add(spec), true) }
             guard before.record.spec != spec || before.snapshot.drift != nil else {
@@ -96,7 +96,7 @@ extension Supervisor {
     }
 
     public func start(_ reference: String) async throws(ControlError) -> Service {
-        try await inLane(of: reference) { (name) throws(ControlError) in
+        try await inTurn(of: reference) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             guard try !self.find(name).snapshot.status.isUp else { throw .serviceRunning }
             return try await self.run(name)
@@ -104,14 +104,14 @@ extension Supervisor {
     }
 
     public func restart(_ reference: String) async throws(ControlError) -> Service {
-        try await inLane(of: reference) { (name) throws(ControlError) in
+        try await inTurn(of: reference) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             return try await self.run(name)
         }
     }
 
     public func stop(_ reference: String) async throws(ControlError) -> Service {
-        try await inLane(of: reference) { (name) throws(ControlError) in
+        try await inTurn(of: reference) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             guard try self.find(name).snapshot.status.isUp else { throw .serviceNotRunning }
             return try await self.halt(name)
@@ -119,21 +119,21 @@ extension Supervisor {
     }
 
     public func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
-        try await inLane(of: reference) { (name) throws(ControlError) in
+        try await inTurn(of: reference) { (name) throws(ControlError) in
             try await self.remove(name, by: requester)
             return name
         }
     }
 
     /// Carries out an operation on the service that `reference` names when its turn comes, if it still exists then.
-    private func inLane<Result: Sendable>(
+    private func inTurn<Result: Sendable>(
         of reference: String,
         _ operation: @EventLoopActor (ServiceName) async throws(ControlError) -> Result
     ) async throws(ControlError) -> Result {
         try await requireSystemd()
         let service = try find(reference)
         let name = service.record.spec.name
-        return try await lanes.inLane(name) { () throws(ControlError) in
+        return try await operations.run(name) { () throws(ControlError) in
             try await self.requireSystemd()
             // The name may have become another service's while this call waited.
             guard try self.find(reference).record.id == service.record.id else { throw .serviceNotFound }

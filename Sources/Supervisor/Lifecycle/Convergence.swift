@@ -86,12 +86,12 @@ extension Supervisor {
         for (name, service) in services.entries.sorted(by: { $0.name < $1.name })
         where service.record.phase != .established {
             // The operation that has the turn retries after the loss of the connection itself.
-            guard !lanes.isBusy(name) else { continue }
+            guard !operations.isBusy(name) else { continue }
             retries[name] = nil
             if service.remarks.pending == nil {
                 services[name]?.remarks.pending = PendingChange(of: service.record, .waiting)
             }
-            lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
+            operations.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
     }
 
@@ -168,7 +168,7 @@ extension Supervisor {
             guard let self else { return }
             // While systemd does not answer a ping no turn is taken: a request would wait behind the retry.
             guard await systemd.answers(), !disk.isHanging else { return retryLater(name) }
-            lanes.begin(name) { [weak self] in await self?.convergeAgain(name) }
+            operations.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
     }
 
@@ -362,7 +362,7 @@ extension Supervisor {
 
     /// Establishes a start whose job has ended after the request's time-out.
     private func ended(_ job: Job, _ name: ServiceName, _ result: Job.Result) {
-        guard let record = services[name]?.record, record.phase == .starting, !lanes.isBusy(name) else { return }
+        guard let record = services[name]?.record, record.phase == .starting, !operations.isBusy(name) else { return }
         if result == Job.canceled { return followNewestActor(name) }
         if !record.isReplaced(systemd.state(of: name) ?? UnitState()) { establish(name) }
     }

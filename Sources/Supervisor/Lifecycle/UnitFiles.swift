@@ -8,11 +8,11 @@ extension Supervisor {
         case .services(let names):
             for name in names where services[name] != nil {
                 // During an operation some of its files are not written yet.
-                if lanes.isBusy(name) { unitFiles?.lookLater(name) } else { lookAtUnitFiles(of: name) }
+                if operations.isBusy(name) { unitFiles?.lookLater(name) } else { lookAtUnitFiles(of: name) }
             }
         case .everything:
             for (name, service) in services.entries {
-                if lanes.isBusy(name) {
+                if operations.isBusy(name) {
                     unitFiles?.lookLater(name)
                 } else if unitFiles?.differs(service.remarks.unitFiles, service.record) ?? false {
                     lookAtUnitFiles(of: name)

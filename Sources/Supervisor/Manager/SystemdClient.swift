@@ -60,7 +60,7 @@ final class SystemdClient {
     /// When systemd was last asked whether it answers, and whether it did.
     private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
     /// Lets one ask at a time: the others take its answer.
-    private let probing = Lane()
+    private let probing = SerialQueue()
     /// How long systemd took to answer, by method.
     private(set) var callDurations: [String: DurationHistogram] = [:]
     /// How often systemd was had to read its unit files anew, and did.

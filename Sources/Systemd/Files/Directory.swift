@@ -113,7 +113,7 @@ public struct Directory: ~Copyable {
         _ name: String,
         _ bytes: [UInt8],
         mode: UInt32,
-        with changes: NameChanges? = nil
+        with changes: DirectorySync? = nil
     ) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         do throws(SystemError) {
@@ -156,7 +156,7 @@ public struct Directory: ~Copyable {
     public func release(_ name: String) throws(SystemError) { try remove(Directory.temporaryName(for: name)) }
 
     /// Makes a symbolic link, durably, in place of whatever link or file has that name.
-    public func link(_ name: String, to target: String, with changes: NameChanges? = nil) throws(SystemError) {
+    public func link(_ name: String, to target: String, with changes: DirectorySync? = nil) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         FaultPoint.pass()
         _ = try replacing(temporary) { () throws(SystemError) in
@@ -215,7 +215,7 @@ public struct Directory: ~Copyable {
     public func synchronize() throws(SystemError) { try descriptor.synchronize() }
 
     /// The same together with other changes; now when there are none.
-    public func synchronize(with changes: NameChanges?) throws(SystemError) {
+    public func synchronize(with changes: DirectorySync?) throws(SystemError) {
         if let changes { try changes.add(self) } else { try synchronize() }
     }
 

@@ -131,7 +131,7 @@ extension FileChanges {
     package func perform() -> FileResult {
         var result = FileResult()
         var kept: SystemError?
-        let names = NameChanges()
+        let names = DirectorySync()
         for (change, failing) in changes {
             do throws(SystemError) {
                 result.isChanged.append(try change.perform(names))
@@ -151,7 +151,7 @@ extension FileChanges {
 
 extension FileChanges.Change {
     /// True when it has changed anything.
-    fileprivate func perform(_ names: NameChanges) throws(SystemError) -> Bool {
+    fileprivate func perform(_ names: DirectorySync) throws(SystemError) -> Bool {
         switch self {
         case .write(let path, let name, let bytes, let mode, let unlessEqual):
             let directory = try Directory(path)

@@ -62,14 +62,14 @@ enum Parameters {
         let milliseconds = moment.microseconds - (moment.microseconds % 1000 + 1000) % 1000
         let text = moment.description
         if years.contains(moment.microseconds) {
-            let again = Moment.parse(text, now: now)
+            let again = TimeParameter.parse(text, now: now)
             require(again?.microseconds == milliseconds, "a time is the same when it is written out", text)
         }
         let seconds = moment.microseconds / 1_000_000
         guard moment.microseconds >= 0, moment.microseconds % 1_000_000 == 0 else { return }
-        require(Moment.parse("\(seconds)", now: now) == moment, "a time is the same in seconds", text)
+        require(TimeParameter.parse("\(seconds)", now: now) == moment, "a time is the same in seconds", text)
         let age = now.microseconds / 1_000_000 - seconds
         guard (0..<1_000_000_000).contains(age) else { return }
-        require(Moment.parse("\(age)s", now: now) == moment, "a time is the same as an age", text)
+        require(TimeParameter.parse("\(age)s", now: now) == moment, "a time is the same as an age", text)
     }
 }

@@ -4,7 +4,7 @@ internal import Systemd
 
 /// What the daemon counts about itself between two scrapes of its metrics.
 @EventLoopActor
-final class Instruments {
+final class AgentMetrics {
     private var requests = RequestMetrics()
     /// Tells how many streams are open.
     var streams: @EventLoopActor () -> AgentMeasurements.Streams = { AgentMeasurements.Streams() }

@@ -2,7 +2,7 @@ internal import HTTP
 internal import Services
 
 /// The words that a client knows.
-enum Vocabulary {
+enum ClientDialect {
     case documented
     /// The published Python library: the versions looked at, from 1.2.19 to 2.19.2, raise an error on a status that is
     /// not one of pending, running, stopped and failed.

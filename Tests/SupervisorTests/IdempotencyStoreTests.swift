@@ -7,7 +7,7 @@ import Testing
 @testable import Supervisor
 
 @Suite(.onEventLoop)
-struct KeptAnswersTests {
+struct IdempotencyStoreTests {
     private let directory: TemporaryDirectory
     private let layout: StateLayout
 
@@ -16,8 +16,8 @@ struct KeptAnswersTests {
         layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
     }
 
-    @EventLoopActor private func store() throws -> KeptAnswers {
-        let store = KeptAnswers(layout)
+    @EventLoopActor private func store() throws -> IdempotencyStore {
+        let store = IdempotencyStore(layout)
         try store.prepare()
         return store
     }

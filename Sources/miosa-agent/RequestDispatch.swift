@@ -5,18 +5,18 @@ internal import Systemd
 
 /// Where requests come in: has them answered by the API, written to the log and counted.
 @EventLoopActor
-final class FrontDoor {
+final class RequestDispatch {
     private var api: API
     private let log: Log
-    private let instruments: Instruments
-    private let guesses = Guesses()
+    private let metrics: AgentMetrics
+    private let backoff = AuthenticationBackoff()
     /// The group whose members may use the Unix socket; nil where it does not exist.
     private let groupID: UInt32?
 
-    init(_ api: API, _ log: Log, _ instruments: Instruments, groupID: UInt32?) {
+    init(_ api: API, _ log: Log, _ metrics: AgentMetrics, groupID: UInt32?) {
         self.api = api
         self.log = log
-        self.instruments = instruments
+        self.metrics = metrics
         self.groupID = groupID
     }
 
@@ -59,12 +59,12 @@ final class FrontDoor {
 
     private func note(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
         log.write(reply, head, caller, duration)
-        instruments.count(reply, head, duration)
+        metrics.count(reply, head, duration)
     }
 
     /// Lets whoever has sent a wrong token wait for the answer.
     private func delay(_ response: Response) -> Duration {
-        response.status == .unauthorized ? guesses.delay() : .zero
+        response.status == .unauthorized ? backoff.delay() : .zero
     }
 
     private func caller(_ peer: Peer) -> Caller {

@@ -2,7 +2,7 @@ internal import Systemd
 
 /// Lets the calls for one service through one after another, in the order in which they came.
 @EventLoopActor
-final class Lane {
+final class SerialQueue {
     private var isTaken = false
     private var waiting: [@EventLoopActor () -> Void] = []
 

@@ -1,7 +1,7 @@
 internal import Services
 
 /// A moment as a client writes it.
-enum Moment {
+enum TimeParameter {
     /// "2026-11-21T22:52:00.5Z" or with an offset (RFC 3339), "1763765520.5" (seconds since 1970), or "1h30m" for that
     /// long ago; nil for anything else.
     static func parse(_ text: String, now: Timestamp) -> Timestamp? {

@@ -2,16 +2,16 @@ internal import Systemd
 
 /// What the connections of one kind of peer use of the server.
 @EventLoopActor
-final class Share {
-    let limits: ServerLimits.Share
+final class ConnectionBudget {
+    let limits: ServerLimits.ConnectionBudget
     private(set) var connections: [ObjectIdentifier: Connection] = [:]
     /// Places that are taken: by connections, and by requests that are worked on after their connection has ended.
     private var placeCount = 0
     private var turnedAwayCount = 0
-    /// What ``ServerLimits/Share/receivedBytesLimit`` limits.
+    /// What ``ServerLimits/ConnectionBudget/receivedBytesLimit`` limits.
     var receivedBytes = 0
 
-    init(_ limits: ServerLimits.Share) { self.limits = limits }
+    init(_ limits: ServerLimits.ConnectionBudget) { self.limits = limits }
 
     var isFull: Bool { placeCount >= limits.connectionsLimit }
 

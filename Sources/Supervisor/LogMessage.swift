@@ -1,5 +1,5 @@
 /// Something that happened which whoever runs the machine should read; the daemon logs it.
-public struct Notice: Sendable {
+public struct LogMessage: Sendable {
     public enum Severity: Sendable {
         case information
         case warning

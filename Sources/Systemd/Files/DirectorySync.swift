@@ -3,7 +3,7 @@
 ///
 /// What several changes of one operation may have in common. Until ``synchronize()`` has returned a crash can undo any
 /// of them, the later ones first.
-public final class NameChanges {
+public final class DirectorySync {
     private var directories: [DescriptorHolder] = []
     private var failure: SystemError?
 

@@ -3,7 +3,7 @@ internal import Systemd
 /// Slows down those who try tokens: every answer to a wrong one takes the longer the more there were lately, whoever
 /// they came from. Whoever has the right one waits for nobody.
 @EventLoopActor
-final class Guesses {
+final class AuthenticationBackoff {
     /// A wrong token more and its answer takes so much longer.
     static let step = Duration.milliseconds(50)
     /// The longest that an answer takes.

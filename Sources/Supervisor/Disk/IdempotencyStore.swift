@@ -4,7 +4,7 @@ public import Systemd
 
 /// The answers to requests with an `Idempotency-Key`, on disk: `answers/HASH.json`, readable by root alone.
 @EventLoopActor
-public final class KeptAnswers {
+public final class IdempotencyStore {
     private struct Entry {
         let file: String
         let keptAt: Timestamp
@@ -13,7 +13,7 @@ public final class KeptAnswers {
     private let path: String
     /// In the order in which they were kept.
     private var entries: [Entry] = []
-    private let lanes = Lanes<String>()
+    private let queues = KeyedSerialQueue<String>()
 
     public init(_ layout: StateLayout) {
         path = layout.answerDirectory
@@ -112,7 +112,7 @@ public final class KeptAnswers {
         }
 
         init(_ bytes: [UInt8]) throws(RecordProblem) {
-            let members = try Members(parsing: bytes)
+            let members = try JSONMembers(parsing: bytes)
             key = try members.string("key")
             fingerprint = try members.string("fingerprint")
             keptAt = Timestamp(microseconds: Int64(try members.integer("kept_at")))
@@ -146,13 +146,13 @@ public final class KeptAnswers {
     }
 }
 
-extension KeptAnswers {
+extension IdempotencyStore {
     public func once(
         _ key: String,
         fingerprint: String,
         _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer {
-        try await lanes.inLane(key) { () throws(ControlError) in
+        try await queues.run(key) { () throws(ControlError) in
             let kept = try self.kept(key)
             if let kept {
                 guard kept.fingerprint.utf8.elementsEqual(fingerprint.utf8) else { throw .keyReused }
@@ -171,4 +171,4 @@ extension KeptAnswers {
     }
 }
 
-extension KeptAnswers: AnswerStore {}
+extension IdempotencyStore: AnswerStore {}

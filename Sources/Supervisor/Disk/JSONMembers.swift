@@ -6,7 +6,7 @@ struct RecordProblem: Error, Equatable {
 }
 
 /// The members of a JSON object, read by name and type.
-struct Members {
+struct JSONMembers {
     private let object: JSONObject
 
     init(_ value: JSONValue?, _ name: String) throws(RecordProblem) {
@@ -32,14 +32,14 @@ struct Members {
         return value
     }
 
-    func object(_ key: String) throws(RecordProblem) -> Members { try Members(object[key], "'\(key)'") }
+    func object(_ key: String) throws(RecordProblem) -> JSONMembers { try JSONMembers(object[key], "'\(key)'") }
 
     /// The objects of an array; none where there is no such member.
-    func objects(_ key: String) throws(RecordProblem) -> [Members] {
+    func objects(_ key: String) throws(RecordProblem) -> [JSONMembers] {
         switch object[key] {
         case .array(let elements):
-            var objects: [Members] = []
-            for element in elements { objects.append(try Members(element, "an element of '\(key)'")) }
+            var objects: [JSONMembers] = []
+            for element in elements { objects.append(try JSONMembers(element, "an element of '\(key)'")) }
             return objects
         case nil: return []
         default: throw RecordProblem(description: "'\(key)' is no array")

@@ -3,7 +3,7 @@ internal import Systemd
 
 /// What the records tell of runs that still go on, so that systemd need not be asked for each of them.
 @EventLoopActor
-final class Recollection {
+final class StateCache {
     private let runs: [ServiceName: ServiceRun]
     private let bootID: String
     /// Where systemd tells the journal, and whoever reads it, which run of each unit goes on: a link that is named
