@@ -264,8 +264,9 @@ public final class Supervisor {
     private func unitChanged(_ name: ServiceName, _ state: UnitState) {
         reported.insert(name)
         guard var service = services[name] else { return }
-        let wasDead = service.state.activeState.isDead || service.state.activeState == .unknown
-        if wasDead || service.heldBack != nil, !state.activeState.isDead { freezers?.follow(name) }
+        // Each run can have another cgroup.
+        let isOtherProcess = state.mainPID != service.state.mainPID || service.state.activeState == .unknown
+        if state.mainPID != nil, isOtherProcess { freezers?.follow(name) }
         if service.endedBefore(state), let end = service.heldBack {
             service.settle(end)
             services[name] = service

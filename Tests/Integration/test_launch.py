@@ -528,7 +528,12 @@ class Pipes(LaunchCase):
 
         # journald takes its time with that many. What was left in the pipes comes through another stream, whose lines it
         # may read before the last ones of the first.
-        eventually(lambda: len(lines()) >= written, f"{written} lines are in the log")
+        try:
+            eventually(lambda: len(lines()) >= written, f"{written} lines are in the log")
+        except AssertionError as error:
+            found = set(lines())
+            missing = [number for number in range(1, written + 1) if number not in found]
+            raise AssertionError(f"{error}; missing are {len(missing)}: {missing[:3]} to {missing[-3:]}") from None
         self.assertEqual(sorted(lines()), list(range(1, len(lines()) + 1)))
 
     def written(self, file):

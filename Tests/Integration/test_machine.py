@@ -61,6 +61,50 @@ class RealMachine(MachineTestCase):
         self.assertRegex(told, rf"(?m)^computer id +vm-{self.machine.name}  \[credential\]$")
         self.assertRegex(told, r"(?m)^tenant id +\(none\)$")
 
+    # Takes the memory that is given in MiB each time that the file is there, and waits for it otherwise.
+    HUNGRY = (
+        "while ! rm /home/user/{name} 2>/dev/null; do sleep 0.1; done;"
+        " exec python3 -c 'x = bytearray({mebibytes} << 20); print(len(x)); import time; time.sleep(1000)'"
+    )
+
+    def run_hungry(self, name, mebibytes, *settings, restart="no"):
+        unit = unit_of(name)
+        self.machine.create(name, self.HUNGRY.format(name=name, mebibytes=mebibytes), restart=restart)
+        self.machine.wait(name, status="running")
+        self.machine.exec("systemctl", "set-property", "--runtime", unit, *settings)
+        self.machine.exec("touch", f"/home/user/{name}")
+
+    def wait_for_message(self, name, text):
+        return eventually(
+            lambda: (found := self.machine.get(name)) and text in (found["message"] or "") and found,
+            f"the message of {name} has '{text}'",
+        )
+
+    def test_the_services_memory_limit_is_told_from_the_machines_memory(self):
+        self.run_hungry("limited", 300, "MemoryMax=60M", "MemorySwapMax=0")
+        service = self.wait_for_message("limited", "reached its own memory limit")
+        self.assertEqual((service["status"], service["result"], service["signal"]), ("failed", "oom-kill", "SIGKILL"))
+        # One that systemd has started again.
+        self.run_hungry("again", 300, "MemoryMax=60M", "MemorySwapMax=0", restart="always")
+        self.machine.wait("again", restarts=1)
+        service = self.machine.wait("again", status="running")
+        self.assertIn("memory ran out (oom-kill)", service["message"])
+        # The kernel takes the process with the highest score when the machine has none left.
+        self.machine.create("victim", self.HUNGRY.format(name="victim", mebibytes=100), restart="no")
+        pid = self.machine.wait("victim", status="running")["pid"]
+        self.machine.shell(f"echo 1000 > /proc/{pid}/oom_score_adj; touch /home/user/victim")
+        self.machine.wait_for_line("victim", str(100 << 20))
+        self.machine.shell("echo f > /proc/sysrq-trigger")
+        self.wait_for_message("victim", "the machine ran out of memory")
+
+    def test_usage_is_what_the_kernel_counts(self):
+        self.run_hungry("large", 50, "CPUWeight=100")
+        self.machine.wait_for_line("large", str(50 << 20))
+        usage = self.machine.call("GET", "/v1/services/large?usage=true").data["usage"]
+        self.assertGreater(usage["memory"], 50 << 20)
+        self.assertGreater(usage["tasks"], 0)
+        self.assertGreater(usage["cpu_ms"], 0)
+
     def test_a_clock_that_jumps_ends_no_wait_and_no_service(self):
         self.machine.create("worker", "i=0; while sleep 0.2; do i=$((i + 1)); echo line $i; done")
         self.machine.create("stubborn", "trap : TERM; echo ready; while :; do sleep 0.2; done")

@@ -19,7 +19,7 @@ extension Supervisor {
                 self.units.write(record, isLinked: false, into: &changes)
             }
         } catch {
-            removeFiles(of: spec.name)
+            await removeFiles(of: spec.name)
             throw error
         }
         service.intent = .start
@@ -37,7 +37,7 @@ extension Supervisor {
             try await finishFiles(of: spec.name)
         } catch {
             try? await stopUnit(spec.name)
-            removeFiles(of: spec.name)
+            await removeFiles(of: spec.name)
             forget(spec.name)
             throw error
         }
@@ -277,19 +277,17 @@ extension Supervisor {
         retryLater(name)
     }
 
-    /// Removes the files of a service that was not created, once the disk can.
-    private func removeFiles(of name: ServiceName) {
-        let work = begin { changes in
-            // Without its record nobody takes what is left for a service.
+    /// Removes the files of a service that was not created. A disk that hangs does it when it answers.
+    private func removeFiles(of name: ServiceName) async {
+        let result = await result { changes in
+            // A record comes first: files without one are not taken for a service.
             self.records.remove(name, into: &changes)
             changes.synchronize()
             self.units.remove(name, into: &changes)
             changes.synchronize()
         }
-        EventLoop.start { [weak self] in
-            guard let error = await work.wait().error else { return }
-            self?.notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
-        }
+        guard let error = result?.error else { return }
+        notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
     }
 
     /// Notes that what was begun is done. It is written with the other changes of this moment: an agent that dies

@@ -14,15 +14,7 @@ final class JournalNews {
     /// Counts how often files came or went.
     private(set) var fileGeneration = 0
 
-    /// One who follows as long as this object exists.
-    @EventLoopActor
-    final class Follower {
-        private let news: JournalNews
-
-        fileprivate init(_ news: JournalNews) { self.news = news }
-
-        isolated deinit { news.leave() }
-    }
+    typealias Follower = JournalFollower
 
     /// Looks at the journal from now on.
     func follow() throws(SystemError) -> Follower {
@@ -45,7 +37,7 @@ final class JournalNews {
     /// Has all who wait look again: a service was deleted.
     func wake() { for (_, waiter) in waiting { waiter.fulfil() } }
 
-    private func leave() {
+    fileprivate func leave() {
         followers -= 1
         if followers == 0 { watch = nil }
     }
@@ -61,4 +53,14 @@ final class JournalNews {
             for (_, waiter) in waiting { waiter.fulfil() }
         }
     }
+}
+
+/// A reader that follows a log as long as this object exists.
+@EventLoopActor
+final class JournalFollower {
+    private let news: JournalNews
+
+    fileprivate init(_ news: JournalNews) { self.news = news }
+
+    isolated deinit { news.leave() }
 }

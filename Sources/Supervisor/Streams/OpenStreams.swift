@@ -11,20 +11,7 @@ final class OpenStreams {
 
     private var counts: [Kind: Int] = [:]
 
-    /// One that is open as long as this object exists.
-    @EventLoopActor
-    final class Stream {
-        private let streams: OpenStreams
-        private let kind: Kind
-
-        fileprivate init(_ streams: OpenStreams, _ kind: Kind) {
-            self.streams = streams
-            self.kind = kind
-            streams.counts[kind, default: 0] += 1
-        }
-
-        isolated deinit { streams.counts[kind, default: 0] -= 1 }
-    }
+    typealias Stream = OpenStream
 
     func count(of kind: Kind) -> Int { counts[kind, default: 0] }
 
@@ -32,6 +19,23 @@ final class OpenStreams {
         guard counts.values.reduce(0, +) < StreamLimits.streamsLimit else {
             throw .tooManyStreams(limit: StreamLimits.streamsLimit)
         }
+        counts[kind, default: 0] += 1
         return Stream(self, kind)
     }
+
+    fileprivate func close(_ kind: Kind) { counts[kind, default: 0] -= 1 }
+}
+
+/// A stream that is open as long as this object exists.
+@EventLoopActor
+final class OpenStream {
+    private let streams: OpenStreams
+    private let kind: OpenStreams.Kind
+
+    fileprivate init(_ streams: OpenStreams, _ kind: OpenStreams.Kind) {
+        self.streams = streams
+        self.kind = kind
+    }
+
+    isolated deinit { streams.close(kind) }
 }

@@ -6,56 +6,17 @@ internal import Glibc
 /// sd-event asks the kernel anew for each source that it dispatches. A group asks once for all of its descriptors that
 /// are ready, which is half of what it costs to wait for many busy connections.
 @safe public final class IOGroup: EventSource {
-    /// Calls a handler while a descriptor is ready, level-triggered like ``IOWatch``. It has to go before its
-    /// descriptor does.
-    @EventLoopActor
-    public final class Watch {
-        private let group: IOGroup
-        private let descriptor: CInt
-        fileprivate let handler: @EventLoopActor (IOWatch.Events) -> Void
-        /// Tells this watch from an earlier one of a descriptor with the same number.
-        fileprivate let generation: UInt32
-
-        fileprivate init(
-            _ group: IOGroup,
-            _ descriptor: CInt,
-            _ events: IOWatch.Events,
-            _ handler: @escaping @EventLoopActor (IOWatch.Events) -> Void
-        ) throws(SystemError) {
-            self.group = group
-            self.descriptor = descriptor
-            self.handler = handler
-            self.events = events
-            group.generations &+= 1
-            generation = group.generations
-            try group.control(EPOLL_CTL_ADD, descriptor, events, generation)
-        }
-
-        isolated deinit {
-            group.members[descriptor] = nil
-            // Only for a descriptor that is gone.
-            try? group.control(EPOLL_CTL_DEL, descriptor, [], generation)
-        }
-
-        /// What is waited for. Empty: nothing but failure and hang-up.
-        public var events: IOWatch.Events {
-            didSet {
-                guard events != oldValue else { return }
-                // As above.
-                try? group.control(EPOLL_CTL_MOD, descriptor, events, generation)
-            }
-        }
-    }
+    public typealias Watch = IOGroupWatch
 
     /// A watch takes itself out before it goes.
-    private struct Member {
+    fileprivate struct Member {
         unowned let watch: Watch
     }
 
     private let poll: FileDescriptor
     private var ready: [epoll_event]
-    private var members: [CInt: Member] = [:]
-    private var generations: UInt32 = 0
+    fileprivate var members: [CInt: Member] = [:]
+    fileprivate var generations: UInt32 = 0
 
     /// Makes a group without a descriptor. `eventsAtATime` are handled before whatever else is ready gets its turn.
     public init(eventsAtATime: Int) throws(SystemError) {
@@ -90,6 +51,12 @@ internal import Glibc
         return watch
     }
 
+    fileprivate func remove(_ descriptor: CInt, _ generation: UInt32) {
+        members[descriptor] = nil
+        // Fails only for a descriptor that is gone.
+        try? control(EPOLL_CTL_DEL, descriptor, [], generation)
+    }
+
     private func dispatch() {
         // Interrupted or not, what is ready is still ready the next time.
         let count = unsafe epoll_wait(poll.raw, &ready, CInt(ready.count), 0)
@@ -107,7 +74,7 @@ internal import Glibc
         return watch.handler
     }
 
-    private func control(
+    fileprivate func control(
         _ operation: CInt,
         _ descriptor: CInt,
         _ events: IOWatch.Events,
@@ -117,5 +84,42 @@ internal import Glibc
         unsafe event.events = events.rawValue
         unsafe event.data.u64 = UInt64(generation) << 32 | UInt64(UInt32(bitPattern: descriptor))
         try checkErrno("epoll_ctl") { unsafe epoll_ctl(poll.raw, operation, descriptor, &event) }
+    }
+}
+
+/// Calls a handler while a descriptor is ready, level-triggered like ``IOWatch``. It has to go before its
+/// descriptor does.
+@EventLoopActor
+public final class IOGroupWatch {
+    private let group: IOGroup
+    private let descriptor: CInt
+    fileprivate let handler: @EventLoopActor (IOWatch.Events) -> Void
+    /// Tells this watch from an earlier one of a descriptor with the same number.
+    fileprivate let generation: UInt32
+
+    fileprivate init(
+        _ group: IOGroup,
+        _ descriptor: CInt,
+        _ events: IOWatch.Events,
+        _ handler: @escaping @EventLoopActor (IOWatch.Events) -> Void
+    ) throws(SystemError) {
+        self.group = group
+        self.descriptor = descriptor
+        self.handler = handler
+        self.events = events
+        group.generations &+= 1
+        generation = group.generations
+        try group.control(EPOLL_CTL_ADD, descriptor, events, generation)
+    }
+
+    isolated deinit { group.remove(descriptor, generation) }
+
+    /// What is waited for. Empty: nothing but failure and hang-up.
+    public var events: IOWatch.Events {
+        didSet {
+            guard events != oldValue else { return }
+            // Fails only for a descriptor that is gone.
+            try? group.control(EPOLL_CTL_MOD, descriptor, events, generation)
+        }
     }
 }
