@@ -6,6 +6,8 @@ internal import Systemd
 extension Supervisor {
     public var readiness: Readiness {
         get async {
+            // An agent that starts is ready in a moment, unless systemd is busy.
+            if !hasBeenReady, !isReady { await nextReadiness(within: Self.reconnectPatience) }
             let isSilent = isReady ? !(await systemd.answers()) : false
             return Readiness(
                 outage: outage ?? (isSilent ? "it does not answer" : nil),
