@@ -3,12 +3,12 @@ public import Services
 
 /// The HTTP API of a computer's services: from a request to a response.
 public final class API: Sendable {
-    /// What the API is told about its surroundings.
+    /// The settings of the API.
     public struct Configuration: Sendable {
         public var identity: Identity
-        /// What a TCP client has to show; without one no TCP client gets in.
+        /// The token that a TCP client must send; nil: no TCP client is admitted.
         public var token: BearerToken?
-        /// What a spec gets where the client says nothing.
+        /// The defaults of a spec.
         public var defaults: SpecDraft.Defaults
 
         public init(identity: Identity, token: BearerToken?, defaults: SpecDraft.Defaults) {
@@ -18,15 +18,15 @@ public final class API: Sendable {
         }
     }
 
-    /// A response, and what a log line says about it.
+    /// A response, and what the log says about it.
     public struct Reply: Sendable {
         public let response: Response
-        /// The body of the response, where it is made while it is sent.
+        /// The body of the response, if it is streamed.
         public let stream: BodyStream?
         public let requestID: String
-        /// The pattern of the route table that the request fits, as it is below the first mount; nil for none.
+        /// The pattern of the matching route, without the prefix of its mount; nil for none.
         public let route: String?
-        /// The service that the request was about, by name where that is known.
+        /// The service that the request was about, by name if that is known.
         public let service: String?
     }
 
@@ -40,8 +40,8 @@ public final class API: Sendable {
     let router: Router<Route>
     let listCache = ListCache()
 
-    /// `describeComputer` tells about the machine, `measureAgent` about this process, `now` the time; `makeRequestID`
-    /// makes an id for a request that brings none.
+    /// `describeComputer` describes the machine, `measureAgent` this process, `now` is the clock; `makeRequestID` makes
+    /// an id for a request without one.
     public init(
         _ configuration: Configuration,
         control: any ServiceControl,
@@ -61,7 +61,7 @@ public final class API: Sendable {
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
     }
 
-    /// The same API for clients that have to show another token.
+    /// A copy of the API with another token.
     public func replacingToken(by token: BearerToken?) -> API {
         var configuration = configuration
         configuration.token = token
@@ -100,8 +100,8 @@ public final class API: Sendable {
         }
     }
 
-    /// Answers a read of what is in memory; nil for whatever takes ``respond(to:from:)``. Called on the control's own
-    /// executor.
+    /// Answers a read from memory; nil for a request that needs ``respond(to:from:)``. Must be called on the executor
+    /// of the control.
     public func respondAtOnce(to request: Request, from caller: Caller) -> Reply? {
         let match = match(request.head)
         guard case .found(let route, _) = match, let read = route.read else { return nil }
@@ -143,7 +143,7 @@ public final class API: Sendable {
             path: head.target.path,
             query: head.target.query,
             fields: head.fields,
-            // What is kept for an idempotency key is kept as JSON.
+            // The answers stored for idempotency keys are JSON.
             accept: Accept(head.fields.contains(Idempotency.field) ? Fields() : head.fields),
             parameters: admitted.parameters,
             body: request.body,
@@ -153,7 +153,8 @@ public final class API: Sendable {
         )
     }
 
-    /// The answer to a request whose body need not be read, because its head already gives reason to refuse it.
+    /// The error response to a request that is refused by its head, so that its body need not be read; nil when it is
+    /// admitted.
     public func refusal(of head: RequestHead, from caller: Caller) -> Reply? {
         let match = match(head)
         do throws(Failure) {
@@ -164,7 +165,7 @@ public final class API: Sendable {
         }
     }
 
-    /// The answer to what is no request.
+    /// The error response to bytes that could not be parsed as a request.
     public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil, .notFound) }
 
     /// Makes a call of the control and turns its error into the API's.
@@ -186,7 +187,7 @@ public final class API: Sendable {
 
     private func match(_ head: RequestHead) -> RouteMatch<Route> { router.route(head.method, head.target.segments) }
 
-    /// What a request is let in to.
+    /// The result of admitting a request.
     private struct Admission {
         let route: Route
         let parameters: RouteParameters
@@ -194,15 +195,16 @@ public final class API: Sendable {
         let isStranger: Bool
     }
 
-    /// Lets a request in to the route that it fits. Who may not use it learns nothing about what exists.
+    /// Admits a request to its route. A client without permission does not learn which routes and services exist.
+    /// Throws 400, 401, 403, 404, 405 or 415.
     private func admit(
         _ head: RequestHead,
         _ caller: Caller,
         _ match: RouteMatch<Route>
     ) throws(Failure) -> Admission {
         if case .tcp = caller {
-            // A page that a browser shows can send requests here: with its origin, or by a name of its own that it
-            // has made to mean this machine. No client of the API does either.
+            // DNS rebinding and cross-site requests: a web page can send requests here, with its origin in `Origin` or
+            // with a host name of its own that resolves to this machine. No client of the API does either.
             guard !head.fields.contains("Origin"), LocalHost.isLocal(head.host) else { throw .forbidden }
         }
         var isStranger = false
@@ -246,7 +248,7 @@ public final class API: Sendable {
         }
     }
 
-    /// Whether a caller may do more than ask whether the agent lives.
+    /// Whether a caller may use more than the health routes.
     private func isIdentified(_ head: RequestHead, _ caller: Caller) -> Bool { (try? identify(head, caller)) != nil }
 
     private func reply(

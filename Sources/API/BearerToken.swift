@@ -2,7 +2,7 @@
 public struct BearerToken: Sendable {
     private let bytes: [UInt8]
 
-    /// The shortest token that is taken; it should be random.
+    /// The shortest token that is accepted, in bytes; it should be random.
     public static let shortestBytes = 16
     /// The longest token that fits into a header.
     public static let bytesLimit = 4096
@@ -25,7 +25,7 @@ public struct BearerToken: Sendable {
         let given = authorization.utf8Span.span
         let scheme = Self.scheme
         guard given.count > scheme.count else { return false }
-        // No byte of the scheme is made another letter's by the bit that tells upper from lower case.
+        // Setting bit 0x20 converts upper to lower case; no other byte becomes a letter of the scheme by it.
         for index in scheme.indices where given[index] | 0x20 != scheme[index] { return false }
         let count = given.count - scheme.count
         var difference = count ^ bytes.count

@@ -1,12 +1,12 @@
-/// Who is at the other end, as far as the API has to know.
+/// The client of a request.
 public enum Caller: Equatable, Sendable {
     /// A process on this machine, as the kernel saw it connect to the Unix socket. `isAdmitted` says whether it is
     /// root's or a member's of the configured group; the file mode of the socket says the same a first time.
     case unix(uid: UInt32, gid: UInt32, pid: Int32, isAdmitted: Bool)
-    /// Anybody who can reach a TCP port: has to show the token. `address` is where from, for the log.
+    /// A client of a TCP port, which must send the token. `address` is its address, for the log.
     case tcp(address: String)
-    /// A machine that reaches this one's AF_VSOCK port, by its context id; nil when it had gone before that could be
-    /// asked. The host alone is let in, and has to show the token too where there is one.
+    /// A machine that connects to the AF_VSOCK port, by its context id; nil when it had disconnected before the id was
+    /// read. Only the host is admitted, and must also send the token if there is one.
     case vsock(contextID: UInt32?, isHost: Bool)
 
     /// The account of a process on this machine.

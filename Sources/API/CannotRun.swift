@@ -1,7 +1,7 @@
 public import HTTP
 
 extension API {
-    /// What clients are told by an agent that cannot run. `reasons` are for those who may know them; nil for others.
+    /// The response of an agent that cannot run. `reasons` is nil for clients that may not know them.
     public static func cannotRun(_ reasons: [String]?, requestID: String, to head: RequestHead?) -> Response {
         let failure = Failure(
             .serviceUnavailable,

@@ -7,7 +7,7 @@ enum EventRoutes {
     static func events(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let position: EventPosition?
         if let text = context.fields[LogRoutes.lastEventID], !text.isEmpty {
-            // An id that is not one of ours is as good as one that is too old.
+            // An unknown id is handled like one that is too old: gap and snapshot.
             position = EventPosition(text) ?? EventPosition(bootID: "", sequence: 0)
         } else {
             position = nil
@@ -29,7 +29,7 @@ private struct EventWriter {
     let context: Context
     let bootID: String
 
-    /// So many bytes of a snapshot at a time, and what goes over that of the last service.
+    /// The number of bytes after which a piece of a snapshot is sent; the last service in it may exceed that.
     private static let bytesAtATime = 64 * 1024
 
     /// Writes a piece; false when it was the last.
@@ -56,7 +56,7 @@ private struct EventWriter {
     }
 
     private func snapshot(of service: Service, _ sequence: Int, _ at: Timestamp) -> [UInt8] {
-        // Without an id: whoever is interrupted here has to begin again.
+        // Without an id: a client that is disconnected during the snapshot must start again.
         encode(service, service.status, id: nil) { writer in
             writer.member("seq", integer: sequence)
             writer.member("at", string: at.description)
@@ -76,7 +76,7 @@ private struct EventWriter {
         }
     }
 
-    /// An event about a service. A command that makes the line too long is cut, and a directory that does, each with
+    /// An event about a service. A command and a working directory that make the line too long are cut, each with
     /// `"truncated":true`.
     private func encode(
         _ service: Service,
@@ -99,7 +99,7 @@ private struct EventWriter {
         var bytes = data(service, isTruncated: false)
         if bytes.count > LogLine.jsonBytesLimit {
             let spec = service.record.spec
-            // It stands in the object twice, and once more in the message.
+            // The directory is in the object twice and in the message once.
             let directory = JSONText.prefix(of: spec.workingDirectory, encodedBytes: Self.directoryBytesLimit)
             let room = LogLine.jsonBytesLimit - data(service.showing(command: "", workingDirectory: directory)).count
             let command = JSONText.prefix(of: spec.command, encodedBytes: room)
@@ -108,7 +108,7 @@ private struct EventWriter {
         return ServerSentEvent.encode(event: "service", id: id, data: bytes)
     }
 
-    /// What of a directory is shown where there is not room for everything: all of one without control characters.
+    /// The encoded length to which a directory is cut: that of the longest path (PATH_MAX) without control characters.
     private static let directoryBytesLimit = 4096
 
     private func ready(_ sequence: Int) -> [UInt8] {

@@ -2,9 +2,9 @@ internal import HTTP
 internal import JSON
 internal import Services
 
-/// What tells a probe how the daemon is.
+/// The health checks of the daemon.
 enum HealthRoutes {
-    /// The process answers.
+    /// Liveness: the process answers.
     static func health(_: API, _: Context) async throws(Failure) -> Answer {
         var writer = JSONWriter()
         writer.beginObject()
@@ -13,7 +13,7 @@ enum HealthRoutes {
         return Answer(response: Response(json: writer))
     }
 
-    /// The process can do its work: systemd is reachable and its picture of the services is complete.
+    /// Readiness: systemd is reachable, and the states of the services are known.
     static func readiness(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let readiness = await api.control.readiness
         if let outage = readiness.outage { throw Failure(.systemdUnavailable(outage)) }
@@ -21,7 +21,7 @@ enum HealthRoutes {
         writer.beginObject()
         writer.member("status", string: "ok")
         if !context.isStranger {
-            // They have the names of services.
+            // The file names contain the names of services.
             writer.key("unreadable_records")
             writer.beginArray()
             for file in readiness.unreadableRecords { writer.string(file) }

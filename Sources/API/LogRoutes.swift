@@ -4,7 +4,7 @@ internal import Services
 
 /// `GET /services/{ref}/logs`.
 enum LogRoutes {
-    /// Where to go on reading: the WHATWG HTML standard, "Server-sent events".
+    /// The position to resume from: the WHATWG HTML standard, "Server-sent events".
     static let lastEventID = "Last-Event-ID"
 
     static func logs(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -68,7 +68,7 @@ enum LogRoutes {
         }
     }
 
-    /// `{"data":[…],"total":n}`, whatever its length, without having all of it in memory.
+    /// `{"data":[…],"total":n}` of any length, streamed so that it is never in memory as a whole.
     private static func document(_ log: any LogReading) -> BodyStream {
         BodyStream { writer throws(BodyStreamClosed) in
             var bytes = Array("{\"data\":[".utf8)
@@ -88,8 +88,8 @@ enum LogRoutes {
         }
     }
 
-    /// The next lines. A log that cannot be read any further ends the response without its proper end, by which the
-    /// client knows that something is missing.
+    /// The next lines. When the log cannot be read further, the response ends without its last chunk, so that the
+    /// client sees that it is incomplete.
     private static func piece(of log: any LogReading) async throws(BodyStreamClosed) -> LogPiece {
         do throws(ControlError) {
             return try await log.next()
@@ -98,7 +98,8 @@ enum LogRoutes {
         }
     }
 
-    /// What follows goes on until somebody ends it. What does not is incomplete when it was ended before its end.
+    /// A followed log ends by cancellation. Any other log that was cancelled is incomplete: throws, so that the client
+    /// sees it.
     private static func end(isFollowing: Bool) throws(BodyStreamClosed) {
         if !isFollowing, Task.isCancelled { throw BodyStreamClosed() }
     }

@@ -4,13 +4,13 @@ internal import Services
 /// Carries a request out.
 typealias Action = @Sendable (API, Context) async throws(Failure) -> Answer
 
-/// Answers a read at once where that is possible; nil where it takes the action.
+/// Answers a read from memory; nil when the action is needed.
 typealias Read = @Sendable (API, Context) throws(Failure) -> Answer?
 
-/// What an action gives back.
+/// The result of an action.
 struct Answer: Sendable {
     var response: Response
-    /// The body of the response, where it is made while it is sent.
+    /// The body of the response, if it is streamed.
     var stream: BodyStream?
     /// The service that it was about, for the log.
     var service: String?
@@ -20,20 +20,20 @@ struct Answer: Sendable {
 final class Route: Sendable {
     /// Who may use it.
     enum Access: Sendable {
-        /// Anybody who reaches a listener.
+        /// Every client, without authentication.
         case anyone
-        /// Whoever the listener lets in: by file mode on the Unix socket, with the token on TCP.
+        /// Authenticated clients: by the file mode of the Unix socket, by the token on TCP.
         case caller
     }
 
     let method: Method
     let pattern: String
-    /// The same as it is below the first mount, for figures.
+    /// The pattern without the prefix of the mount, for metrics.
     let label: String
     let access: Access
-    /// The query parameters that it understands.
+    /// The known query parameters.
     let parameters: [String]
-    /// Goes before the action; reads of what is in memory have one.
+    /// Tried before the action; for reads from memory.
     let read: Read?
     let action: Action
 
@@ -57,7 +57,7 @@ final class Route: Sendable {
 }
 
 enum Routes {
-    /// What the daemon itself answers.
+    /// The routes of the daemon.
     static let daemon: [Route] = [
         Route(.get, "/healthz", access: .anyone, HealthRoutes.health),
         Route(.get, "/readyz", access: .anyone, HealthRoutes.readiness),
@@ -65,7 +65,7 @@ enum Routes {
         Route(.get, "/openapi.json", OpenAPIRoutes.get),
     ]
 
-    /// What is served below every prefix of `mounts`.
+    /// The routes below every prefix in `mounts`.
     static let mounted: [Route] = [
         Route(.get, "", ComputerRoutes.get),
         Route(.post, "/services", parameters: Wait.parameters, ServiceRoutes.create),

@@ -13,7 +13,7 @@ enum ServiceRoutes {
         return answer
     }
 
-    /// Creates the service, or carries on with one that the same request has created before.
+    /// Creates the service, or resumes with the one that an earlier request of the same idempotency key has created.
     private static func create(_ spec: ServiceSpec, _ api: API, _ context: Context) async throws(Failure) -> Service {
         do throws(ControlError) {
             return try await api.control.create(spec)
@@ -28,7 +28,7 @@ enum ServiceRoutes {
         }
     }
 
-    /// The service where an earlier request of the same idempotency key has done what is asked for.
+    /// The service, if an earlier request of the same idempotency key has done the operation already.
     private static func carryOn(
         _ api: API,
         _ context: Context,
@@ -159,7 +159,7 @@ enum ServiceRoutes {
         return Answer(response: Response(json: writer), service: name.description)
     }
 
-    /// The service once what the client wants to wait for has come.
+    /// The document of the service, after the wait that the client requested.
     private static func document(
         _ service: Service,
         after wait: Wait?,
@@ -169,7 +169,7 @@ enum ServiceRoutes {
     ) async throws(Failure) -> Answer {
         guard let wait else { return document(service, api, context, status: status) }
         do throws(ControlError) {
-            // By id: it is this service that is waited for, and not another that gets its name.
+            // By id: another service may get the name during the wait.
             let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
             return document(ready, api, context, status: status)
         } catch .waitTimeout(let service, let log, let portHolder) {

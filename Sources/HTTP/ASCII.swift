@@ -85,7 +85,7 @@ func equalIgnoringCase(_ left: String, _ right: String) -> Bool {
     return true
 }
 
-/// Compares byte by byte; `==` takes different bytes for equal that Unicode means to be the same.
+/// Compares byte by byte; `==` treats canonically equivalent strings as equal.
 func equalBytes(_ left: String, _ right: String) -> Bool {
     guard left.utf8.count == right.utf8.count else { return false }
     let left = left.utf8Span.span

@@ -1,4 +1,4 @@
-/// What a client can make the parser hold. Every figure is the largest that is accepted.
+/// Limits of what the parser accepts; each is the largest accepted value.
 public struct Limits: Hashable, Sendable {
     /// Bytes of the request target as sent; above it 414.
     public var requestTargetBytesLimit = 8 * 1024

@@ -15,7 +15,7 @@ struct RequestLine {
             throw .badRequest("the method is not a token")
         }
         self.method = method
-        // The version is judged first: the HTTP/2 preface "PRI * HTTP/2.0" deserves a 505.
+        // The version is checked first: the HTTP/2 preface "PRI * HTTP/2.0" gets a 505.
         version = try Self.parseVersion(parts[2])
         target = try RequestTarget(parsing: parts[1], method: method)
     }

@@ -1,8 +1,8 @@
 /// Turns the bytes of a connection into requests, without doing any I/O. RFC 9112.
 ///
-/// Feed it with `receive` and ask for events until there is none. How the bytes are cut into pieces makes no
-/// difference to events or failures. Whatever is ambiguous is refused; after a failure the parser stays failed, since
-/// nobody knows where the next request would begin, and the connection has to be closed after the response.
+/// Feed it with `receive` and ask for events until there is none. How the bytes are cut into pieces makes no difference
+/// to events or failures. Whatever is ambiguous is refused. After a failure the parser stays failed, since the
+/// beginning of the next request is unknown, and the connection has to be closed after the response.
 ///
 /// After a request whose `keepsConnection` is false the caller must not ask for more: RFC 9112 §9.6.
 public struct RequestParser: Sendable {
@@ -27,24 +27,24 @@ public struct RequestParser: Sendable {
         case failed(ParseFailure)
     }
 
-    /// What a line that has grown too long is blamed on.
+    /// The part of the request that a line limit is for.
     private enum LimitedPart {
         case target
         case headerSection
         case chunkLine
     }
 
-    /// What a head takes of the limits.
+    /// The counts of a head towards the limits.
     private struct HeadCounts: Sendable {
-        /// What counts towards `headerBytesLimit` and has been consumed.
+        /// The consumed bytes that count towards `headerBytesLimit`.
         var headerBytes = 0
         /// The length of the target, with the few bytes around it.
         var targetBytes = 0
-        /// What counts towards `headerFieldsLimit`.
+        /// The field lines that count towards `headerFieldsLimit`.
         var fields = 0
     }
 
-    /// A longer head is not kept: an idle connection has hardly any memory.
+    /// The longest head that is cached, in bytes: it bounds the memory of an idle connection.
     static let keptHeadBytesLimit = 1024
 
     /// RFC 9112 §2.2: a robust server ignores at least one empty line before a request.
@@ -54,14 +54,14 @@ public struct RequestParser: Sendable {
     private let limits: Limits
     private var state = State.betweenRequests(skippedLines: 0)
     private(set) var buffer = ReceiveBuffer()
-    /// How much of the current line, which begins at the buffer's index 0, has been looked at.
+    /// The number of bytes of the current line, from the buffer's index 0, that have been examined.
     private var scanned = 0
     private var counts = HeadCounts()
     private var fields = Fields()
-    /// The head that was parsed last: a client that asks again sends the same bytes, and they mean the same.
+    /// The cache of the last head: clients usually repeat the same bytes.
     private var lastHead: (bytes: ArraySlice<UInt8>, head: RequestHead, counts: HeadCounts)?
     private var body: [UInt8] = []
-    /// Whether the same head would not be parsed again: for tests.
+    /// Whether the last head is cached: for tests.
     var keepsLastHead: Bool { lastHead != nil }
     /// How many times a byte was looked at in search of a line end: shows that the cost is linear.
     private(set) var examinedByteCount = 0
@@ -84,8 +84,7 @@ public struct RequestParser: Sendable {
         buffer.count + body.count
     }
 
-    /// The memory, more or less, that what has been received takes up until the request is complete, with all of the
-    /// body that is announced already.
+    /// The approximate memory of the received part of a request, with the announced size of its body.
     public var heldByteCount: Int {
         switch state {
         case .betweenRequests, .readingMethod, .readingRequestLine, .failed: buffer.capacity
@@ -96,14 +95,14 @@ public struct RequestParser: Sendable {
         }
     }
 
-    /// The same for the head that was reported last, which is kept until its request is answered.
+    /// The same for the head that was reported last, which is held until its request is answered.
     public var headByteCount: Int {
         counts.headerBytes + counts.targetBytes * Self.targetOverhead + counts.fields * Self.fieldOverhead
     }
 
-    /// What a byte of a target takes at most: one in two can begin a parameter or a segment.
+    /// The memory per byte of a target at most: every second byte can begin a parameter or a segment.
     private static let targetOverhead = 24
-    /// What a field takes besides its text.
+    /// The memory per field besides its text.
     private static let fieldOverhead = 128
 
     /// Whether a head has been reported whose body is not complete.
@@ -184,7 +183,7 @@ public struct RequestParser: Sendable {
         }
     }
 
-    /// The event that the same bytes as last time make, if that is what was received.
+    /// The event of the cached head, if the same bytes were received again.
     private mutating func takeLastHead() -> Step? {
         guard let (bytes, head, counts) = lastHead, buffer.starts(with: bytes) else { return nil }
         examinedByteCount += bytes.count
@@ -208,7 +207,7 @@ public struct RequestParser: Sendable {
         return .again
     }
 
-    /// Judges the method byte by byte, so that another protocol is refused at its first byte.
+    /// Checks the method byte by byte, so that another protocol is refused at its first byte.
     private mutating func readMethod() throws(ParseFailure) -> Step {
         while scanned < buffer.count {
             let byte = buffer[scanned]
@@ -268,7 +267,7 @@ public struct RequestParser: Sendable {
         return .again
     }
 
-    /// Keeps a head whose last, empty line is about to be consumed.
+    /// Caches a head whose last, empty line is about to be consumed.
     private mutating func keep(_ head: RequestHead) {
         lastHead = nil
         guard counts.headerBytes <= Self.keptHeadBytesLimit,

@@ -16,7 +16,7 @@ public struct Router<Handler: Sendable>: Sendable {
     }
 
     /// Looks up a path by its decoded segments, as `RequestTarget.segments` has them.
-    // Inlinable, so that whoever knows the handler's type pays for no other.
+    // Inlinable, so that it is specialized for the caller's handler type.
     @inlinable
     public func route(_ method: Method, _ segments: [String]) -> RouteMatch<Handler> {
         switch table.route(method, segments) {

@@ -4,22 +4,22 @@ internal import Systemd
 /// One connection: bytes in, requests answered one after another, bytes out.
 @EventLoopActor
 final class Connection {
-    /// What is going on; decides what is waited for and for how long.
+    /// The state, which determines the events and the time-out of the connection.
     private enum State {
         /// Reading a request, or waiting for one.
         case receiving
-        /// A request is being answered; at most `readAheadBytesLimit` of the next ones is read meanwhile.
+        /// A request is being answered; at most `readAheadBytesLimit` bytes of the next ones are read meanwhile.
         case answering
-        /// The response is held back for a while: whoever tries tokens has to wait.
+        /// The response is delayed by the handler, which slows down guessing of tokens.
         case delayed(Response, Method, HTTPVersion, keepsConnection: Bool)
-        /// The body of a response is being made and sent, by a task that is cancelled when nobody wants more of it.
+        /// The body of a response is being produced and sent, by a task that is cancelled when the connection ends.
         case streaming(Task<Void, Never>)
-        /// Everything that will be sent has been handed to the kernel; reading on until the peer closes.
+        /// The whole output has been handed to the kernel; input is read and dropped until the peer closes.
         case lingering
         case closed
     }
 
-    /// Nil when the connection is closed, however long somebody may still be at work on a response to it.
+    /// Nil when the connection is closed; a task may still work on a response to it.
     private var socket: DescriptorHolder?
     private let peer: Peer
     private unowned let server: Server
@@ -30,7 +30,7 @@ final class Connection {
     private var state = State.receiving
     private var parser: RequestParser
     private var output = Output()
-    /// Who made the piece that is being sent, and waits until it is out.
+    /// The producer of the current piece of a stream, which waits until it is sent.
     private var waitingForRoom: CheckedContinuation<Void, Never>?
     /// No request is read after the one that is being answered.
     private var closesAfterResponse = false
@@ -38,26 +38,27 @@ final class Connection {
     private var inputEnded = false
     private var isProcessing = false
     private var hasAnswered = false
-    /// What has been received goes on beyond the request that was answered, and others have their turn before it.
+    /// More requests have been received than the answered one, and other connections are served before them.
     private var awaitsTurn = false
-    /// A task is at work on a request, which keeps the connection's place when the connection has ended.
+    /// A task works on a request: the connection occupies its slot until the task ends, even when it is closed.
     private var isWorking = false
-    /// Whether the end of the connection is worth waiting for.
+    /// Whether the connection lingers before it is closed.
     private var lingers = true
-    /// It was refused, because there was no place for it.
+    /// Whether the connection was refused, because all slots were taken.
     private(set) var isTurnedAway = false
 
-    /// What the head that was received last takes.
+    /// The memory of the head that was received last.
     private var headBytes = 0
-    /// What the head and the body of the request that is being answered take.
+    /// The memory of the request that is being answered.
     private var requestBytes = 0
-    /// The memory that has been taken for what was received.
+    /// The memory of received data that is counted in the budget.
     private(set) var heldBytes = 0
-    /// The bytes of responses that the peer has yet to take, and those before them in the same piece.
+    /// The size of the output that is not sent completely: the unsent bytes, and the sent bytes of the same piece.
     private(set) var outputBytes = 0
-    /// What the kernel holds of a stream, and since when the peer has read nothing of it; nil when it has read all.
+    /// The bytes of a stream that the peer has not read, and since when it has read none of them; nil when it has read
+    /// all.
     private var unread: (byteCount: Int, since: MonotonicClock)?
-    /// When the peer was last known to do its part.
+    /// The value of the server's logical clock when the connection began to wait for its peer.
     private(set) var waitingSince: Int
 
     init(
@@ -73,25 +74,25 @@ final class Connection {
         self.share = share
         waitingSince = server.moment()
         parser = RequestParser(limits: server.limits.request)
-        // Neither calls when the connection has gone. Weak references would make every other one slower.
+        // `unowned`: neither calls after the connection is deallocated, and weak references would slow down all others.
         watch = try server.group.watch(socket.descriptor, .readable) { [unowned self] in ready($0) }
         timer = try Timer { [unowned self] in timedOut() }
         timer?.arm(after: server.limits.idleTimeout)
     }
 
     isolated deinit {
-        // Before the descriptor goes.
+        // Before the descriptor is closed.
         watch = nil
     }
 
-    /// Answers without reading: there are too many connections.
+    /// Answers 429 without reading: there are too many connections.
     func refuseForLackOfRoom(lingers: Bool) {
         isTurnedAway = true
         self.lingers = lingers
         refuse(ParseFailure(status: .tooManyRequests, reason: "too many connections"))
     }
 
-    /// Whether it is the peer, and nobody here, for whom everything waits.
+    /// Whether the connection waits for its peer, and not for the agent.
     var isWaiting: Bool {
         switch state {
         case .receiving, .delayed, .lingering: true
@@ -99,7 +100,7 @@ final class Connection {
         }
     }
 
-    /// Ends because others need what it has taken. Who was sending a body is told.
+    /// Closes the connection to free its slot or memory for another one. A peer that was sending a body gets a 408.
     func giveWay() {
         if case .receiving = state, parser.isInsideBody, output.isEmpty {
             lingers = false
@@ -110,8 +111,8 @@ final class Connection {
         close()
     }
 
-    /// Ends the connection if nothing is going on; a request that is being received or answered is its last. One that
-    /// has arrived or may be on its way is not answered with a reset.
+    /// Closes the connection if it is idle; else the current request is its last. A request that has arrived or may be
+    /// on its way is not answered with a reset.
     func drain() {
         if isIdle { receive() }
         switch state {
@@ -126,13 +127,13 @@ final class Connection {
 
     private func ready(_ events: IOWatch.Events) {
         guard !events.contains(.failed) else { return close() }
-        // With both directions gone nobody hears the answer; the hang-up would be reported over and over.
+        // With both directions closed the response cannot be delivered, and EPOLLHUP would be reported again and again.
         if events.contains(.hungUp), isAnswering || awaitsTurn { return close() }
         if events.contains(.readable) || events.contains(.hungUp) { receive() }
         if events.contains(.writable) { flush() }
     }
 
-    /// Reads what there is, and handles it.
+    /// Reads and handles the received bytes.
     func receive() {
         guard let socket else { return }
         do throws(SystemError) {
@@ -158,14 +159,14 @@ final class Connection {
         if !share.makeRoom(for: self) { refuseForLackOfMemory() }
     }
 
-    /// Counts what has been received and is kept.
+    /// Updates the budget with the memory of received data.
     private func hold() {
         let bytes = isClosed ? requestBytes : requestBytes + parser.heldByteCount
         share.receivedBytes += bytes - heldBytes
         heldBytes = bytes
     }
 
-    /// Lets go of what has been received: nothing of it will be answered.
+    /// Drops all received data: it will not be answered.
     private func dropInput() {
         parser = RequestParser(limits: server.limits.request)
         hold()
@@ -180,8 +181,8 @@ final class Connection {
         inputEnded = true
         switch state {
         case .answering, .delayed: updateEvents()
-        // A stream may have no end: to whoever has gone it would be sent in vain, with nothing to show it until the
-        // next piece. Nobody can tell that from a reader who has only closed its own side.
+        // A stream may be endless: without this, a closed connection would be noticed only at the next piece. A peer
+        // that has only shut down its sending side looks the same.
         case .streaming: close()
         case .receiving where !output.isEmpty || awaitsTurn: updateEvents()
         default: close()
@@ -201,7 +202,7 @@ final class Connection {
 
     // MARK: Requests
 
-    /// Handles what has been received, as far as it can be without waiting.
+    /// Handles the received requests, as far as possible without waiting.
     private func process() {
         guard !isProcessing, !awaitsTurn else { return }
         isProcessing = true
@@ -210,10 +211,10 @@ final class Connection {
             updateEvents()
         }
         do throws(ParseFailure) {
-            // The next request waits until the response to the last one is out: what it may cost is bounded.
+            // The next request is parsed when the last response is sent completely: that bounds the memory of output.
             while case .receiving = state, output.isEmpty, !closesAfterResponse, !awaitsTurn {
                 guard let event = try parser.nextEvent() else {
-                    // What is left is the beginning of a request whose rest will not come.
+                    // The rest is an incomplete request, which cannot be completed.
                     if inputEnded { close() }
                     break
                 }
@@ -267,12 +268,12 @@ final class Connection {
     }
 
     private func keepsConnection(after request: Request) -> Bool {
-        // A peer that has shut down its side gets answers to all that it has sent.
+        // A peer that has shut down its sending side gets answers to all requests that it has sent.
         let isLast = inputEnded && parser.bufferedByteCount == 0
         return request.head.keepsConnection && !closesAfterResponse && !isLast && !server.isDraining
     }
 
-    /// Nobody is at work on a request any more, nor on a stream.
+    /// The task of a request or of a stream has ended.
     private func endWork() {
         isWorking = false
         requestBytes = 0
@@ -280,7 +281,7 @@ final class Connection {
         if isClosed { share.release(self) }
     }
 
-    /// Sends a response when its time has come.
+    /// Sends a response, after the delay that the handler asks for.
     private func finish(_ response: Response, to head: RequestHead, keepsConnection: Bool) {
         waitingSince = server.moment()
         let delay = server.handler.delay(response)
@@ -294,10 +295,10 @@ final class Connection {
         }
     }
 
-    /// Goes on with what has been received already, after everybody else.
+    /// Continues with requests that are received already, after all other connections.
     private func processNext() {
         guard !awaitsTurn else { return }
-        // The end of what the peer sends is one more thing to look at.
+        // Without further bytes only the end of the input is left to handle.
         guard parser.bufferedByteCount > 0 else { return process() }
         awaitsTurn = true
         server.awaitTurn(self)
@@ -312,7 +313,7 @@ final class Connection {
 
     // MARK: Streams
 
-    /// Sends the head of a streamed response, and starts the task that makes its body.
+    /// Sends the head of a streamed response, and starts the task that produces its body.
     private func begin(_ stream: BodyStream, with response: Response, to head: RequestHead, keepsConnection: Bool) {
         let isChunked = head.version == .http11
         let keeps = keepsConnection && isChunked
@@ -341,8 +342,8 @@ final class Connection {
                 try await stream.produce(StreamWriter(connection: self, isChunked: isChunked))
                 endStream(with: isChunked ? ResponseEncoder.lastChunk : [])
             } catch {
-                // The reader has gone, or there is no more of the body to be had: by the missing last chunk it is known
-                // to be incomplete (RFC 9112 §8).
+                // The peer has disconnected, or the body cannot be completed: without the last chunk it is incomplete
+                // (RFC 9112 §8).
                 closesAfterResponse = true
                 endStream(with: [])
             }
@@ -353,7 +354,8 @@ final class Connection {
         updateEvents()
     }
 
-    /// Sends a piece of a stream and waits until it is out.
+    /// Sends a piece of a stream and waits until the kernel has taken it. Throws when the stream is closed or the peer
+    /// has read nothing for ``ServerLimits/writeTimeout``.
     fileprivate func writePiece(_ bytes: [UInt8]) async throws(BodyStreamClosed) {
         guard case .streaming = state else { throw BodyStreamClosed() }
         guard !readsNothing() else {
@@ -366,11 +368,11 @@ final class Connection {
         noteUnread()
     }
 
-    /// Whether the peer of a stream has read nothing for ``ServerLimits/writeTimeout``. The kernel takes small pieces
-    /// for an hour before there is no more room for them.
+    /// Whether the peer of a stream has read nothing for ``ServerLimits/writeTimeout``. Small pieces can fill the
+    /// kernel's buffer for an hour before a write blocks.
     private func readsNothing() -> Bool {
         guard let unread else { return false }
-        // Since the last piece this can only have become less.
+        // Since the last piece this number can only have decreased.
         if socket?.descriptor.unreadByteCount ?? 0 < unread.byteCount { self.unread = nil }
         return self.unread.map { MonotonicClock.now().duration(since: $0.since) >= server.limits.writeTimeout } ?? false
     }
@@ -436,7 +438,7 @@ final class Connection {
                 let count = try socket.descriptor.send(piece, from: offset, isLast: isLast)
                 guard count > 0 else {
                     timer?.arm(after: server.limits.writeTimeout)
-                    // Where there is no room, the timer tells.
+                    // The kernel's buffer is full: the timer takes over.
                     unread = nil
                     updateEvents()
                     return countOutput()
@@ -451,7 +453,7 @@ final class Connection {
         outputDrained()
     }
 
-    /// Counts what waits for the peer to take it.
+    /// Updates the server's count of output that waits for peers.
     private func countOutput() {
         let more = output.heldByteCount - outputBytes
         outputBytes = output.heldByteCount
@@ -461,7 +463,7 @@ final class Connection {
     private func outputDrained() {
         if case .streaming = state {
             timer?.cancel()
-            // There is room all the time: as long as that is waited for the loop does not come to rest.
+            // The socket is writable all the time: waiting for that would keep the loop busy.
             updateEvents()
             waitingForRoom?.resume()
             waitingForRoom = nil
@@ -469,7 +471,7 @@ final class Connection {
         guard case .receiving = state else { return }
         if closesAfterResponse { return linger() }
         if server.isDraining, !parser.isInsideRequest { return close() }
-        // A 100 Continue went out in the middle of a request; anything else ended one.
+        // Either a 100 Continue was sent inside a request, or a response has ended one.
         timer?.arm(
             after: parser.isInsideBody
                 ? server.limits.bodyTimeout
@@ -480,8 +482,8 @@ final class Connection {
 
     // MARK: The end
 
-    /// Says that nothing follows and reads on for a moment: closing with unread bytes would make the kernel send a
-    /// reset, which can overtake the response.
+    /// Shuts down the sending side and reads on for ``ServerLimits/lingerTimeout``: on a close with unread bytes the
+    /// kernel sends a reset, which can overtake the response.
     private func linger() {
         guard !inputEnded, lingers else { return close() }
         state = .lingering
@@ -523,7 +525,7 @@ final class Connection {
     }
 }
 
-/// The connection as the maker of a streamed body sees it.
+/// The connection for the producer of a streamed body.
 private struct StreamWriter: BodyWriter {
     let connection: Connection
     let isChunked: Bool

@@ -1,14 +1,14 @@
 internal import Systemd
 
-/// What the connections of one kind of peer use of the server.
+/// The resources in use by the connections of one kind of peer.
 @EventLoopActor
 final class ConnectionBudget {
     let limits: ServerLimits.ConnectionBudget
     private(set) var connections: [ObjectIdentifier: Connection] = [:]
-    /// Places that are taken: by connections, and by requests that are worked on after their connection has ended.
+    /// The number of used slots: by connections, and by requests that are worked on after their connection has ended.
     private var placeCount = 0
     private var turnedAwayCount = 0
-    /// What ``ServerLimits/ConnectionBudget/receivedBytesLimit`` limits.
+    /// The bytes that ``ServerLimits/ConnectionBudget/receivedBytesLimit`` limits.
     var receivedBytes = 0
 
     init(_ limits: ServerLimits.ConnectionBudget) { self.limits = limits }
@@ -22,8 +22,8 @@ final class ConnectionBudget {
         placeCount += 1
     }
 
-    /// A connection without a place, for as long as it takes to say so. False where there are so many that it may not
-    /// take its time.
+    /// Registers a connection without a slot until it has been refused. Returns whether it may linger: false when more
+    /// than ``ServerLimits/ConnectionBudget/connectionsLimit`` of them are open.
     func turnAway(_ connection: Connection) -> Bool {
         connections[ObjectIdentifier(connection)] = connection
         turnedAwayCount += 1
@@ -32,13 +32,13 @@ final class ConnectionBudget {
 
     func remove(_ connection: Connection) { connections[ObjectIdentifier(connection)] = nil }
 
-    /// Nothing is done any more for a connection that is closed.
+    /// Frees the slot of a closed connection whose work has ended.
     func release(_ connection: Connection) {
         if connection.isTurnedAway { turnedAwayCount -= 1 } else { placeCount -= 1 }
     }
 
-    /// The connection that has been waiting for its peer the longest among those that are eligible. The cost is linear:
-    /// a few microseconds for a full share, which is less than what it costs to accept a connection.
+    /// The eligible connection that has been waiting for its peer for longest. The cost is linear: a few microseconds
+    /// for a full budget, less than the cost of accepting a connection.
     func longestWaiting(where isEligible: (Connection) -> Bool) -> Connection? {
         var longest: Connection?
         for connection in connections.values where connection.isWaiting && isEligible(connection) {
@@ -47,7 +47,7 @@ final class ConnectionBudget {
         return longest
     }
 
-    /// Ends connections that wait for their peers until one has room for what it has received; false when that is not
+    /// Closes connections that wait for their peers until the received bytes of `newcomer` fit; false when that is not
     /// enough.
     func makeRoom(for newcomer: Connection) -> Bool {
         while receivedBytes > limits.receivedBytesLimit {

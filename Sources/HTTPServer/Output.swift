@@ -1,14 +1,14 @@
-/// What is on its way to the peer.
+/// The output buffer of a connection.
 struct Output {
-    /// What is being sent, and what follows it.
+    /// The piece that is being sent, and the one after it.
     private var piece: [UInt8] = []
     private var rest: [UInt8] = []
-    /// How much of the piece has been sent.
+    /// The number of bytes of the piece that have been sent.
     private var sent = 0
 
     var isEmpty: Bool { piece.isEmpty }
 
-    /// What is held in memory: the bytes that have yet to be sent, and those before them in the same piece.
+    /// The size in memory: the unsent bytes, and the sent bytes of the same piece.
     var heldByteCount: Int { piece.count + rest.count }
 
     mutating func append(_ bytes: [UInt8]) {
@@ -21,12 +21,12 @@ struct Output {
         }
     }
 
-    /// What is to be sent next: a piece from an offset on, and whether there is more behind it.
+    /// The next bytes to send: a piece from an offset on, and whether it is the last one.
     var next: (piece: [UInt8], offset: Int, isLast: Bool)? {
         piece.isEmpty ? nil : (piece, sent, rest.isEmpty)
     }
 
-    /// Takes note that so many bytes of the piece have been sent.
+    /// Marks `count` more bytes of the piece as sent.
     mutating func advance(by count: Int) {
         sent += count
         guard sent == piece.count else { return }

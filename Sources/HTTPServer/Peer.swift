@@ -1,15 +1,15 @@
 public import Systemd
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 public enum Peer: Sendable {
     /// A process on this machine, as the kernel saw it connect.
     case unix(PeerCredentials)
-    /// A TCP client, and where it is; nil when it had gone before that could be asked.
+    /// A TCP client, by its address; nil when it had disconnected before the address was read.
     case tcp(String?)
-    /// A machine at the other end of an AF_VSOCK connection, by its context id; nil as above.
+    /// A machine that is connected over AF_VSOCK, by its context id; nil as above.
     case vsock(ContextID?)
 
-    /// Whether the peer was let in by the mode of a socket, or owns the machine. Anybody could be another one.
+    /// Whether the peer was admitted by the mode of a Unix socket, or is the host. Any process can be another peer.
     var isTrusted: Bool {
         switch self {
         case .unix: true

@@ -1,17 +1,17 @@
 public import HTTP
 internal import Systemd
 
-/// What the server asks of the application.
+/// The application's callbacks.
 public struct RequestHandler: Sendable {
-    /// Whether a request with a body is refused for what its head says; then the body is not read.
+    /// The response to a request with a body that is refused by its head; the body is then not read. Nil to accept it.
     public var refuse: @EventLoopActor (RequestHead, Peer) -> Response?
-    /// How long a response is held back before it is sent.
+    /// The delay before a response is sent.
     public var delay: @EventLoopActor (Response) -> Duration
-    /// Answers a request that takes no time; nil for one that may.
+    /// Answers a request that needs no waiting; nil for one that may.
     public var respondAtOnce: @EventLoopActor (Request, Peer) -> Response?
     /// Answers a request; with a stream, that is the response's body.
     public var respond: @EventLoopActor (Request, Peer) async -> (Response, BodyStream?)
-    /// Answers what is no request; the connection is closed afterwards.
+    /// Answers bytes that could not be parsed as a request; the connection is closed afterwards.
     public var respondToFailure: @EventLoopActor (ParseFailure, Peer) -> Response
 
     public init(

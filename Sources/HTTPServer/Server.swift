@@ -7,21 +7,21 @@ public final class Server {
     let handler: RequestHandler
     let limits: ServerLimits
     private var listeners: [Listener] = []
-    /// What waits for the connections.
+    /// The epoll group of the connections.
     let group: IOGroup
     private let trusted: ConnectionBudget
     private let strangers: ConnectionBudget
-    /// What ``ServerLimits/waitingBytesLimit`` limits.
+    /// The bytes that ``ServerLimits/waitingBytesLimit`` limits.
     private var waitingBytes = 0
-    /// Counts the moments at which somebody began to wait.
+    /// A logical clock: orders connections by the time at which they began to wait.
     private var moments = 0
-    /// Connections that have received more requests than the one that was answered. One has its turn after everything
-    /// else that is ready: many requests in one piece are no way to the front.
+    /// Connections with more requests than the answered one. Each is served after everything else that is ready:
+    /// pipelining gives no priority.
     private var turns: [Connection] = []
     private var nextTurn: Deferral?
     private var resume: Timer?
     private var draining: (drained: @EventLoopActor () -> Void, deadline: Timer?)?
-    /// What connections receive into, one after another.
+    /// The receive buffer, shared by all connections.
     var receiveBuffer = [UInt8](repeating: 0, count: 16 * 1024)
     private var date: (second: Int, text: String) = (-1, "")
 
@@ -36,35 +36,35 @@ public final class Server {
         group = try IOGroup(eventsAtATime: Self.connectionsAtATime)
         trusted = ConnectionBudget(limits.trusted)
         strangers = ConnectionBudget(limits.strangers)
-        // Neither calls when the server has gone. Weak references would make every other one slower.
+        // `unowned`: neither calls after the server is deallocated, and weak references would slow down all others.
         resume = try Timer { [unowned self] in resumeAccepting() }
         nextTurn = try Deferral(patience: Self.turnPatience) { [unowned self] in giveTurn() }
     }
 
-    /// So many connections are served before systemd's word and new connections get their turn.
+    /// The number of connections that are served before signals of systemd and new connections are handled.
     private static let connectionsAtATime = 16
-    /// How long a server that has other things to do all the time lets a connection wait for its next turn.
+    /// The longest time that a busy server lets a connection wait for its next turn.
     private static let turnPatience = Duration.milliseconds(5)
 
-    /// How many connections are open.
+    /// The number of open connections.
     public var connectionCount: Int { trusted.connections.count + strangers.connections.count }
 
     private var connections: [Connection] {
         Array(trusted.connections.values) + Array(strangers.connections.values)
     }
 
-    /// Serves what connects to a socket.
+    /// Accepts and serves connections of a socket. Throws when the socket cannot be watched.
     public func listen(on socket: ListeningSocket) throws(SystemError) {
         let watch = try socket.watch { [unowned self] _ in accept(from: socket) }
         listeners.append(Listener(socket: socket, watch: watch))
     }
 
-    /// Stops serving the sockets that `isMeant` picks; the connections that were made stay.
+    /// Stops accepting on the sockets that `isMeant` selects; existing connections stay open.
     public func stopListening(where isMeant: (ListeningSocket) -> Bool) {
         listeners.removeAll { isMeant($0.socket) }
     }
 
-    /// Serves one connection, which it takes over.
+    /// Serves one connection and takes ownership of it. Throws when it cannot be watched.
     public func serve(_ descriptor: consuming FileDescriptor, _ peer: Peer) throws(SystemError) {
         _ = try open(descriptor, peer)
     }
@@ -81,8 +81,8 @@ public final class Server {
         return connection
     }
 
-    /// Accepts nothing any more, ends idle connections, lets requests that have arrived or are about to finish, and
-    /// calls `drained` when the last is done or ``ServerLimits/drainTimeout`` is over.
+    /// Stops accepting, closes idle connections, completes the requests that have arrived or are on their way, and
+    /// calls `drained` when all are done or after ``ServerLimits/drainTimeout``.
     public func drain(_ drained: @escaping @EventLoopActor () -> Void) {
         guard draining == nil else { return }
         listeners = []
@@ -95,7 +95,7 @@ public final class Server {
 
     var isDraining: Bool { draining != nil }
 
-    /// The Date field for a response that is made now (RFC 9110 §6.6.1).
+    /// The Date field of a response that is sent now (RFC 9110 §6.6.1).
     var dateField: String {
         let second = Int(WallClock.now().microseconds / 1_000_000)
         if second != date.second { date = (second, HTTPDate.format(secondsSinceEpoch: second)) }
@@ -108,7 +108,7 @@ public final class Server {
         if connectionCount == 0, isDraining { endDraining() }
     }
 
-    /// The present, for telling who has been waiting longer.
+    /// The next value of the logical clock.
     func moment() -> Int {
         moments += 1
         return moments
@@ -130,7 +130,8 @@ public final class Server {
 
     // MARK: Responses that wait
 
-    /// So many more bytes, or fewer, wait for a peer to take them.
+    /// Adds to the number of bytes that wait for peers; `bytes` may be negative. Above the limit, the connections that
+    /// have been waiting for longest are closed.
     func countWaiting(_ bytes: Int, of connection: Connection) {
         waitingBytes += bytes
         guard bytes > 0, waitingBytes > limits.waitingBytesLimit else { return }
@@ -146,7 +147,7 @@ public final class Server {
     private func accept(from socket: ListeningSocket) {
         guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
         do throws(SystemError) {
-            // One at a time: the loop comes back while more wait, and open connections get their turn between.
+            // One per event: the loop returns while more wait, and open connections are served in between.
             guard let descriptor = try socket.accept() else { return }
             let peer: Peer =
                 switch socket.kind {
@@ -154,16 +155,17 @@ public final class Server {
                 case .vsock: .vsock(descriptor.peerContextID())
                 case .tcp, .other: .tcp(descriptor.peerAddress()?.description)
                 }
-            // What the client has sent is read before another one can take its place.
+            // Its request is read before another connection can evict it.
             try open(descriptor, peer).receive()
         } catch {
-            // The kernel is short of descriptors or memory.
+            // Too few descriptors, or too little memory.
             relieve(socket)
         }
     }
 
-    /// Ends a connection that waits for its peer, so that there is a descriptor for the next one. Where there is none,
-    /// it waits in the kernel until one ends. A stranger is not let in at the cost of somebody trusted.
+    /// Closes the connection that has been waiting for its peer for longest, to free a descriptor for the next one. If
+    /// there is none, new connections wait in the kernel's backlog. Only clients of a Unix socket can evict trusted
+    /// peers; TCP clients cannot.
     private func relieve(_ socket: ListeningSocket) {
         for share in socket.kind == .unix ? [strangers, trusted] : [strangers] {
             if let other = share.longestWaiting(where: { _ in true }) { return other.giveWay() }

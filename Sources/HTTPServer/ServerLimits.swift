@@ -1,8 +1,8 @@
 public import HTTP
 
-/// What clients may cost the server. Every one of them is tested at the limit and one past it.
+/// Limits of the resources that clients can use. Each one is tested at the limit and one past it.
 ///
-/// Whatever clients send, the memory that it takes stays below a bound, in MiB:
+/// They bound the memory that clients can make the agent use, in MiB:
 ///
 ///      64   what is being received: ``ConnectionBudget/receivedBytesLimit`` of both kinds of peers
 ///      96   responses that peers do not take: ``waitingBytesLimit``, and for a stream twice as much while it waits
@@ -13,52 +13,50 @@ public import HTTP
 ///      23   what is made of the one body that is being read at a time, and what the allocator loses
 ///     256
 ///
-/// To that come the records of the services and the longest answer, which is a list of them: twice while it is made.
-/// The journal's files, which readers map, are the kernel's to keep or drop.
+/// In addition: the records of the services, and the longest answer, a list of all of them, twice while it is made. The
+/// journal's files, which readers map, are page cache of the kernel.
 public struct ServerLimits: Sendable {
-    /// What the connections of one kind of peer may use, all together. No kind can use up what is another's.
+    /// The resources of all connections of one kind of peer. Each kind has its own, which the other cannot exhaust.
     public struct ConnectionBudget: Sendable {
-        /// Connections at a time. One more takes the place of the one that has been waiting for its peer the longest;
-        /// where all are being answered or streamed to, it is answered 429 and closed. There is room for every stream
-        /// that is served and as many others.
+        /// Number of connections. When all slots are taken, a new connection evicts the one that has been waiting for
+        /// its peer for longest; when all are being answered or streamed to, it is answered 429 and closed. The number
+        /// is twice that of the streams that are served.
         public var connectionsLimit = 512
-        /// Bytes of requests that are being received or answered, read ahead ones included. A request that would be
-        /// past it takes the room of the one that has been waiting for its peer the longest; where all are being
-        /// answered it is answered 429, before its body is read.
+        /// Bytes of requests that are being received or answered, including those read ahead. A request above it evicts
+        /// the connection that has been waiting for its peer for longest; when all are being answered, it is answered
+        /// 429 before its body is read.
         public var receivedBytesLimit = 32 * 1024 * 1024
     }
 
     /// The sizes of one request.
     public var request = Limits()
-    /// For those who are let in by the mode of a Unix socket, and for the host.
+    /// For peers that are admitted by the mode of a Unix socket, and for the host.
     public var trusted = ConnectionBudget()
-    /// For everybody else: who connects over TCP may be anybody on this machine.
+    /// For all other peers: any process on this machine can connect over TCP.
     public var strangers = ConnectionBudget()
-    /// Bytes of responses that wait for peers to take them, over all connections. Past it the peer that has taken
-    /// nothing for the longest loses its connection. A longer response is sent while it is the only one.
+    /// Bytes of responses that wait for their peers, over all connections. Above it, the connection whose peer has
+    /// taken nothing for longest is closed. A longer response is sent while it is the only one.
     public var waitingBytesLimit = 32 * 1024 * 1024
-    /// How many bytes of pipelined requests are read ahead while one is being answered.
+    /// Bytes of pipelined requests that are read ahead while one is being answered.
     public var readAheadBytesLimit = 16 * 1024
-    /// Descriptors that connections leave to files, the bus and the journal. With fewer than that a newcomer takes the
-    /// place of one that waits, or has to wait until one ends.
+    /// Descriptors reserved for files, the bus and the journal. With fewer free ones a new connection evicts one that
+    /// waits for its peer, or waits until one ends.
     public var spareDescriptors = 64
     /// From the first byte of a request to the end of its header section.
     public var headerTimeout = Duration.seconds(10)
-    /// From there to the end of its body.
+    /// From the end of the header section to the end of the body.
     public var bodyTimeout = Duration.seconds(30)
     /// Between requests. Longer than the clients' own (httpx keeps 60 s, Go 90 s), so that they close first and no
     /// request crosses a close on its way.
     public var idleTimeout = Duration.seconds(120)
-    /// Without the peer taking a single byte of a response. One that takes few is bounded by ``waitingBytesLimit``. For
-    /// a stream what the kernel holds for the peer counts, too.
+    /// Time in which the peer takes no byte of a response. A peer that takes few is bounded by ``waitingBytesLimit``.
+    /// For a stream the bytes in the kernel's buffer count as well.
     public var writeTimeout = Duration.seconds(30)
-    /// How long a closing connection is read, so that the peer gets the last response and not a reset
-    /// (RFC 9112 §9.6).
+    /// How long a closing connection is read, so that the peer gets the last response and not a reset (RFC 9112 §9.6).
     public var lingerTimeout = Duration.seconds(2)
     /// How long a stopping server waits for requests that are being answered.
     public var drainTimeout = Duration.seconds(10)
-    /// How long a stopping server waits for the first request of a connection that it has accepted: whoever connects
-    /// is about to send one.
+    /// How long a stopping server waits for the first request of an accepted connection: clients connect to send one.
     public var firstRequestDrainTimeout = Duration.seconds(1)
 
     public init() {}

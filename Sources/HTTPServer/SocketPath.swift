@@ -1,26 +1,26 @@
 public import Systemd
 
-/// Keeps a Unix socket where clients look for it.
+/// Restores the path of a listening Unix socket.
 ///
-/// Its name can be removed while it is listened on, and then nobody finds it. systemd makes no socket of a service that
-/// is active: another one is opened here.
+/// A path can be removed while its socket is listening; clients then cannot connect. systemd does not create the socket
+/// of an active service again, so another one is opened here.
 @EventLoopActor
 public final class SocketPath {
     private let path: String
     private let opened: @EventLoopActor (ListeningSocket) -> Void
     private let failed: @EventLoopActor (SystemError) -> Void
-    /// What was at the path when it was last known to lead to a listener.
+    /// The file at the path when it was last known to be a listening socket.
     private var known: FileIdentity?
     private var watch: PathWatch?
     private var timer: Timer?
     private var delay = SocketPath.shortestDelay
 
-    /// The wait before another attempt when the socket cannot be opened; it doubles with each.
+    /// The delay before a retry when the socket cannot be opened; it doubles with each failure.
     static let shortestDelay = Duration.seconds(1)
     static let longestDelay = Duration.seconds(60)
 
-    /// Looks at the path now and whenever something changes in its directory. `opened` gets a socket that has been
-    /// opened in place of one whose name is gone; `failed`, why that could not be.
+    /// Checks the path now and after each change in its directory. `opened` gets a socket that was opened in place of a
+    /// removed one; `failed` gets the error when that fails. Throws when the timer cannot be made.
     public init(
         _ path: String,
         opened: @escaping @EventLoopActor (ListeningSocket) -> Void,
@@ -35,8 +35,8 @@ public final class SocketPath {
 
     private func look() {
         do throws(SystemError) {
-            // A directory that was removed, or whose watch was lost with it, has none any more. The watch comes first:
-            // what changes after it is told.
+            // A new watch each time: a removed directory has lost its own. It is set first, so that later changes are
+            // reported.
             let watch = try PathWatch { [weak self] _ in self?.look() }
             try watch.watch(directory: directory)
             self.watch = watch

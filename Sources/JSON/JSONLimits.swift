@@ -1,8 +1,7 @@
-/// What a document can make the parser hold. Every figure is the largest that is accepted. The size of the document is
-/// the caller's to limit.
+/// Limits of a document that the parser accepts; each is the largest accepted value. The caller limits the size of the
+/// document.
 public struct JSONLimits: Hashable, Sendable {
-    /// Arrays and objects inside one another. The parser recurses once for each, so a few hundred is the most that is
-    /// wise.
+    /// Nesting depth of arrays and objects. The parser recurses once for each level: a few hundred is the safe maximum.
     public var depthLimit = 64
     /// Values in the document, of every kind and at every depth.
     public var valueCountLimit = 10_000

@@ -1,4 +1,4 @@
-/// A number as it stands in JSON text, so that nothing is lost by reading it. Equal when the texts are equal.
+/// A number as JSON text, without loss of precision. Equal when the texts are equal.
 public struct JSONNumber: Hashable, Sendable {
     /// The source text.
     public let text: String
@@ -13,7 +13,7 @@ public struct JSONNumber: Hashable, Sendable {
         self.text = text
     }
 
-    /// The value, where it is an integer in JSON Schema's sense and fits: `2352`, `2352.0`, `1e3`. Nil otherwise.
+    /// The value if it is an integer in JSON Schema's sense and fits into Int: `2352`, `2352.0`, `1e3`. Nil otherwise.
     public var integer: Int? {
         let parts = decimalParts()
         guard !parts.digits.isEmpty else { return 0 }
@@ -21,7 +21,7 @@ public struct JSONNumber: Hashable, Sendable {
         guard parts.exponent >= 0, parts.exponent <= 19, parts.digits.count + parts.exponent <= 19 else { return nil }
         var value = 0
         for digit in parts.digits + repeatElement(0, count: parts.exponent) {
-            // Counting downwards for negative numbers reaches Int.min, which has no positive twin.
+            // Negative numbers are summed as negative: Int.min has no positive counterpart.
             let (shifted, isTooLarge) = value.multipliedReportingOverflow(by: 10)
             let (sum, isOutOfRange) = shifted.addingReportingOverflow(parts.isNegative ? -digit : digit)
             guard !isTooLarge, !isOutOfRange else { return nil }
@@ -51,7 +51,7 @@ public struct JSONNumber: Hashable, Sendable {
             exponent += 1
         }
         let written = text.utf8[mantissaEnd...].dropFirst()
-        // An exponent that does not fit Int is as good as infinite here; half of it keeps the sum from overflowing.
+        // An exponent that does not fit Int is treated as infinite; half of Int.max keeps the sum from overflowing.
         let largest = Int.max / 2
         let power = Int(Substring(written)) ?? (written.first == UInt8(ascii: "-") ? -largest : largest)
         exponent += written.isEmpty ? 0 : max(-largest, min(largest, power))

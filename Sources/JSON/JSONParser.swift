@@ -1,4 +1,4 @@
-/// Reads JSON text exactly as RFC 8259 defines it, and nothing that other readers could understand differently.
+/// Parses JSON text as RFC 8259 defines it, and refuses text that parsers interpret differently.
 ///
 /// On top of the grammar it refuses keys that occur twice in one object, after unescaping, escapes of lone surrogates,
 /// a byte order mark, and documents beyond `JSONLimits`. `\u0000` is accepted and arrives as U+0000.

@@ -1,6 +1,6 @@
 /// A JSON value. RFC 8259.
 ///
-/// Strings are equal when their bytes are, other than Swift's own, which are equal when Unicode calls them equivalent.
+/// Strings are compared byte by byte; Swift's == treats canonically equivalent strings as equal.
 public indirect enum JSONValue: Sendable {
     case null
     case bool(Bool)

@@ -1,6 +1,6 @@
 internal import CLaunch
 
-/// The environment that the command gets.
+/// The environment of the command.
 struct Environment {
     private(set) var variables: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     private var count: Int
@@ -19,12 +19,12 @@ struct Environment {
         return CString(variables[index]!) + name.utf8CodeUnitCount + 1
     }
 
-    /// Makes of systemd's environment the one that a child of a shell has in the service's account: `PATH` has the
-    /// account's own directories, `PWD` is the working directory, and what was meant for the launcher is gone.
-    /// Variables of the service's `env` stay as they are, but for a `PWD` that is not true.
+    /// Converts systemd's environment to that of a shell's child in the service's account: `PATH` has the account's own
+    /// directories, `PWD` is the working directory, and variables for the launcher are removed. Variables of the
+    /// service's `env` are kept, except for a wrong `PWD`.
     mutating func prepare(keeping request: Request, adding added: Words?) {
         if !request.keeps("NOTIFY_SOCKET") { remove("NOTIFY_SOCKET") }
-        // It names a stream that standard error is not connected to any more.
+        // It identifies a stream that standard error is not connected to any more.
         if !request.keeps("JOURNAL_STREAM") { remove("JOURNAL_STREAM") }
         if request.mode == .credential { remove("CREDENTIALS_DIRECTORY") }
         if request.isStdioPiped {
@@ -38,8 +38,8 @@ struct Environment {
         setWorkingDirectory()
     }
 
-    /// Closes the pipes of the run before, which systemd's descriptor store gives to every run, behind the sockets of a
-    /// socket unit: sd_listen_fds(3).
+    /// Closes the pipes of the previous run: systemd passes them from its descriptor store to every run, after the
+    /// sockets of a socket unit: sd_listen_fds(3).
     private mutating func dropStoredPipes(keeping request: Request) {
         let isKept = request.keeps("LISTEN_FDS") || request.keeps("LISTEN_PID") || request.keeps("LISTEN_FDNAMES")
         guard !isKept, let names = value(of: "LISTEN_FDNAMES"), let counted = value(of: "LISTEN_FDS") else { return }
@@ -65,17 +65,17 @@ struct Environment {
         entry.append("LISTEN_FDS=")
         entry.append(number: kept)
         set(entry.start)
-        // Without the colon and the names behind those that stay.
+        // Cuts the list after the names that are kept.
         if kept < count { UnsafeMutablePointer(mutating: name)[-1] = 0 }
     }
 
     /// SD_LISTEN_FDS_START: sd_listen_fds(3).
     private static let firstPassedDescriptor: CInt = 3
 
-    /// The directories in which an account, and snapd, keep programs come in front of and behind those of all.
+    /// Adds the account's and snapd's directories of programs before and after the system's.
     private mutating func extendPath() {
         guard let path = value(of: "PATH"), path[0] != 0 else { return }
-        // A directory with a colon in its name has no place in PATH.
+        // A directory with a colon in its name cannot be in PATH.
         let home = value(of: "HOME").flatMap { home in
             home[0] == CChar(UInt8(ascii: "/")) && Launch.end(of: home, at: UInt8(ascii: ":")).pointee == 0 ? home : nil
         }
@@ -100,7 +100,7 @@ struct Environment {
         set(UnsafeMutablePointer(mutating: entry.text))
     }
 
-    /// Whether a list of directories with colons between them has that one.
+    /// Whether a colon-separated list of directories contains a directory.
     private func hasComponent(_ path: CString, _ directory: CString) -> Bool {
         let length = strlen(directory)
         var component = path
@@ -112,7 +112,7 @@ struct Environment {
         }
     }
 
-    /// `PWD` as a shell sets it: POSIX.1-2024, Shell Command Language, 2.5.3. One that is right already stays.
+    /// Sets `PWD` as a shell does: POSIX.1-2024, Shell Command Language, 2.5.3. A correct value is kept.
     private mutating func setWorkingDirectory() {
         if let value = value(of: "PWD"), value[0] == CChar(UInt8(ascii: "/")), isWorkingDirectory(value) { return }
         var entry = Buffer(limit: Int(PATH_MAX) + 8)
@@ -143,7 +143,7 @@ struct Environment {
         variables[count] = nil
     }
 
-    /// Sets "NAME=VALUE". Without memory for another entry it is left out.
+    /// Sets "NAME=VALUE". Omitted when there is no memory for another entry.
     private mutating func set(_ entry: UnsafeMutablePointer<CChar>) {
         let length = end(of: CString(entry), at: UInt8(ascii: "=")) - CString(entry)
         if let index = index(of: CString(entry), length: length) {
@@ -151,7 +151,7 @@ struct Environment {
             return
         }
         if count == capacity {
-            // The next ones have room, too.
+            // With room for the next ones.
             let more = count + 300
             guard let memory = malloc((more + 1) * MemoryLayout<UnsafeMutablePointer<CChar>?>.stride) else { return }
             let larger = memory.assumingMemoryBound(to: UnsafeMutablePointer<CChar>?.self)

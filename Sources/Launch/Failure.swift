@@ -1,9 +1,9 @@
 internal import CLaunch
 
-/// What kept the launcher from becoming the command.
+/// Why the launcher could not execute the command.
 struct Failure {
-    /// The step that failed. Its word begins the status message, from which the agent makes a sentence:
-    /// `LaunchMark` in the module Services.
+    /// The step that failed. Its word begins the status message, which the agent converts to a sentence: `LaunchMark`
+    /// in the module Services.
     enum Step: CaseIterable {
         /// The credential cannot be read.
         case credential
@@ -17,7 +17,7 @@ struct Failure {
         case command
         /// The interpreter that the first line of the command names cannot be executed.
         case interpreter
-        /// The first line of the command ends with CR LF, and the CR is taken for a part of the interpreter's name.
+        /// The first line of the command ends with CR LF, and the CR is parsed as a part of the interpreter's name.
         case lineEnd
         /// The dynamic loader that the program needs is missing.
         case loader
@@ -43,7 +43,7 @@ struct Failure {
     let code: CInt
     /// The path, or the name, that the step is about.
     let subject: CString
-    /// What the command was looked for in.
+    /// The PATH that was searched for the command.
     let path: CString?
 
     init(_ step: Step, _ code: CInt, _ subject: CString = ("" as StaticString).cString, path: CString? = nil) {
@@ -53,7 +53,7 @@ struct Failure {
         self.path = path
     }
 
-    /// Tells systemd and the log, and gives back the exit code.
+    /// Reports the failure to systemd and to the log; returns the exit code.
     func report(to notifier: Notifier) -> CInt {
         var text = Buffer(limit: Notifier.textLimit)
         text.append("launch: ")
@@ -68,7 +68,7 @@ struct Failure {
             text.append(" PATH=")
             text.append(printable: path)
         }
-        // Closed to have a descriptor for the socket at the limit of them: setrlimit(2), RLIMIT_NOFILE.
+        // Frees a descriptor for the socket in case the process is at its limit: setrlimit(2), RLIMIT_NOFILE.
         close(STDIN_FILENO)
         notifier.send(status: text.text, code)
         text.append("\n")
@@ -76,7 +76,7 @@ struct Failure {
         return exitCode
     }
 
-    /// What a shell would exit with, and systemd where it would not have come to the shell.
+    /// The exit code of a shell, or systemd's for a step before the shell would have been started.
     private var exitCode: CInt {
         switch step {
         case .credential: ExitCode.credential

@@ -1,6 +1,6 @@
 internal import CLaunch
 
-/// What kind of file it is: inode(7), "The file type and mode".
+/// The type of a file: inode(7), "The file type and mode".
 extension stat {
     var isRegular: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFREG }
 

@@ -15,20 +15,20 @@ public func launch(
     return launcher.run()
 }
 
-/// What systemd runs in a service's `ExecStart=`, and what then becomes the service's command.
+/// The program in `ExecStart=` of a service, which then executes the service's command.
 ///
 ///     launch [--keep=NAME]… [--stdio=pipe] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]…
 ///     launch [--keep=NAME]… [--stdio=pipe] --credential IDENTIFIER
 ///     launch --drain IDENTIFIER
 ///     launch --relay
 ///
-/// It runs as the service's account, in the service's cgroup, with the PID that the command keeps. In this order it
-/// connects standard error to the journal (``Streams``), enters DIRECTORY (``WorkingDirectory``), gives the environment
-/// what a login shell's child has (``Environment``) and calls execve(2) (``Program``). What fails is told by a status
-/// message to systemd and a line on standard error (``Failure``).
+/// It runs as the service's account, in the service's cgroup, with the PID that the command keeps. It connects standard
+/// error to the journal (``Streams``), enters DIRECTORY (``WorkingDirectory``), prepares the environment of a login
+/// shell's child (``Environment``) and calls execve(2) (``Program``). A failure is reported by a status message to
+/// systemd and a line on standard error (``Failure``).
 ///
-/// It is compiled as Embedded Swift without a runtime and linked statically: it takes no library, no locale and no
-/// other file than those named here, whatever the environment of the service says.
+/// It is compiled as Embedded Swift without a runtime and linked statically: it loads no library, no locale and no file
+/// other than those named here, independent of the service's environment.
 struct Launcher {
     private let request: Request
     private var environment: Environment
@@ -40,7 +40,7 @@ struct Launcher {
         notifier = Notifier(environment, isKept: request.keeps("NOTIFY_SOCKET"))
     }
 
-    /// Does what is asked for, and gives back the exit code where that is not to become another program.
+    /// Executes the request; returns the exit code if no other program is executed.
     mutating func run() -> CInt {
         switch request.mode {
         case .drain:
@@ -62,7 +62,7 @@ struct Launcher {
         }
     }
 
-    /// Becomes the command. `words` are the directory and the command; `variables` replace those of the environment.
+    /// Executes the command. `words` are the directory and the command; `variables` override those of the environment.
     private mutating func become(_ words: Words, _ variables: Words?, _ streams: Streams) -> Failure {
         if request.isStdioPiped {
             let pipes = Pipes(of: request.identifier)

@@ -1,13 +1,13 @@
 internal import CLaunch
 
-/// systemd's socket for status messages: sd_notify(3). systemd knows the sender by its PID and takes messages of the
-/// unit's main process alone (`NotifyAccess=main`), so that no other account can send them.
+/// systemd's socket for status messages: sd_notify(3). systemd identifies the sender by its PID and accepts messages
+/// only from the unit's main process (`NotifyAccess=main`), so that no other account can send them.
 struct Notifier {
     /// The longest status, in bytes. systemd takes messages of at most 4,096.
     static let textLimit = 3500
 
     private let path: CString
-    /// Where systemd listens when the service's own environment has another NOTIFY_SOCKET.
+    /// systemd's socket, used when the service's own environment sets another NOTIFY_SOCKET.
     private static let standardPath: StaticString = "/run/systemd/notify"
 
     init(_ environment: Environment, isKept: Bool) {

@@ -1,17 +1,16 @@
 internal import CLaunch
 
-/// Standard output and standard error as pipes, which a program can open as /dev/stdout and /dev/stderr: the streams to
-/// journald are sockets, of which open(2) says ENXIO.
+/// Standard output and standard error as pipes, which a program can open as /dev/stdout and /dev/stderr. The streams to
+/// journald are sockets, for which open(2) fails with ENXIO.
 ///
-/// A relay, a child of the launcher's, carries what comes through the pipes to the streams, and ends when no process
-/// has the pipes open for writing. The pipes have names in the service's runtime directory, and systemd holds a
-/// descriptor of each: so what is in a pipe when the whole unit is killed is still there for `launch --drain` in
-/// `ExecStopPost=`, and no line is lost.
+/// A relay process copies the content of the pipes to the streams, and ends when no process has the pipes open for
+/// writing. The pipes have names in the service's runtime directory, and systemd holds a descriptor of each: when the
+/// whole unit is killed, `launch --drain` in `ExecStopPost=` reads the rest, and no line is lost.
 struct Pipes {
     private let output: CString
     private let error: CString
 
-    /// Those of a service, in its `RuntimeDirectory=`, /run/IDENTIFIER.
+    /// The pipes of a service, in its `RuntimeDirectory=`, /run/IDENTIFIER.
     init(of identifier: CString) {
         output = Self.path(identifier, "/stdout")
         error = Self.path(identifier, "/stderr")
@@ -25,8 +24,8 @@ struct Pipes {
         return path.text
     }
 
-    /// Makes the pipes, starts the relay, which is `launcher` once more, and puts the pipes in the place of standard
-    /// output and error.
+    /// Creates the pipes, starts the relay (another process of `launcher`), and replaces standard output and error by
+    /// the pipes.
     func replaceStandardStreams(_ streams: Streams, _ notifier: Notifier, launcher: CString) -> Failure? {
         guard let outputPipe = Pipe(output), let errorPipe = Pipe(error) else { return Failure(.pipe, errno, output) }
         guard Relay.start(launcher, outputPipe.reader, errorPipe.reader),
@@ -37,15 +36,15 @@ struct Pipes {
         return nil
     }
 
-    /// Has systemd hold the pipes, in the place of those of the run before. It looks at the sender's PID when it takes
-    /// the message, before it learns of the process's end: sd_notify(3).
+    /// Stores the pipes in systemd's descriptor store, replacing those of the previous run. systemd checks the sender's
+    /// PID when it reads the message, before it learns of the process's end: sd_notify(3).
     private func hold(_ output: CInt, _ error: CInt, _ notifier: Notifier) -> Bool {
         var message = Buffer(limit: 64)
         message.append("FDSTOREREMOVE=1\nFDNAME=")
         message.append(Self.storeName)
         guard notifier.send(message) else { return false }
         message = Buffer(limit: 64)
-        // Not polled: a pipe without a writer is what they are for.
+        // FDPOLL=0: systemd would drop a pipe without a writer.
         message.append("FDSTORE=1\nFDPOLL=0\nFDNAME=")
         message.append(Self.storeName)
         return notifier.send(message, output, error)
@@ -54,8 +53,8 @@ struct Pipes {
     /// The name of the pipes in systemd's descriptor store.
     static let storeName: StaticString = "stdio"
 
-    /// Writes to the journal what the last run has left in the pipes, as a rule nothing. Without pipes there is nothing
-    /// to do either: the run has not come so far.
+    /// Writes the rest of the last run's pipes to the journal, usually nothing. Without pipes the run has failed before
+    /// they were created.
     func drain(as identifier: CString, _ notifier: Notifier) {
         Relay.drain(openForReading(output), to: STDOUT_FILENO)
         let error = openForReading(error)
@@ -83,7 +82,7 @@ private struct Pipe {
     }
 }
 
-/// Carries bytes from two pipes to two streams.
+/// Copies bytes from two pipes to two streams.
 struct Relay {
     private var sources: (pollfd, pollfd)
     private let targets: (CInt, CInt)
@@ -98,8 +97,8 @@ struct Relay {
         targets = (outputStream, errorStream)
     }
 
-    /// Starts the relay and waits until it is one; false, with errno, when that fails. It is a child of a child that
-    /// has ended: a command that waits for all its children does not wait for the relay.
+    /// Starts the relay and waits until it is executed; false, with errno, when that fails. It is forked twice: a
+    /// command that waits for all its children does not wait for the relay.
     fileprivate static func start(_ launcher: CString, _ output: CInt, _ error: CInt) -> Bool {
         var ends: (reader: CInt, writer: CInt) = (-1, -1)
         let isMade = withUnsafeMutablePointer(to: &ends) { ends in
@@ -121,7 +120,7 @@ struct Relay {
             return false
         }
         while waitpid(child, nil, 0) < 0, errno == EINTR {}
-        // What becomes the relay closes the pipe without a word.
+        // A successful execve(2) closes the pipe without data.
         while true {
             let count = read(ends.reader, &code, MemoryLayout<CInt>.size)
             if count < 0, errno == EINTR { continue }
@@ -131,19 +130,19 @@ struct Relay {
         }
     }
 
-    /// Tells the launcher the errno with which the start of the relay has failed.
+    /// Reports the errno of a failed start to the launcher.
     private static func tell(_ code: CInt, _ report: CInt) {
         var code = code
         _ = writeAll(report, &code, MemoryLayout<CInt>.size)
     }
 
-    /// Becomes `launch --relay`, with the pipes at the descriptors after standard error: a process that a person who
-    /// looks at the service can tell from the command, and that does not keep the file open which the launcher closes
-    /// by becoming the command.
+    /// Executes `launch --relay`, with the pipes as descriptors 3 and 4. As a program of its own it has another command
+    /// line than the service's command, and it does not keep the file open whose close marks the execution of the
+    /// command.
     private static func become(_ launcher: CString, _ output: CInt, _ error: CInt, report: CInt) -> Never {
-        // It ends when the service has, and not by a signal that is meant for the service.
+        // Signals for the service must not end the relay: it ends when the pipes have no writer.
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2] { miosa_signal(signal, 1) }
-        // Out of the way first: one of them may have the number that the other one gets.
+        // Duplicated above both targets first: one of them may have the other's target number.
         let first = miosa_fcntl(output, F_DUPFD, errorPipe + 1)
         let second = miosa_fcntl(error, F_DUPFD, errorPipe + 1)
         let report = report > errorPipe ? report : miosa_fcntl(report, F_DUPFD, errorPipe + 1)
@@ -159,7 +158,7 @@ struct Relay {
                 )
             withUnsafeMutablePointer(to: &arguments) { arguments in
                 arguments.withMemoryRebound(to: UnsafeMutablePointer<CChar>?.self, capacity: 3) { arguments in
-                    // Without an environment, which may hold secrets.
+                    // With an empty environment: the service's may hold secrets.
                     _ = execve(launcher, arguments, arguments + 2)
                 }
             }
@@ -172,7 +171,7 @@ struct Relay {
     static let outputPipe: CInt = 3
     static let errorPipe: CInt = 4
 
-    /// Until both pipes have no writer any more.
+    /// Runs until both pipes have no writer.
     mutating func run() {
         while sources.0.fd >= 0 || sources.1.fd >= 0 {
             let isReady = withUnsafeMutablePointer(to: &sources) { sources in
@@ -184,14 +183,14 @@ struct Relay {
         }
     }
 
-    /// Carries what is in a pipe now, and closes it.
+    /// Copies the present content of a pipe, and closes it.
     fileprivate static func drain(_ pipe: CInt, to target: CInt) {
         guard pipe >= 0 else { return }
         while move(pipe, target) > 0 {}
         close(pipe)
     }
 
-    /// Carries what is in a pipe, at most a pipe full; closes the pipe at its end. poll(2) passes over a closed one.
+    /// Copies at most one pipe buffer; closes the pipe at its end. poll(2) ignores a negative descriptor.
     private func carry(_ source: inout pollfd, _ target: CInt) {
         guard source.fd >= 0, source.revents != 0 else { return }
         let count = Self.move(source.fd, target)
@@ -203,8 +202,8 @@ struct Relay {
 
     /// Moves bytes from a pipe to a stream: their number, 0 at the end of the pipe, or -1 with errno.
     ///
-    /// The kernel moves them, splice(2): a relay that is killed between a read and a write would take along what it had
-    /// read.
+    /// With splice(2), so that the bytes stay in the kernel: a relay that is killed between read(2) and write(2) would
+    /// lose them.
     private static func move(_ pipe: CInt, _ target: CInt) -> Int {
         while true {
             let count = miosa_splice(pipe, nil, target, nil, UInt(pipeBytes), 0)
@@ -213,8 +212,8 @@ struct Relay {
         }
     }
 
-    /// The same where the stream takes no splice(2), as a file that is appended to. What journald does not take is
-    /// lost, as it is for a service without pipes.
+    /// The same for a stream that does not support splice(2), such as a file opened with O_APPEND. Bytes that journald
+    /// does not accept are lost, like those of a service without pipes.
     private static func copy(_ pipe: CInt, _ target: CInt) -> Int {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: pipeBytes, alignment: 16)
         defer { buffer.deallocate() }

@@ -6,7 +6,7 @@ struct Program {
     private let words: Words
     private let environment: Environment
 
-    /// Where dash looks, and what it runs a script with that has no interpreter of its own.
+    /// The shell that runs a script without an interpreter line.
     private static let shell: StaticString = "/bin/sh"
 
     init(_ words: Words, _ environment: Environment) {
@@ -14,7 +14,7 @@ struct Program {
         self.environment = environment
     }
 
-    /// Becomes the command: execve(2), with the search in PATH of POSIX.1-2024, 8.3. Gives back why it could not.
+    /// Executes the command: execve(2), with the PATH search of POSIX.1-2024, 8.3. Returns only on failure.
     func execute() -> Failure {
         let command = words[0]
         if end(of: command, at: UInt8(ascii: "/")).pointee != 0 { return execute(command) }
@@ -30,7 +30,7 @@ struct Program {
             file.append("/")
             file.append(command)
             let attempt = execute(file.text)
-            // A directory that the account cannot enter has no such command, as far as it can tell.
+            // In a directory that the account cannot enter the command counts as not found.
             var status = stat()
             if stat(file.text, &status) == 0 { failure = attempt }
             guard end.pointee != 0 else { break }
@@ -39,7 +39,7 @@ struct Program {
         return failure ?? Failure(.search, ENOENT, command, path: path)
     }
 
-    /// Becomes a file.
+    /// Executes a file. Returns only on failure.
     private func execute(_ file: CString) -> Failure {
         execve(file, words.pointer, environment.variables)
         let code = errno
@@ -53,7 +53,7 @@ struct Program {
         case ENOEXEC: return runScript(file)
         case ENOENT where header.isBinary: return Failure(.loader, code, file)
         case ENOENT, EACCES, ENOTDIR, ELOOP:
-            // The file itself is there; what else execve(2) needs is the interpreter.
+            // The file exists: the missing file is the interpreter.
             guard access(file, X_OK) == 0, let interpreter = header.interpreter else {
                 return Failure(.command, code, file)
             }
@@ -63,7 +63,7 @@ struct Program {
         }
     }
 
-    /// A text file without an interpreter is the shell's: POSIX.1-2024, exec, "[ENOEXEC]".
+    /// Executes a text file without an interpreter line with the shell: POSIX.1-2024, exec, "[ENOEXEC]".
     private func runScript(_ file: CString) -> Failure {
         let count = words.count
         guard let memory = malloc((count + 2) * MemoryLayout<UnsafeMutablePointer<CChar>?>.stride) else {
@@ -80,7 +80,7 @@ struct Program {
 
     /// The beginning of a file: execve(2), "Interpreter scripts".
     private struct Header {
-        /// As many bytes as the kernel looks at (BINPRM_BUF_SIZE).
+        /// The number of bytes that the kernel reads (BINPRM_BUF_SIZE).
         static let sizeLimit = 256
 
         private(set) var isBinary = false
@@ -88,7 +88,7 @@ struct Program {
         /// Whether the interpreter's name ends with a carriage return.
         private(set) var hasCarriageReturn = false
 
-        /// Of a file that the account cannot read nothing is known.
+        /// Empty for a file that the account cannot read.
         init(of file: CString, _ buffer: inout Buffer) {
             let descriptor = openForReading(file)
             guard descriptor >= 0 else { return }
@@ -111,5 +111,5 @@ struct Program {
     }
 }
 
-/// open(2), without a wait for the other end of a pipe.
+/// open(2) for reading, without waiting for a writer of a pipe.
 func openForReading(_ path: CString) -> CInt { miosa_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) }

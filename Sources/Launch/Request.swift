@@ -1,22 +1,22 @@
 internal import CLaunch
 
-/// What the arguments ask for.
+/// The parsed arguments.
 struct Request {
     enum Mode {
         /// Directory and command are arguments.
         case arguments
         /// Directory, environment and command are in the credential `launch`: text that systemd cannot carry.
         case credential
-        /// Nothing is run: what is left in the pipes of the last run is written to the journal.
+        /// Writes the rest of the last run's pipes to the journal.
         case drain
-        /// Nothing is run: what comes through the pipes is carried to the journal.
+        /// Copies the content of the pipes to the journal.
         case relay
     }
 
     private(set) var mode = Mode.arguments
     /// Whether standard output and error are to be pipes, which can be opened as /dev/stdout and /dev/stderr.
     private(set) var isStdioPiped = false
-    /// The name of the service's lines in the journal.
+    /// The SYSLOG_IDENTIFIER of the service's lines in the journal.
     private(set) var identifier: CString
     /// DIRECTORY COMMAND [ARGUMENT]…
     private(set) var words: Words
@@ -60,7 +60,7 @@ struct Request {
         }
     }
 
-    /// Whether the service's own environment has that variable, so that it is passed on as it is.
+    /// Whether the service's own environment sets the variable, so that it is passed on unchanged.
     func keeps(_ name: StaticString) -> Bool {
         var words = arguments.dropFirst()
         while let word = words.first, isPrefix("--", of: word) {

@@ -2,25 +2,25 @@ internal import CLaunch
 
 /// Standard output and standard error as streams to journald.
 ///
-/// systemd connects both to one stream: journald then knows the unit of each line, but not which of the two it came
-/// through. The launcher leaves that stream to standard output and makes one of its own for standard error, whose lines
-/// have the priority `err`. journald learns the unit of these lines from the process that wrote them, and of one
-/// that has died by then not at all: so the first line of the stream, the mark, is the launcher's, whose PID is that of
+/// systemd connects both to one stream: journald then knows the unit of each line, but not whether it is output or
+/// error. The launcher keeps that stream for standard output and opens another one for standard error, whose lines have
+/// the priority `err`. journald looks up the unit of these lines by the process that wrote them, which fails for a
+/// process that has ended: so the first line of the stream, the mark, is written by the launcher, which has the PID of
 /// the unit's main process.
 struct Streams {
     /// journald's socket: systemd-journald.service(8).
     private static let socketPath: StaticString = "/run/systemd/journal/stdout"
-    /// What a stream begins with, behind the identifier: no unit, daemon.err, no level prefixes, nothing forwarded.
-    /// Then the mark, U+2060 WORD JOINER: the agent knows it as `UnitFile.streamMark`.
+    /// The header of a stream after the identifier: no unit, daemon.err, no level prefixes, no forwarding. Then the
+    /// mark, U+2060 WORD JOINER, which is `UnitFile.streamMark` in the agent.
     private static let preamble: StaticString = "\n\n27\n0\n0\n0\n0\n\u{2060}\n"
-    /// As systemd asks for its streams: a service goes on for a while when journald is late.
+    /// The size that systemd sets for its streams: a service can write for a while when journald is late.
     private static let sendBufferBytes: CInt = 8 * 1024 * 1024
 
     let standardError: CInt
 
-    /// Connects standard error to a stream of its own where it shares one with standard output, as it does unless
-    /// a drop-in of the unit sets StandardOutput= or StandardError=. Without journald both stay what systemd made
-    /// them, /dev/null, and systemd is told.
+    /// Connects standard error to its own stream if it shares one with standard output, the default without
+    /// StandardOutput= or StandardError= in a drop-in. Without journald both stay what systemd made them, /dev/null,
+    /// and systemd is told.
     static func connect(_ identifier: CString, _ notifier: Notifier) -> Streams {
         let streams = Streams(standardError: STDERR_FILENO)
         var output = stat()
@@ -39,9 +39,9 @@ struct Streams {
         return streams
     }
 
-    /// A new stream; -1, with errno, when journald does not take one at once.
+    /// A new stream; -1, with errno, when journald does not accept it at once.
     private static func openStream(_ identifier: CString) -> CInt {
-        // Not to wait for a journald that hangs and whose queue is full.
+        // Non-blocking: a journald that hangs with a full backlog must not block the launcher.
         let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
         let descriptor = socket(AF_UNIX, CInt(type), 0)
         guard descriptor >= 0 else { return -1 }
@@ -52,7 +52,7 @@ struct Streams {
         preamble.append(Self.preamble)
         guard UnixSocket.connect(descriptor, socketPath.cString), shutdown(descriptor, CInt(SHUT_RD)) == 0,
             send(descriptor, preamble.start, preamble.count, CInt(MSG_NOSIGNAL)) == preamble.count,
-            // The command expects what a shell's child has: a descriptor that blocks.
+            // The command expects a blocking descriptor, like a shell's child.
             miosa_fcntl(descriptor, F_SETFL, 0) == 0
         else {
             let code = errno
@@ -63,16 +63,16 @@ struct Streams {
         return descriptor
     }
 
-    /// Waits until journald has read the mark. With the first line of a stream it looks the unit up by the process that
-    /// wrote it, which must be there until then; what follows it takes for the same unit's.
+    /// Waits until journald has read the mark. journald looks up the unit of a stream's first line by the process that
+    /// wrote it, which must exist until then, and keeps the unit for later lines.
     func awaitMark() {
-        // A Unix socket is writable while at most a quarter of its buffer is taken: of the least one, 4,608 bytes,
-        // a message takes less than that, and two of them more. Of three the first has then been read. journald drops
-        // blank lines.
+        // A Unix socket is writable while at most a quarter of its send buffer is in use. Of the smallest buffer, 4,608
+        // bytes, one message uses less than that and two use more: when the socket is writable after three, the first
+        // has been read. journald drops blank lines.
         setSendBuffer(1)
         for _ in 0..<2 { _ = send(standardError, "\n", 1, CInt(MSG_NOSIGNAL)) }
         var stream = pollfd(fd: standardError, events: Int16(POLLOUT), revents: 0)
-        // A journald that hangs is not waited for.
+        // At most 5 s, in case journald hangs.
         _ = poll(&stream, 1, 5000)
         setSendBuffer(Self.sendBufferBytes)
     }

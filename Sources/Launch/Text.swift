@@ -19,14 +19,14 @@ func isPrefix(_ prefix: StaticString, of text: CString) -> Bool {
     strncmp(text, prefix.cString, prefix.utf8CodeUnitCount) == 0
 }
 
-/// Where a byte is in a text; where the text ends if it is not there.
+/// The first occurrence of a byte in a text; the end of the text if there is none.
 func end(of text: CString, at byte: UInt8) -> CString {
     var end = text
     while end.pointee != 0, end.pointee != CChar(byte) { end += 1 }
     return end
 }
 
-/// Words behind each other in memory, as in argv.
+/// An array of C strings, like argv.
 struct Words {
     let pointer: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     let count: Int
@@ -51,7 +51,7 @@ struct Words {
     func dropFirst() -> Words { count == 0 ? self : Words(pointer + 1, count: count - 1) }
 }
 
-/// Bytes that are put together, up to a limit; what is beyond it is left out.
+/// A byte buffer with a limit; bytes beyond it are dropped.
 struct Buffer: ~Copyable {
     let start: UnsafeMutablePointer<CChar>
     private(set) var count = 0
@@ -64,10 +64,10 @@ struct Buffer: ~Copyable {
         start[0] = 0
     }
 
-    /// The text, with a NUL at its end. Lives until the process ends or becomes another.
+    /// The text, with a NUL at its end. It is never freed: the process ends or executes another program.
     var text: CString { CString(start) }
 
-    /// Whether nothing was left out.
+    /// Whether no byte was dropped.
     private(set) var isWhole = true
 
     mutating func append(_ byte: CChar) {
@@ -88,8 +88,8 @@ struct Buffer: ~Copyable {
 
     mutating func append(_ text: StaticString) { append(text.cString, count: text.utf8CodeUnitCount) }
 
-    /// A text with question marks for control characters, which would change the line that it stands in, and for what
-    /// is no UTF-8 or a noncharacter, with which systemd takes no status. No character is cut in two.
+    /// Appends a text with question marks for control characters, which could forge a line, and for invalid UTF-8 and
+    /// noncharacters, for which systemd refuses a status. No character is cut in two.
     mutating func append(printable text: CString) {
         var rest = text
         while rest.pointee != 0 {
@@ -129,11 +129,11 @@ struct Buffer: ~Copyable {
         append(CChar(48 + number % 10))
     }
 
-    /// Writes all of it to a descriptor, and waits while that takes nothing. False when that fails.
+    /// Writes all bytes to a descriptor, waiting while it is not writable. False when that fails.
     func write(to descriptor: CInt) -> Bool { writeAll(descriptor, start, count) }
 }
 
-/// Writes all bytes to a descriptor, and waits while that takes nothing. False when that fails.
+/// Writes all bytes to a descriptor, waiting while it is not writable. False when that fails.
 func writeAll(_ descriptor: CInt, _ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
     var done = 0
     while done < count {

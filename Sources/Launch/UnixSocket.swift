@@ -2,7 +2,7 @@ internal import CLaunch
 
 /// Unix addresses: unix(7).
 enum UnixSocket {
-    /// Connects a socket to an address; '@' in front stands for an abstract one. False, with errno, when that fails.
+    /// Connects a socket to an address; a leading '@' means an abstract one. False, with errno, when that fails.
     static func connect(_ descriptor: CInt, _ path: CString) -> Bool {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -1,7 +1,7 @@
 internal import HTTP
 internal import HTTPServer
 
-/// Answers every request with 200: what a conformance test then sees is the parser and the connection, no API.
+/// Answers every request with 200: a conformance test then tests the parser and the connection, and no API.
 enum Echo {
     static let handler = RequestHandler(
         refuse: { _, _ in nil },

@@ -2,14 +2,14 @@ internal import API
 internal import HTTP
 internal import Systemd
 
-/// What the daemon counts about itself between two scrapes of its metrics.
+/// The daemon's metrics about itself.
 @EventLoopActor
 final class AgentMetrics {
     private var requests = RequestMetrics()
-    /// Tells how many streams are open.
+    /// Returns the number of open streams.
     var streams: @EventLoopActor () -> AgentMeasurements.Streams = { AgentMeasurements.Streams() }
 
-    /// Counts a request that was answered; without a head it was none.
+    /// Counts an answered request; `head` is nil if it could not be parsed.
     func count(_ reply: API.Reply, _ head: RequestHead?, _ duration: Duration) {
         requests.count(route: reply.route, method: head?.method, status: reply.response.status, duration)
     }

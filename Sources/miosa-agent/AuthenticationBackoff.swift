@@ -1,22 +1,22 @@
 internal import Systemd
 
-/// Slows down those who try tokens: every answer to a wrong one takes the longer the more there were lately, whoever
-/// they came from. Whoever has the right one waits for nobody.
+/// Slows down guessing of tokens: the answer to a wrong token is delayed by ``step`` for each wrong token of the last
+/// 10 s (``memory``), from all clients together. Requests with the right token are not delayed.
 @EventLoopActor
 final class AuthenticationBackoff {
-    /// A wrong token more and its answer takes so much longer.
+    /// The delay that each wrong token adds to the next answer.
     static let step = Duration.milliseconds(50)
-    /// The longest that an answer takes.
+    /// The limit of the delay.
     static let longest = Duration.seconds(2)
-    /// A wrong token is forgotten after so long.
+    /// The time for which a wrong token is counted.
     static let memory = Duration.seconds(10)
 
     private var moments: [MonotonicClock] = []
 
-    /// How long the answer to a wrong token that came now is to take.
+    /// Counts a wrong token, and returns the delay of its answer.
     func delay(at now: MonotonicClock = .now()) -> Duration {
         moments.removeAll { now.duration(since: $0) >= Self.memory }
-        // More than that make no difference.
+        // At most 40 (``longest`` / ``step``) are counted: that bounds the delay and the memory.
         if moments.count < Int(Self.longest / Self.step) { moments.append(now) }
         return Self.step * (moments.count - 1)
     }

@@ -1,11 +1,11 @@
 internal import Supervisor
 internal import Systemd
 
-/// `miosa-agent check`: what would be used, where it came from, and whether the daemon could run with it.
+/// `miosa-agent check`: prints the settings, their sources, and whether the daemon could run with them.
 struct Check {
     /// Lines for standard output.
     private(set) var lines: [String] = []
-    /// What keeps the daemon from running.
+    /// The reasons why the daemon could not run.
     private(set) var problems: [String] = []
 
     init(_ configuration: Configuration, machineID: String?) {

@@ -1,16 +1,16 @@
-/// What the process was asked to do.
+/// The command line.
 enum Command: Equatable {
     case serve(flags: [String: String])
     case check(flags: [String: String])
     case version
     case help
 
-    /// Why the arguments make no sense.
+    /// Why the arguments are invalid.
     struct UsageError: Error, Equatable {
         let reason: String
     }
 
-    /// Parses the arguments after the program's name. A flag's value follows it, or stands behind '='.
+    /// Parses the arguments after the program's name. A flag's value is the next argument, or follows '='.
     init(arguments: [String]) throws(UsageError) {
         if arguments.contains("--help") || arguments.contains("-h") {
             self = .help

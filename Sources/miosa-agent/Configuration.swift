@@ -1,7 +1,7 @@
-/// What the daemon runs with: from systemd credentials, `MIOSA_AGENT_*` variables and flags.
+/// The settings of the daemon: from systemd credentials, `MIOSA_AGENT_*` variables and flags.
 ///
-/// A flag overrides a variable. Identity and token come from credentials first: what the hypervisor hands in is not to
-/// be overridden by a file that was left in the image.
+/// A flag overrides a variable. For identity and token a credential overrides both: a file left in the image must not
+/// override what the hypervisor passes.
 struct Configuration: Equatable {
     var listen: Setting
     var socket: Setting
@@ -14,7 +14,7 @@ struct Configuration: Equatable {
     var tenantID: Setting?
     var token: Setting?
 
-    /// A value, and where it came from.
+    /// A value and its source.
     struct Setting: Equatable {
         var value: String
         var source: String
@@ -111,7 +111,7 @@ struct Configuration: Equatable {
         computerIDOption, tenantIDOption, tokenOption,
     ]
 
-    /// Variables that look like settings and are none, sorted.
+    /// Variables with the prefix `MIOSA_AGENT_` that are no settings, sorted.
     static func unknownVariables(_ environment: [String: String]) -> [String] {
         let known = options.map(\.variable) + ["MIOSA_AGENT_BOOT_ID"]
         return environment.keys.filter { $0.hasPrefix("MIOSA_AGENT_") && !known.contains($0) }.sorted()
@@ -129,7 +129,7 @@ struct Configuration: Equatable {
         }
         func identity(_ option: Option, _ name: String) -> Setting? {
             if let value = credential(name), !value.isEmpty { return Setting(value: value, source: "credential") }
-            // An empty variable is how an EnvironmentFile says "none".
+            // An empty variable means "not set" in an EnvironmentFile.
             return setting(option).flatMap { $0.value.isEmpty ? nil : $0 }
         }
         listen = setting(Self.listenOption)!

@@ -5,7 +5,7 @@ internal import Services
 internal import Supervisor
 internal import Systemd
 
-/// The daemon: puts the parts together, and takes them down again when a signal asks for it.
+/// The daemon: creates the parts, and stops them on a signal.
 @EventLoopActor
 final class Daemon {
     private let log: Log
@@ -16,10 +16,10 @@ final class Daemon {
     /// Reads the configuration again.
     private let reconfigure: () throws(StartFailure) -> ValidConfiguration
     private var signals: [SignalWatch] = []
-    /// What is listened on already and not served yet: who connects waits in the kernel.
+    /// Listening sockets that are not served yet: connections wait in the kernel's backlog.
     private var sockets: [ListeningSocket]
     private var isReady = false
-    /// Where clients look for the Unix sockets.
+    /// The paths of the Unix sockets.
     private let paths: [String]
     private var socketPaths: [SocketPath] = []
 
@@ -33,7 +33,7 @@ final class Daemon {
         self.reconfigure = reconfigure
         weak var daemon: Daemon?
         var supervision = Supervisor.Configuration(layout: configuration.layout, bootID: bootID)
-        // systemd gives all services the same.
+        // systemd sets the same PATH for all services.
         if let path = ProcessContext.environment()["PATH"] { supervision.systemPath = path }
         let supervisor = try Supervisor(
             supervision,
@@ -74,8 +74,9 @@ final class Daemon {
         daemon = self
     }
 
-    /// Runs the daemon on the loop until a signal ends it; gives back the exit status. `bootID` is the id of this boot
-    /// as the service manager has it; nil to ask the kernel. `reconfigure` reads the configuration again.
+    /// Runs the daemon on the loop until a signal ends it; returns the exit status. `bootID` is the boot id as the
+    /// service manager has it; nil: the kernel's. `reconfigure` reads the configuration again. Throws why the daemon
+    /// cannot start.
     static func run(
         _ configuration: ValidConfiguration,
         bootID: Identifier?,
@@ -94,7 +95,7 @@ final class Daemon {
         }
     }
 
-    /// Two agents on one state directory would take each other's files for a person's changes.
+    /// Locks the state directory: a second agent on it would treat the first one's changes as a person's.
     private static func lock(_ path: String) throws(StartFailure) -> DirectoryLock {
         let lock: DirectoryLock?
         do throws(SystemError) {
@@ -115,12 +116,12 @@ final class Daemon {
         try answers.prepare()
         try EventLoop.shared.enableWatchdog()
         serve()
-        // Not later: at boot systemd starts the services before it tells their states, and what is ordered after the
-        // agent would wait for all of them.
+        // READY=1 now: at boot systemd starts all services before it reports their states, and units ordered after the
+        // agent would wait for that.
         Notifier.ready(status: "Waiting for systemd to tell the states of the services")
     }
 
-    /// Lets clients in.
+    /// Begins to accept connections.
     private func serve() {
         for socket in sockets {
             do throws(SystemError) {
@@ -134,7 +135,7 @@ final class Daemon {
         for path in paths { keepSocket(at: path) }
     }
 
-    /// Has a Unix socket be found at its path, also when its name is removed.
+    /// Restores a Unix socket when its path is removed.
     private func keepSocket(at path: String) {
         do throws(SystemError) {
             let kept = try SocketPath(
@@ -150,7 +151,7 @@ final class Daemon {
 
     private func serve(restored socket: ListeningSocket) {
         log.write(.warning, "the Unix socket '\(socket.name)' was removed, and is open again")
-        // One at a time: the one before cannot be reached any more.
+        // One restored socket in the descriptor store: the previous one is not reachable any more.
         Notifier.release(Self.restoredName)
         Notifier.keep(socket, as: Self.restoredName)
         do throws(SystemError) {
@@ -160,7 +161,7 @@ final class Daemon {
         }
     }
 
-    /// Answers what is being answered, writes what is not on disk, and ends the loop. Services are not touched.
+    /// Completes open requests, writes changes to disk, and ends the loop. Services keep running.
     private func stop() {
         socketPaths = []
         Notifier.stopping()
@@ -171,7 +172,8 @@ final class Daemon {
         }
     }
 
-    /// Takes over the token as it is now: `systemctl reload`. Anything else takes a restart, which nobody notices.
+    /// `systemctl reload`: reads the token again. Other settings need a restart of the agent, which clients do not
+    /// notice.
     private func reload() {
         let configuration: ValidConfiguration
         do throws(StartFailure) {
@@ -211,13 +213,13 @@ final class Daemon {
 
     // MARK: Sockets
 
-    /// Listens on what systemd passed, and on what it did not pass and the configuration names.
+    /// The sockets that systemd passed, and those of the configuration that it did not pass.
     private static func sockets(
         _ configuration: ValidConfiguration,
         _ log: Log
     ) throws(SystemError) -> [ListeningSocket] {
         let passed = try ListeningSocket.passed()
-        // What an earlier process had opened. Nothing of it is lost when the manager closes its copy.
+        // Sockets that an earlier process of the agent opened. They stay open when the manager closes its copy.
         Notifier.release(keptName)
         let kept = passed.filter { $0.name == keptName }
         var sockets = passed.filter { socket in
@@ -236,14 +238,14 @@ final class Daemon {
         return sockets
     }
 
-    /// The name of the TCP sockets that this daemon opens itself and leaves to its successor.
+    /// FDNAME= of the TCP sockets that the daemon opens itself and stores for the next process.
     private static let keptName = "kept"
-    /// The name of the Unix socket that it has opened because the name of systemd's was removed.
+    /// FDNAME= of the Unix socket that the daemon opened because the path of systemd's was removed.
     private static let restoredName = "restored"
     /// FileDescriptorName= of the Unix socket.
     private static let apiName = "api"
 
-    /// Listens on the addresses of the configuration, on sockets of an earlier process where those are `kept`.
+    /// Listens on the configured addresses, reusing sockets of an earlier process (`kept`).
     private static func tcpSockets(
         _ configuration: ValidConfiguration,
         kept: [ListeningSocket] = [],
@@ -283,10 +285,10 @@ final class Daemon {
 }
 
 extension Log {
-    /// A request and its answer. Neither body nor query nor header is in it: they can hold secrets.
+    /// Logs a request and its answer, without body, query and header, which can hold secrets.
     func write(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
         let status = reply.response.status.code
-        // Reads that went well are many, and tell nothing: they are logged only when somebody wants to debug.
+        // Successful reads are frequent: they are logged at debug level only.
         let isRead = head?.method == .get || head?.method == .head
         let method = head?.method.rawValue ?? "-"
         let path = head?.target.path ?? "-"
@@ -303,7 +305,7 @@ extension Log {
         )
     }
 
-    /// Who asked.
+    /// The fields about the client.
     private func fields(of caller: Caller) -> [Field] {
         switch caller {
         case .unix(let uid, let gid, let pid, _):

@@ -8,10 +8,11 @@ struct Log {
     typealias Field = (name: String, value: String)
 
     private let journal: JournalWriter?
-    /// What is less important is not written.
+    /// Less important messages are dropped.
     var level = JournalWriter.Priority.info
 
-    /// - Parameter journalStream: `$JOURNAL_STREAM`, by which systemd tells that standard error is the journal.
+    /// - Parameter journalStream: `$JOURNAL_STREAM`, which identifies standard error as the journal's stream:
+    /// systemd.exec(5).
     init(journalStream: String?) {
         journal = ProcessContext.standardErrorIsJournal(journalStream) ? JournalWriter() : nil
     }

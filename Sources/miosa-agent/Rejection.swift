@@ -3,21 +3,19 @@ internal import HTTP
 internal import HTTPServer
 internal import Systemd
 
-/// The end of an agent that cannot run.
+/// Answers to clients of an agent that cannot run.
 ///
-/// systemd starts it again for the next client that connects to one of its sockets, which stay open, and a client that
-/// is left in their queue would have it started over and over. So each start answers those who wait, with the reason,
-/// and takes no longer than that.
+/// systemd keeps the sockets open and starts the agent again for each connection. A connection left in the backlog
+/// would start it in a loop. So each start answers the waiting clients with the reason, and ends.
 @EventLoopActor
 enum Rejection {
-    /// EX_CONFIG of sysexits.h: the unit has RestartPreventExitStatus= for it, because nothing gets better by another
-    /// start.
+    /// EX_CONFIG of sysexits.h: the unit sets RestartPreventExitStatus= to it, because a restart does not help.
     static let configurationExitStatus: Int32 = 78
 
-    /// The longest that a client which has connected may take for its request, and for the answer.
+    /// The time-out of a waiting client, for its request and for the answer.
     private static let patience = Duration.seconds(1)
 
-    /// Answers the clients of the sockets that systemd passed. Without such sockets there are none.
+    /// Answers the clients of the sockets that systemd passed; without passed sockets does nothing.
     static func answerClients(_ reasons: [String]) {
         do throws(SystemError) {
             let sockets = try ListeningSocket.passed().filter { $0.kind != .other }
@@ -42,19 +40,19 @@ enum Rejection {
             let server = try Server(handler, limits: limits)
             for socket in sockets { try server.listen(on: socket) }
             EventLoop.begin {
-                // By then those who wait have been accepted. Others have the agent started once more.
+                // By then all waiting connections have been accepted. Later ones start the agent again.
                 await LoopTurn.wait()
                 server.drain { EventLoop.shared.exit(code: 0) }
             }
             _ = try EventLoop.shared.run()
         } catch {
-            // They are answered by the next start, or go away.
+            // The clients are answered by the next start, or time out.
         }
     }
 }
 
 extension Peer {
-    /// Whether the peer may know the settings: it has been let in by the mode of the Unix socket, or owns the machine.
+    /// Whether the peer may see the settings: it was admitted by the mode of the Unix socket, or is the host.
     fileprivate var mayKnow: Bool {
         switch self {
         case .unix: true

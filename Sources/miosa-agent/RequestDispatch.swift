@@ -3,14 +3,14 @@ internal import HTTP
 internal import HTTPServer
 internal import Systemd
 
-/// Where requests come in: has them answered by the API, written to the log and counted.
+/// Passes requests to the API, logs and counts them.
 @EventLoopActor
 final class RequestDispatch {
     private var api: API
     private let log: Log
     private let metrics: AgentMetrics
     private let backoff = AuthenticationBackoff()
-    /// The group whose members may use the Unix socket; nil where it does not exist.
+    /// The group whose members may use the Unix socket; nil if it does not exist.
     private let groupID: UInt32?
 
     init(_ api: API, _ log: Log, _ metrics: AgentMetrics, groupID: UInt32?) {
@@ -20,7 +20,7 @@ final class RequestDispatch {
         self.groupID = groupID
     }
 
-    /// What a TCP client has to show from now on.
+    /// The token that TCP clients must send.
     var token: BearerToken? {
         get { api.configuration.token }
         set { api = api.replacingToken(by: newValue) }
@@ -62,7 +62,7 @@ final class RequestDispatch {
         metrics.count(reply, head, duration)
     }
 
-    /// Lets whoever has sent a wrong token wait for the answer.
+    /// The delay of a response: only answers to wrong tokens are delayed.
     private func delay(_ response: Response) -> Duration {
         response.status == .unauthorized ? backoff.delay() : .zero
     }

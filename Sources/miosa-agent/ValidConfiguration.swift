@@ -3,7 +3,7 @@ internal import Services
 internal import Supervisor
 internal import Systemd
 
-/// A configuration that the daemon can run with, in the types of those who use it.
+/// A validated configuration, with typed values.
 struct ValidConfiguration {
     let addresses: [SocketAddress]
     let socket: SocketAddress
@@ -14,14 +14,14 @@ struct ValidConfiguration {
     let identity: Identity
     let token: BearerToken?
 
-    /// What fits into a sockaddr_un: unix(7).
+    /// The longest path in a sockaddr_un: unix(7).
     static let socketPathLengthLimit = 107
 
     /// The longest computer or tenant id.
     static let idLengthLimit = 128
 
-    /// Checks every setting and reports all that is wrong at once. `machineID` is the computer id where none was given;
-    /// nil when the machine has no id either.
+    /// Checks every setting; throws all errors together. `machineID` is the default of the computer id; nil when the
+    /// machine has no id.
     init(_ configuration: Configuration, machineID: String?) throws(Configuration.Problems) {
         var problems: [String] = []
         func problem(_ setting: Configuration.Setting, _ reason: String) {

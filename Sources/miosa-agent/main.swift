@@ -1,11 +1,12 @@
 internal import Systemd
 
-/// Made of random bytes once and for all: what makes the computer id differ from other products' on the machine.
+/// Random bytes, constant for this product: they make the computer id differ from the ids that other products derive
+/// from the machine id. sd_id128_get_machine_app_specific(3).
 let applicationID: [16 of UInt8] = [
     0x5e, 0x1c, 0x0f, 0x9a, 0x3b, 0x7d, 0x4e, 0x62, 0x9f, 0x24, 0xd8, 0x71, 0x06, 0xb5, 0xa3, 0xe9,
 ]
 
-/// The exit status of a program that was called the wrong way, as of most tools.
+/// The exit status for invalid arguments, as of most tools.
 let usageExitStatus: Int32 = 2
 
 func run() -> Int32 {
@@ -15,7 +16,7 @@ func run() -> Int32 {
     } catch {
         ProcessContext.write("miosa-agent: \(error.reason)\nTry 'miosa-agent --help'.", toStandardError: true)
         if ProcessContext.environment()["LISTEN_FDS"] != nil {
-            // ExecStart= has arguments that make no sense.
+            // ExecStart= has invalid arguments.
             EventLoop.shared.adoptThread()
             EventLoopActor.assumeIsolated { Rejection.answerClients([error.reason]) }
         }
@@ -36,7 +37,7 @@ func run() -> Int32 {
 /// Why the daemon does not run.
 struct StartFailure: Error {
     let reasons: [String]
-    /// Whether it is the configuration, with which no other start goes better.
+    /// Whether the configuration is the cause, so that a restart does not help.
     var isOfConfiguration = false
 }
 
@@ -65,7 +66,7 @@ func configuration(_ flags: [String: String], _ environment: [String: String]) t
     return Configuration(flags: flags, environment: environment) { credentials[$0] }
 }
 
-/// The computer id of a machine that was not given one.
+/// The computer id of a machine without a configured one.
 func machineID() -> String? { try? Identifier.machine(forApplication: applicationID).description }
 
 func check(_ flags: [String: String]) -> Int32 {
@@ -93,7 +94,7 @@ func serve(_ flags: [String: String]) -> Int32 {
             for variable in Configuration.unknownVariables(environment) {
                 log.write(.warning, "\(variable) is no setting of this version, and is ignored")
             }
-            // The unit passes the id as its manager has it: in a container the kernel's is the host's.
+            // The unit passes the boot id of its manager: in a container the kernel's is the host's.
             let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
             return try Daemon.run(configuration, bootID: bootID, log) { () throws(StartFailure) in
                 try validConfiguration(flags, environment)

@@ -1,7 +1,7 @@
 internal import HTTP
 internal import Services
 
-/// What Prometheus reads.
+/// `GET /metrics`, for Prometheus.
 enum MetricsRoutes {
     static func get(_ api: API, _: Context) async throws(Failure) -> Answer {
         let measurements = await api.control.measurements()
@@ -41,7 +41,7 @@ extension MetricsText {
     }
 
     private mutating func writeStatuses(_ measurements: Measurements) {
-        // While systemd's word is not known, neither is any status.
+        // While systemd is not reachable the statuses are unknown.
         guard measurements.isReady else { return }
         let statuses = ServiceStatus.allCases.filter { $0 != .removed }
         family("miosa_services", .gauge, "Services by status.") { family in

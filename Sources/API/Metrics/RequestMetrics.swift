@@ -3,10 +3,10 @@ internal import Services
 
 /// Requests that were answered, counted by route, method and status.
 ///
-/// What a client can choose is not in it: routes are patterns of the route table, and methods that the API does not
-/// know are one. So there are never more counters than the table has lines, times a few methods and statuses.
+/// Labels are not under a client's control: routes are patterns of the route table, and unknown methods are counted as
+/// one. So the number of counters is at most the number of routes times a few methods and statuses.
 public struct RequestMetrics: Sendable {
-    /// What latencies are told apart by.
+    /// The labels of the latency histograms.
     struct Endpoint: Hashable, Comparable {
         let route: String
         let method: String
@@ -26,14 +26,14 @@ public struct RequestMetrics: Sendable {
 
     public init() {}
 
-    /// Counts a request. `route` is what ``API/Reply`` says; without a method it could not be read.
+    /// Counts a request. `route` is ``API/Reply/route``; `method` is nil for a request that could not be parsed.
     public mutating func count(route: String?, method: Method?, status: StatusCode, _ duration: Duration) {
         let isKnown = method.map(Self.methods.contains) ?? false
         let endpoint = Endpoint(route: route ?? "none", method: isKnown ? method?.rawValue ?? "other" : "other")
         answers[endpoint, default: Answers()].count(status, duration)
     }
 
-    /// The methods of the route table, and what browsers and the usual clients send besides.
+    /// The methods of the route table, and others that browsers and common clients send.
     private static let methods: [Method] = [.get, .head, .post, .put, .delete, .patch, .options]
 }
 

@@ -1,6 +1,6 @@
 internal import HTTP
 
-/// What media types a client wants: RFC 9110 §12.5.1.
+/// The media types that a client accepts: RFC 9110 §12.5.1.
 struct Accept {
     private struct Range {
         let type: String
@@ -14,7 +14,7 @@ struct Accept {
             ranges = []
             return
         }
-        // What the clients of the API send needs no taking apart.
+        // Fast path: the values that the client libraries send.
         guard text != "*/*", text != MediaType.json else {
             ranges = [Range(type: text, quality: 1000)]
             return
@@ -26,11 +26,11 @@ struct Accept {
         }
     }
 
-    /// The offer that the client likes best; of equals, and where it names none of them, the first. Nobody is refused:
-    /// RFC 9110 lets a server send what it has.
+    /// The offer with the highest quality; the first one of equals, and the first one when none is acceptable. There is
+    /// no 406: RFC 9110 §12.4.1 lets a server send another type.
     func best(of offers: [String]) -> String {
         var best = offers[0]
-        // Who takes anything, or asks for what comes first, gets that.
+        // Fast path: a client that accepts anything, or only the first offer.
         guard let first = ranges.first, ranges.count > 1 || first.type != "*/*" && first.type != best
         else { return best }
         var bestQuality = quality(of: best)

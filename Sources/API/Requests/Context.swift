@@ -1,7 +1,7 @@
 internal import HTTP
 internal import Services
 
-/// A request on its way to an action.
+/// A request that was admitted, as an action gets it.
 struct Context: Sendable {
     let path: String
     let query: Query
@@ -11,13 +11,13 @@ struct Context: Sendable {
     let body: [UInt8]
     let dialect: ClientDialect
     let requester: Requester
-    /// Nobody who could do anything here: on routes that are open to everybody.
+    /// Whether the client is not authenticated, on routes that are open to every client.
     let isStranger: Bool
 
-    /// When a request with the same idempotency key was begun that has no final answer: this one carries on.
+    /// When a request with the same idempotency key was begun that has no final answer: this request resumes it.
     var begunAt: Timestamp?
 
-    /// Whether the client is a person who wants to read the answer.
+    /// Whether the client prefers text, for a person.
     var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }
 
     /// The `{ref}` of the path: a name or an id.

@@ -1,6 +1,7 @@
-/// The names under which this machine is called without asking a name server, which somebody else may have answered.
+/// The host names of this machine that need no name server: the answer of a name server can be forged (DNS rebinding).
 enum LocalHost {
-    /// Whether a Host field, whose syntax is known to be right, has "localhost" or an address. HTTP/1.0 needs none.
+    /// Whether a Host field, whose syntax has been checked, is "localhost" or an IP address. HTTP/1.0 needs no Host
+    /// field.
     static func isLocal(_ host: String?) -> Bool {
         guard let host, host != "localhost" else { return true }
         if host.hasPrefix("[") { return true }

@@ -5,14 +5,14 @@ internal import Services
 enum LogParameters {
     static let names = ["follow", "tail", "lines", "since", "until", "boot"]
 
-    /// What the parameters ask for; `follows` is what holds where they do not say. Where reading is to go on tells
-    /// `Last-Event-ID` of a request for an event stream.
+    /// Parses the parameters; `follows` is the default of `follow`. The position to resume from is in `Last-Event-ID`
+    /// of a request for an event stream. Throws a 400 for an invalid value.
     static func query(_ parameters: Query, follows: Bool, now: Timestamp) throws(Failure) -> LogQuery {
         var query = LogQuery()
         query.isFollowing = try flag("follow", parameters) ?? follows
         query.tail = try tail(parameters)
         query.since = try moment("since", parameters, now)
-        // The timestamps of lines have milliseconds: the one that shows a time is within it.
+        // Timestamps of lines are shown in milliseconds: `until` includes the whole millisecond.
         query.until = try moment("until", parameters, now).map { until in
             Timestamp(microseconds: until.microseconds - until.microseconds % 1000 + 999)
         }

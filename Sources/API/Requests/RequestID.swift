@@ -1,9 +1,10 @@
 /// The id under which a request appears in the response and in every log line.
 enum RequestID {
-    /// The longest id that is taken over from a client.
+    /// The longest id that is accepted from a client.
     static let lengthLimit = 128
 
-    /// The client's id where it is a sane token: letters, digits and `-_.:` only, so that it can stand anywhere.
+    /// The client's id if it consists of letters, digits and `-_.:` only, so that it needs no escaping anywhere; else
+    /// nil.
     static func sane(_ text: String?) -> String? {
         guard let text, (1...lengthLimit).contains(text.utf8.count) else { return nil }
         let isSane = text.utf8.allSatisfy { byte in

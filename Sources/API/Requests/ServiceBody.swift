@@ -1,9 +1,10 @@
 internal import JSON
 internal import Services
 
-/// Reads the body of a create request: every field, its aliases, and everything that is wrong at once.
+/// Parses the body of a create request: every field and its aliases. All errors are reported together.
 enum ServiceBody {
-    /// The spec in a body. `name` is the one in the path, where that is what names the service; the body may repeat it.
+    /// The spec in a body. `name` is the name in the path, if the path names the service; the body may repeat it.
+    /// Throws a 400 or 422 with all invalid fields.
     static func spec(
         of body: [UInt8],
         named name: String? = nil,
@@ -48,7 +49,7 @@ enum ServiceBody {
             }
         }
 
-        /// Two names for one thing may both be given if they agree.
+        /// A field and its alias may both be given if they are equal.
         private mutating func merge(
             _ field: WritableKeyPath<SpecDraft, String?>,
             _ value: String?,
@@ -56,7 +57,7 @@ enum ServiceBody {
             alias: String
         ) {
             guard let value else { return }
-            // Byte for byte: Swift's own comparison takes some different spellings of one character for equal.
+            // Compared byte by byte: Swift's == treats canonically equivalent strings as equal.
             if let other = draft[keyPath: field], !other.utf8.elementsEqual(value.utf8) {
                 problems.add(key, key == alias ? "differs from the name in the path" : "differs from '\(alias)'")
             }
@@ -66,7 +67,7 @@ enum ServiceBody {
         private mutating func text(_ key: String, _ value: JSONValue) -> String? {
             switch value {
             case .string(let text): return text
-            // The libraries send null for what their caller left out.
+            // The client libraries send null for an omitted argument.
             case .null: return nil
             default:
                 problems.add(key, "must be a string, not \(value.typeName)")

@@ -1,6 +1,6 @@
 internal import Services
 
-/// A moment as a client writes it.
+/// A time in a query parameter.
 enum TimeParameter {
     /// "2026-11-21T22:52:00.5Z" or with an offset (RFC 3339), "1763765520.5" (seconds since 1970), or "1h30m" for that
     /// long ago; nil for anything else.
@@ -30,7 +30,7 @@ enum TimeParameter {
             rest = rest[digits.endIndex...]
             guard let unit = rest.popFirst().flatMap({ units[$0] }) else { return nil }
             seconds += Int64(count) * unit
-            // Far more than any clock has counted, and less than overflows.
+            // Keeps the product below from overflowing.
             guard seconds <= Int64.max / 1_000_000 else { return nil }
         }
         return seconds * 1_000_000
@@ -81,8 +81,8 @@ enum TimeParameter {
         }
     }
 
-    /// Of the proleptic Gregorian calendar, whose year is taken to start in March. Years are counted from 400 before
-    /// the first one, so that none is negative.
+    /// In the proleptic Gregorian calendar, with years that start in March. 400 years are added, so that no year is
+    /// negative.
     private static func daysSince1970(_ year: Int, _ month: Int, _ day: Int) -> Int {
         let years = (month <= 2 ? year - 1 : year) + 400
         let era = years / 400
@@ -91,7 +91,7 @@ enum TimeParameter {
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 865_565
     }
 
-    /// The digits behind a decimal point; what is finer than a microsecond does not count.
+    /// The digits after a decimal point; digits beyond microseconds are dropped.
     private static func microseconds(_ digits: Substring) -> Int? {
         guard number(digits, digits: 1...9) != nil else { return nil }
         return Int(digits.prefix(6) + String(repeating: "0", count: max(0, 6 - digits.utf8.count)))

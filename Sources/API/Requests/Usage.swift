@@ -1,7 +1,7 @@
 internal import HTTP
 internal import Services
 
-/// The query parameter `usage`: whether the answer tells what the processes use.
+/// The query parameter `usage`: whether the answer includes the resource usage of the processes.
 enum Usage {
     static let parameter = "usage"
 
@@ -14,7 +14,7 @@ enum Usage {
         }
     }
 
-    /// What the processes of services use, by the service's name; nil where the client does not ask for it.
+    /// The resource usage of services, by name; nil if it is not requested.
     static func requested(of services: [Service], _ api: API, _ context: Context) async throws(Failure) -> Figures? {
         try isRequested(by: context.query) ? await api.control.usage(of: services.map(\.name)) : nil
     }

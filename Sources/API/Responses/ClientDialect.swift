@@ -1,7 +1,7 @@
 internal import HTTP
 internal import Services
 
-/// The words that a client knows.
+/// The status words that a client understands.
 enum ClientDialect {
     case documented
     /// The published Python library: the versions looked at, from 1.2.19 to 2.19.2, raise an error on a status that is

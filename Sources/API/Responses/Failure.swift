@@ -2,13 +2,13 @@ internal import HTTP
 internal import JSON
 internal import Services
 
-/// An error as the API shows it: a status, a stable code, a sentence.
+/// An error response: a status, a stable code, a sentence.
 struct Failure: Error {
     var status: StatusCode
     var code: String
     var sentence: String
     var details: JSONObject = JSONObject()
-    /// More of the details: a member whose value is encoded already.
+    /// One more member of the details, with an encoded value.
     var encodedDetail: (name: String, value: [UInt8])?
     var fields = Fields()
 
@@ -18,7 +18,7 @@ struct Failure: Error {
         self.sentence = sentence
     }
 
-    /// After how many seconds clients may try again, for a status that invites them to.
+    /// The value of Retry-After, in seconds, for 429 and 503; nil for other statuses.
     static func retryAfterSeconds(_ status: StatusCode) -> String? {
         status == .tooManyRequests || status == .serviceUnavailable ? "1" : nil
     }
@@ -60,7 +60,7 @@ struct Failure: Error {
         return failure
     }
 
-    /// The wait was too long; what was asked for before it is done.
+    /// The wait timed out; the operation before it has been carried out.
     static func waitTimeout(_ service: [UInt8], _ log: [String]) -> Failure {
         var failure = Failure(.gatewayTimeout, "WAIT_TIMEOUT", "the service is not ready in time")
         failure.encodedDetail = ("service", service)
@@ -68,7 +68,7 @@ struct Failure: Error {
         return failure
     }
 
-    /// What could not be parsed as a request at all.
+    /// The error for bytes that could not be parsed as a request.
     init(_ failure: ParseFailure) {
         self.init(failure.status, Self.code(of: failure.status), failure.reason)
         if let seconds = Self.retryAfterSeconds(status) { fields.append("Retry-After", seconds) }
@@ -114,7 +114,7 @@ struct Failure: Error {
         if let seconds = Self.retryAfterSeconds(status) { fields.append("Retry-After", seconds) }
     }
 
-    /// The error as a response, in the form that the client likes better: JSON, or one line of text.
+    /// The error as a response, in the form that the client prefers: JSON, or one line of text.
     func response(requestID: String, _ accept: Accept?) -> Response {
         var response: Response
         if accept?.best(of: [MediaType.json, MediaType.text]) == MediaType.text {
@@ -145,7 +145,7 @@ struct Failure: Error {
         return writer
     }
 
-    /// The code of a status that the HTTP layer chose: its name, as RFC 9110 has it.
+    /// The code for a status of the HTTP layer: its reason phrase in capitals.
     private static func code(of status: StatusCode) -> String {
         status == .badRequest
             ? "BAD_REQUEST"

@@ -1,11 +1,11 @@
 internal import HTTP
 internal import Services
 
-/// Requests that a client may send again without their being carried out twice: `Idempotency-Key` on POST.
+/// Safe repetition of requests: `Idempotency-Key` on POST.
 enum Idempotency {
     static let field = "Idempotency-Key"
 
-    /// The key of a request that has one.
+    /// The key of a request; nil for none. Throws a 400 for an invalid key.
     static func key(of head: RequestHead) throws(Failure) -> String? {
         guard head.method == .post, let key = head.fields[field] else { return nil }
         guard (1...KeptAnswer.keyBytesLimit).contains(key.utf8.count),
@@ -16,8 +16,8 @@ enum Idempotency {
         return key
     }
 
-    /// What makes a request the same as another: target and body. Not a secure digest: whoever holds the key may
-    /// as well send another one.
+    /// Identifies a request by its target and body. Not a cryptographic hash (64-bit FNV-1a): a client that knows the
+    /// key gains nothing by a collision, as it may send any other request.
     static func fingerprint(of request: Request) -> String {
         let bytes = Array(request.head.target.raw.utf8) + [0] + request.body
         let hash = bytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }

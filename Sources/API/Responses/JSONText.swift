@@ -1,6 +1,6 @@
-/// Text as it is inside a JSON string.
+/// The encoding of text in a JSON string.
 enum JSONText {
-    /// The longest beginning of a text that is no longer than that inside a JSON string.
+    /// The longest prefix of a text whose encoding in a JSON string has at most `limit` bytes.
     static func prefix(of text: String, encodedBytes limit: Int) -> String {
         var bytes = 0
         for index in text.unicodeScalars.indices {

@@ -1,7 +1,7 @@
 internal import Services
 internal import Synchronization
 
-/// The list of all services as it was answered last: as long as none of them changes, the next answer is the same.
+/// A cache of the last answer to a list request. It is valid as long as no service changes.
 final class ListCache: Sendable {
     private struct Answer: Sendable {
         let services: [Service]
@@ -11,10 +11,11 @@ final class ListCache: Sendable {
 
     private let last = Mutex<Answer?>(nil)
 
-    /// What `encode` makes of the services, kept where it is not long for so many.
+    /// The result of `encode`, from the cache when no service has changed. A result that is too long per service is not
+    /// kept.
     func encoding(of services: [Service], _ dialect: ClientDialect, _ encode: () -> [UInt8]) -> [UInt8] {
         let kept: [UInt8]? = last.withLock { last in
-            // A service that changes is another object.
+            // Each change of a service makes a new object.
             guard let last, last.dialect == dialect, last.services.count == services.count,
                 services.indices.allSatisfy({ last.services[$0] === services[$0] })
             else { return nil }

@@ -1,9 +1,9 @@
 internal import JSON
 internal import Services
 
-/// A line of a log in the forms in which it is sent.
+/// The output formats of a log line.
 enum LogLine {
-    /// The longest JSON object, so that with `data: ` in front it is a line that everybody can read.
+    /// The longest JSON object, so that the line with `data: ` in front is not longer than every client can read.
     static let jsonBytesLimit = ServerSentEvent.lineBytesLimit - "data: ".utf8.count
 
     /// The line as a JSON object; a line that makes it longer than `bytesLimit` is cut, with `"truncated":true`.
@@ -11,7 +11,7 @@ enum LogLine {
         let whole = object(entry, entry.line, serviceID, isTruncated: false)
         guard whole.count > bytesLimit else { return whole }
         let frame = object(entry, "", serviceID, isTruncated: true).count
-        // The line stands in it twice, under the names that the client libraries know.
+        // The line is in the object twice, under the two names that the client libraries know.
         let line = JSONText.prefix(of: entry.line, encodedBytes: (bytesLimit - frame) / 2)
         return object(entry, line, serviceID, isTruncated: true)
     }

@@ -1,4 +1,4 @@
-/// Text for a terminal, which must not take a program's output for commands.
+/// Text for a terminal: output of a program must not act as control sequences.
 enum PlainText {
     /// The text on one line, without colours, and with control characters other than the tab as `\xHH`.
     static func printable(_ text: String) -> String {
@@ -26,7 +26,7 @@ enum PlainText {
         scalar.value < 0x20 && scalar != "\t" || (0x7f...0x9f).contains(scalar.value)
     }
 
-    /// Where a colour sequence ends that the text begins with: ESC, "[", digits and semicolons, "m" (ECMA-48, SGR).
+    /// The end of the colour sequence at the beginning of a text: ESC, "[", digits and semicolons, "m" (ECMA-48, SGR).
     private static func endOfColour(_ text: Substring.UnicodeScalarView) -> Substring.UnicodeScalarView.Index? {
         guard text.first == "\u{1B}", text.dropFirst().first == "[" else { return nil }
         let rest = text.dropFirst(2).drop { ("0"..."9").contains($0) || $0 == ";" }

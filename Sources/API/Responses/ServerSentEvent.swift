@@ -1,12 +1,12 @@
 /// Writes events of an event stream: the WHATWG HTML standard, "Server-sent events". Lines end in LF.
 enum ServerSentEvent {
-    /// The longest line that is sent, its end not counted: Go's bufio.Scanner gives up at 64 KiB.
+    /// The longest line that is sent, without its line end: Go's bufio.Scanner fails at 64 KiB.
     static let lineBytesLimit = 60 * 1024
 
     /// The last event of the log of a service that was deleted.
     static let removed = encode(event: "end", data: Array(#"{"reason":"the service was deleted"}"#.utf8))
 
-    /// Shows that the stream is alive.
+    /// The keep-alive comment.
     static let comment = Array(": nothing new\n\n".utf8)
 
     /// An event with JSON data, which has no line ends.
@@ -21,8 +21,8 @@ enum ServerSentEvent {
         return bytes
     }
 
-    /// Some clients (Python's splitlines) take U+0085, U+2028 and U+2029 for the end of a line. In JSON they stand in
-    /// strings only, and can be escaped there.
+    /// Some clients (Python's splitlines) treat U+0085, U+2028 and U+2029 as line ends. In JSON these occur only in
+    /// strings, where they can be escaped.
     static func appendEscapingLineSeparators(_ json: [UInt8], to bytes: inout [UInt8]) {
         guard json.contains(where: { $0 == 0xc2 || $0 == 0xe2 }) else {
             bytes += json

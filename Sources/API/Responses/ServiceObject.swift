@@ -23,7 +23,7 @@ enum ServiceObject {
         writer.endObject()
     }
 
-    /// The document that is a service and nothing else, kept for whoever asks next.
+    /// The document of one service, from the cache of the service if it has not changed.
     static func document(
         _ service: Service,
         usage: ResourceUsage? = nil,
@@ -130,7 +130,7 @@ enum ServiceObject {
         writeUsage(usage, into: &writer)
     }
 
-    /// What the processes use; null where it was not asked for.
+    /// The resource usage; null when it was not requested.
     private static func writeUsage(_ usage: ResourceUsage?, into writer: inout JSONWriter) {
         guard let usage else { return writer.null() }
         writer.beginObject()

@@ -4,7 +4,7 @@ internal import Services
 enum ServicePages {
     /// The table's columns are as wide as their longest entry; the command comes last and is cut.
     private static let commandCharactersLimit = 60
-    /// What of the log goes with a service.
+    /// The number of log lines on the page of a service.
     static let logLines = 10
 
     /// One line a service, like systemctl(1)'s list-units.
@@ -64,7 +64,7 @@ enum ServicePages {
             }.joined()
     }
 
-    /// When the present state began, as far as a run did.
+    /// The beginning of the present state: of the run while the service is up, else the end of the last run.
     private static func since(_ service: Service) -> Timestamp? {
         service.status == .running || service.status == .starting
             ? service.state.main.startedAt ?? service.record.run.startedAt : service.record.run.exitedAt

@@ -1,8 +1,8 @@
-/// Remembers the answers to requests that carry an `Idempotency-Key`, so that a repeated request does its work once.
+/// Stores the answers to requests with an `Idempotency-Key`, so that a repeated request is carried out once.
 public protocol AnswerStore: Sendable {
-    /// Gives the answer that was kept for the key, or carries the operation out and keeps its answer. The same key at
-    /// the same time waits for the first. `operation` is told when the request was begun by an earlier one of the key
-    /// that has no final answer: it timed out, or the agent ended. Throws `keyReused` when the key was used for another
+    /// Returns the stored answer of the key, or runs the operation and stores its answer. Concurrent requests with one
+    /// key run one after another. `operation` gets the time at which an earlier request of the key was begun that has
+    /// no final answer, because it timed out or the agent ended. Throws `keyReused` when the key was used for another
     /// request.
     func once(
         _ key: String,
@@ -11,7 +11,7 @@ public protocol AnswerStore: Sendable {
     ) async throws(ControlError) -> KeptAnswer
 }
 
-/// An answer, as far as it is kept.
+/// The stored part of an answer.
 public struct KeptAnswer: Equatable, Sendable {
     public let status: Int
     public let location: String?
@@ -26,13 +26,13 @@ public struct KeptAnswer: Equatable, Sendable {
         self.service = service
     }
 
-    /// How long an answer is kept.
+    /// The time for which an answer is kept.
     public static let lifetimeSeconds: Int64 = 24 * 60 * 60
-    /// The newest so many are kept.
+    /// The number of answers that are kept, the newest ones.
     public static let countLimit = 1000
     /// The longest key, in bytes.
     public static let keyBytesLimit = 255
 
-    /// Whether it is worth keeping. A failure of ours is not: whoever repeats the request wants it tried again.
+    /// Whether the answer is stored. 5xx and 429 are not: a repetition of the request tries again.
     public var isFinal: Bool { status < 500 && status != 429 }
 }

@@ -1,38 +1,37 @@
-/// Why a call for a service was not carried out. Nothing was changed, unless a case says otherwise.
+/// Why an operation failed. Nothing was changed, unless a case says otherwise.
 public enum ControlError: Error, Equatable, Sendable {
     case serviceNotFound
     case serviceExists
     /// A start of a service that is starting or running.
     case serviceRunning
-    /// A stop of a service that is neither.
+    /// A stop of a service that is neither starting nor running.
     case serviceNotRunning
-    /// A service was neither ready nor ended in time; its last log lines, and what holds its port instead of it. What
-    /// was asked for before the wait is done.
+    /// A service was neither ready nor ended in time; with its last log lines, and the other process that holds its
+    /// port. The operation before the wait has been carried out.
     case waitTimeout(Service, log: [String], portHolder: String? = nil)
     /// An idempotency key was used for another request.
     case keyReused
-    /// As many services exist as the agent keeps.
+    /// The maximum number of services exists.
     case tooManyServices(limit: Int)
     /// systemd cannot be reached.
     case systemdUnavailable(String)
-    /// systemd did not do in time what was asked for. It is tried again until it is done.
+    /// systemd did not carry out the operation in time. It is retried until it is done.
     case systemdTimeout(String)
     /// systemd refuses the job, with its reason.
     case systemdRefused(String)
-    /// Another client of systemd has cancelled the job: what that one asked for holds.
+    /// Another client of systemd has cancelled the job: the request of that client is in effect.
     case superseded
-    /// A file could not be written: the medium is full or read-only.
+    /// A file could not be written: the disk is full or read-only.
     case storageFull(String)
     /// A file could not be written for another reason.
     case storageFailed(String)
-    /// The disk does not answer in time. A creation or a change is taken back once it does, and what was asked for is
-    /// done then where it was a deletion.
+    /// The disk does not answer in time. Once it does, a creation or a change is undone, and a deletion is completed.
     case storageTimeout(String)
-    /// The place in a log where reading was to go on is none.
+    /// The cursor to resume from is not a valid log position.
     case badCursor
     /// The journal has nothing of that boot.
     case bootNotFound
-    /// As many streams are open as the agent serves.
+    /// The maximum number of streams is open.
     case tooManyStreams(limit: Int)
     /// The journal cannot be read.
     case journalUnavailable(String)

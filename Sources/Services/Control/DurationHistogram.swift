@@ -1,7 +1,7 @@
-/// Durations counted by their size: how many took at most so long. Its size does not grow with what it has seen.
+/// A histogram of durations with fixed buckets: its size does not depend on the number of durations.
 public struct DurationHistogram: Equatable, Sendable {
-    /// The longest duration that each bucket takes; the last bucket, without a bound, takes the rest. They reach from
-    /// an answer out of memory to a client's wait for a service to be ready.
+    /// The upper bound of each bucket; a last bucket without a bound takes the rest. The range is from an answer from
+    /// memory to a client's wait for a service to be ready.
     public static let bounds: [Duration] = [
         .microseconds(500), .milliseconds(1), .microseconds(2500), .milliseconds(5), .milliseconds(10),
         .milliseconds(25), .milliseconds(50), .milliseconds(100), .milliseconds(250), .milliseconds(500), .seconds(1),
@@ -9,7 +9,7 @@ public struct DurationHistogram: Equatable, Sendable {
     ]
 
     private var buckets = [Int](repeating: 0, count: bounds.count + 1)
-    /// All of them together.
+    /// The sum of all durations.
     public private(set) var sum = Duration.zero
 
     public init() {}
@@ -19,7 +19,7 @@ public struct DurationHistogram: Equatable, Sendable {
         sum += duration
     }
 
-    /// How many there were that each bound takes, and last how many in all.
+    /// The number of durations up to each bound, and last the number of all.
     public var cumulativeCounts: [Int] {
         var total = 0
         return buckets.map { count in

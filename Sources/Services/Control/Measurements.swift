@@ -1,14 +1,14 @@
-/// Figures about the services and about systemd's work for them, as they are at one moment.
+/// Metrics of the services and of the agent's calls of systemd, at one moment.
 public struct Measurements: Equatable, Sendable {
-    /// Whether systemd's word on the services is known at the moment.
+    /// Whether the states of the services are known: systemd is connected and has reported them.
     public var isReady: Bool
     /// Whether journald's unit is active; nil where that is not known.
     public var isJournalActive: Bool?
     /// All services, by name.
     public var services: [ServiceMeasurements]
-    /// How long calls of systemd's methods took, by the method's name. The names are few and fixed.
+    /// Durations of D-Bus calls to systemd, by method name. The names are few and fixed.
     public var systemdCalls: [String: DurationHistogram]
-    /// How often the agent had systemd read its unit files anew.
+    /// The number of reloads of systemd by the agent.
     public var reloads: Int
 
     public init(
@@ -26,16 +26,16 @@ public struct Measurements: Equatable, Sendable {
     }
 }
 
-/// Figures about one service.
+/// Metrics of one service.
 public struct ServiceMeasurements: Equatable, Sendable {
     public var name: ServiceName
-    /// Nil while systemd's word on it is not known.
+    /// Nil while the state of the service is not known.
     public var status: ServiceStatus?
     /// systemd's NRestarts.
     public var restarts: Int
-    /// How the runs ended whose end this agent has learned of, each with how often.
+    /// The number of run ends that this agent has observed, by kind of end.
     public var exits: [RunEnding: Int]
-    /// Whether the output of the present run is discarded, because there was no journald when it began.
+    /// Whether the output of the present run is discarded, because journald was not reachable when it began.
     public var isOutputDiscarded: Bool
     public var usage: ResourceUsage
 
@@ -56,10 +56,10 @@ public struct ServiceMeasurements: Equatable, Sendable {
     }
 }
 
-/// What the processes of a service use, as the kernel counts it. Nil is what the kernel does not count here, and all of
-/// it for a service that has no process.
+/// The resource usage of a service's processes, counted by the kernel. A value is nil if the kernel does not count it
+/// here; all are nil for a service without processes.
 public struct ResourceUsage: Equatable, Sendable {
-    /// Time on the processors since the run began.
+    /// CPU time since the run began.
     public var cpu: Duration?
     public var memoryBytes: Int?
     /// Processes and threads.

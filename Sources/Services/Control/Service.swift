@@ -1,15 +1,16 @@
 internal import Synchronization
 
-/// A service as it stands: what the API shows. All who ask before it changes share one object.
+/// An immutable snapshot of a service, as the API shows it. Until the service changes, all readers share one object.
 public final class Service: Equatable, Sendable {
     public let record: ServiceRecord
     public let state: UnitState
     public let intent: ServiceStatus.Intent
-    /// Nil for a service of which there is nothing to remark: nearly all of them, nearly always.
+    /// Nil for a service without remarks, which is the normal case.
     private let box: RemarksBox?
     private let encoding = Mutex<[UInt8]?>(nil)
 
-    /// A longer encoding is not kept: a service has its place in memory, and reads of what is long take their time.
+    /// The longest encoding that is cached, in bytes: it bounds the memory per service. Longer ones are encoded at each
+    /// read.
     public static let keptEncodingBytesLimit = 4096
 
     public init(
@@ -30,13 +31,13 @@ public final class Service: Equatable, Sendable {
         init(_ remarks: Remarks) { self.remarks = remarks }
     }
 
-    /// What is out of the ordinary about the service.
+    /// Unusual conditions of the service.
     public var remarks: Remarks { box?.remarks ?? Remarks() }
     /// systemd's reason for not taking the unit at the last start.
     public var refusal: String? { box?.remarks.refusal }
     /// What the journal tells of the run that has failed.
     public var diagnosis: RunDiagnosis? { box?.remarks.diagnosis }
-    /// What was asked for and is not reached yet; nil where nothing stands in its way.
+    /// The outstanding change and what it waits for; nil for none.
     public var pending: PendingChange? { box?.remarks.pending }
     /// The paths of the drop-ins of the unit, in the order in which systemd applies them.
     public var dropIns: [String] { box?.remarks.unitFiles?.dropIns ?? [] }
@@ -46,8 +47,8 @@ public final class Service: Equatable, Sendable {
             && left.remarks == right.remarks
     }
 
-    /// The service in the form that is asked for most: what `encode` makes of it, which is kept as long as the service
-    /// does not change. Precondition: `encode` is always the same.
+    /// The cached result of `encode`, valid as long as the service does not change. Precondition: `encode` is always
+    /// the same.
     public func encoded(_ encode: () -> [UInt8]) -> [UInt8] {
         if let keptEncoding { return keptEncoding }
         let bytes = encode()
@@ -55,7 +56,7 @@ public final class Service: Equatable, Sendable {
         return bytes
     }
 
-    /// What ``encoded(_:)`` has kept.
+    /// The cache of ``encoded(_:)``.
     public var keptEncoding: [UInt8]? { encoding.withLock { $0 } }
 
     public func forgetEncoding() { encoding.withLock { $0 = nil } }
@@ -66,10 +67,10 @@ public final class Service: Equatable, Sendable {
         .of(state.activeState, isLaunching: state.isLaunching, intent: intent, refusal: refusal)
     }
 
-    /// The finer word for people; nil when there is nothing to add.
+    /// The sub-status, for people; nil for none.
     public var subStatus: SubStatus? { .of(self) }
 
-    /// How what runs or will start differs from what was asked for; nil when it does not.
+    /// The drift of the unit from the record; nil for none.
     public var drift: Drift? { .of(self) }
 
     /// The same without the environment.
@@ -77,7 +78,7 @@ public final class Service: Equatable, Sendable {
         record.spec.environment.isEmpty ? self : with(record.spec.withoutEnvironment())
     }
 
-    /// The same with shorter texts, for those who cannot take long ones.
+    /// A copy with shorter texts, for clients with a limit of length.
     public func showing(command: String, workingDirectory: String) -> Service {
         with(record.spec.showing(command: command, workingDirectory: workingDirectory))
     }
@@ -88,7 +89,7 @@ public final class Service: Equatable, Sendable {
         return Service(record: record, state: state, intent: intent, remarks: remarks)
     }
 
-    /// Whether a client sees a difference other than the time of the last change.
+    /// Whether a client sees no difference, except for the time of the last change.
     public func looksLike(_ other: Service) -> Bool {
         guard status == other.status, state == other.state, record.run == other.record.run,
             record.spec == other.record.spec, subStatus == other.subStatus
@@ -103,17 +104,17 @@ public final class Service: Equatable, Sendable {
     public var message: String? { ServiceMessage.text(of: self) }
 }
 
-/// What is out of the ordinary about a service.
+/// Unusual conditions of a service.
 public struct Remarks: Equatable, Sendable {
     /// systemd's reason for not taking the unit at the last start.
     public var refusal: String?
     /// What the journal tells of the run that has failed.
     public var diagnosis: RunDiagnosis?
-    /// What was asked for and is not reached yet.
+    /// The outstanding change and what it waits for.
     public var pending: PendingChange?
-    /// What was found of the unit's files beside the agent's own.
+    /// Drop-ins and deviations of the unit's files.
     public var unitFiles: UnitFileFindings?
-    /// Set while the service ends again and again and systemd starts it.
+    /// Set while the service is in a crash loop.
     public var crashLoop: CrashLoop?
 
     public init() {}

@@ -1,6 +1,6 @@
-/// What is kept of a service that was deleted, for audit. The values of its environment are not.
+/// The audit record of a deleted service, without the values of its environment.
 public struct RemovedService: Equatable, Sendable {
-    /// The newest so many are kept.
+    /// The number of audit records that are kept, the newest ones.
     public static let countLimit = 1000
 
     public let record: ServiceRecord
@@ -16,7 +16,7 @@ public struct RemovedService: Equatable, Sendable {
     }
 }
 
-/// Who asked for something.
+/// The client of a request.
 public struct Requester: Equatable, Sendable {
     /// The account of the process at the other end of a Unix socket; nil for a request over TCP.
     public let uid: UInt32?

@@ -1,5 +1,5 @@
-/// What is kept of a service on disk: the desired state, from which its unit file is derived, and the figures of
-/// its last run.
+/// The record of a service on disk: the desired state, from which its unit file is derived, and the data of its last
+/// run.
 public struct ServiceRecord: Equatable, Sendable {
     /// A random UUID.
     public let id: String
@@ -9,13 +9,13 @@ public struct ServiceRecord: Equatable, Sendable {
     /// Whether the service starts at boot: true after create and start, false after a stop.
     public var isEnabled: Bool
     public var phase: Phase
-    /// Who asked for the deletion that is under way.
+    /// The requester of the deletion in progress.
     public var deletedBy: Requester?
-    /// The invocation id of the run that a start which is under way replaces; nil where nothing ran.
+    /// The invocation id of the run that the outstanding start replaces; nil if there was no run.
     public var replacedRun: String?
     public var run: ServiceRun
 
-    /// A new service, which is to be started.
+    /// A new service, with its start outstanding.
     public init(id: String, spec: ServiceSpec, createdAt: Timestamp) {
         self.id = id
         self.spec = spec
@@ -26,13 +26,14 @@ public struct ServiceRecord: Equatable, Sendable {
         run = ServiceRun()
     }
 
-    /// What was asked for at `updatedAt` and is not known to be done. It is tried until it is, by the next agent, too.
+    /// The change that was requested at `updatedAt` and is not known to be done. It is retried until it is, also by the
+    /// next agent.
     public enum Phase: String, Sendable {
         case starting
         case stopping
         /// Never to be started again.
         case deleting
-        /// Nothing is to be done.
+        /// Nothing is outstanding.
         case established
     }
 

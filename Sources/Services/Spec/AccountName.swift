@@ -1,4 +1,4 @@
-/// The name of a Unix account, in a form that systemd takes, though with a word in the log where it has a dot.
+/// The name of a Unix account that systemd accepts; it logs a warning for a name with a dot.
 public enum AccountName {
     /// Why the text is no account name; nil when it is one.
     public static func problem(in text: String) -> String? {

@@ -13,7 +13,7 @@ public struct FieldProblems: Error, Equatable, Sendable {
 
     public var isEmpty: Bool { all.isEmpty }
 
-    /// Notes a problem; the first one of a field stays. Nil: there is none.
+    /// Adds a problem, unless the field has one or `reason` is nil.
     public mutating func add(_ field: String, _ reason: String?) {
         guard let reason, !all.contains(where: { $0.field == field }) else { return }
         all.append(Problem(field: field, reason: reason))

@@ -1,4 +1,4 @@
-/// What somebody wants to have running; everything in it has been validated.
+/// The desired state of a service, validated.
 public struct ServiceSpec: Equatable, Sendable {
     public let name: ServiceName
     /// A command line for `/bin/sh -c`.
@@ -14,8 +14,7 @@ public struct ServiceSpec: Equatable, Sendable {
     /// The account that the processes run as.
     public let user: String
 
-    /// Byte for byte: Swift's own comparison of strings takes some different spellings of one character for equal, and
-    /// a program does not.
+    /// Compared byte by byte: Swift's == treats canonically equivalent strings as equal, and programs do not.
     public static func == (left: ServiceSpec, right: ServiceSpec) -> Bool {
         left.name == right.name && left.restart == right.restart && left.port == right.port
             && left.user == right.user && left.stdio == right.stdio
@@ -60,7 +59,7 @@ extension ServiceSpec {
     }
 }
 
-/// When systemd starts the service again by itself: systemd.service(5), `Restart=`.
+/// When systemd restarts the service automatically: systemd.service(5), `Restart=`.
 public enum RestartPolicy: String, CaseIterable, Sendable {
     case always
     case onFailure = "on-failure"
@@ -69,9 +68,8 @@ public enum RestartPolicy: String, CaseIterable, Sendable {
 
 /// What standard output and standard error are connected to.
 public enum StandardStreams: String, CaseIterable, Sendable {
-    /// Sockets of journald's.
+    /// Stream sockets of journald.
     case journal
-    /// Pipes, which can be opened as /dev/stdout and /dev/stderr; a relay carries what comes through them to the
-    /// journal.
+    /// Pipes, which can be opened as /dev/stdout and /dev/stderr; a relay process copies their content to the journal.
     case pipe
 }

@@ -1,4 +1,4 @@
-/// A spec as a client gave it, with what was left out; `validated` makes a ``ServiceSpec`` of it or says what is wrong.
+/// The spec in a request, with fields that may be missing; `validated` makes a ``ServiceSpec`` of it or reports errors.
 public struct SpecDraft: Equatable, Sendable {
     public var name: String?
     public var command: String?
@@ -11,7 +11,7 @@ public struct SpecDraft: Equatable, Sendable {
 
     public init() {}
 
-    /// What a spec gets where the client says nothing.
+    /// The defaults of missing fields.
     public struct Defaults: Equatable, Sendable {
         public var workingDirectory = "/home/user"
         public var restart = RestartPolicy.onFailure
@@ -23,7 +23,7 @@ public struct SpecDraft: Equatable, Sendable {
         }
     }
 
-    /// Checks every field and reports all that is wrong, by field. `problems` is what is known to be wrong already; a
+    /// Checks every field. Throws all errors together, by field. `problems` has the errors that are known already; a
     /// field in it is not reported again.
     public func validated(
         defaults: Defaults,
@@ -77,7 +77,7 @@ public struct SpecDraft: Equatable, Sendable {
         guard environment.count <= SpecLimits.environmentCountLimit else {
             return "must have at most \(SpecLimits.environmentCountLimit) entries"
         }
-        // By name, so that the same body gets the same answer each time.
+        // Sorted by name, so that equal bodies get equal answers.
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
             if let problem = entryProblem(name, value) { return problem }
         }

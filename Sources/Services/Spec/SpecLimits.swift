@@ -1,5 +1,5 @@
-/// The sizes and counts that a spec may have. What systemd can carry is more than each of them (a line of a unit file
-/// 1 MiB, an argument or environment string 128 KiB).
+/// Limits of a spec. The limits of systemd are higher: 1 MiB for a line of a unit file, 128 KiB for an argument or
+/// environment string.
 public enum SpecLimits {
     public static let commandBytesLimit = 64 * 1024
     public static let environmentCountLimit = 256

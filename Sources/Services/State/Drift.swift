@@ -1,4 +1,4 @@
-/// How what runs or will start differs from what was asked for: somebody acted on the unit by other means than the API.
+/// A difference between the unit and the record, caused by a change of the unit outside the API.
 public enum Drift: Equatable, Sendable {
     /// The unit's file is not the one that the agent has written.
     case unitFile(UnitFileFindings.Deviation)
@@ -8,13 +8,13 @@ public enum Drift: Equatable, Sendable {
     case enabled
     /// A stop job that the agent did not ask for has ended it.
     case stopped
-    /// It runs, although it was stopped.
+    /// The unit runs, although the service was stopped.
     case started
 
     /// The first that applies, in the order of the cases.
     static func of(_ service: Service) -> Drift? {
         let record = service.record
-        // What is outstanding is on its way to what was asked for.
+        // An outstanding change is no drift.
         guard record.phase == .established, service.state.activeState != .unknown else { return nil }
         let findings = service.remarks.unitFiles
         if let deviation = findings?.deviation { return .unitFile(deviation) }
@@ -24,7 +24,7 @@ public enum Drift: Equatable, Sendable {
         return !record.isEnabled && !isDead && service.state.activeState != .deactivating ? .started : nil
     }
 
-    /// What was found, then what to do.
+    /// What was found, then the remedy.
     public var sentence: String {
         switch self {
         case .unitFile(let deviation): deviation.sentence
@@ -36,15 +36,15 @@ public enum Drift: Equatable, Sendable {
     }
 }
 
-/// What was found of a unit's files beside, or in place of, those that the agent has written.
+/// Drop-ins, and files in place of those that the agent has written.
 public final class UnitFileFindings: Equatable, Sendable {
-    /// What stands in place of the unit file.
+    /// What is in place of the unit file.
     public enum Deviation: Equatable, Sendable {
         case missing(path: String)
         /// A link to /dev/null.
         case masked(path: String)
         case edited(path: String)
-        /// A file of a directory that systemd reads first.
+        /// A unit file in a directory of higher precedence.
         case overridden(path: String)
 
         var sentence: String {
@@ -63,8 +63,8 @@ public final class UnitFileFindings: Equatable, Sendable {
     /// The paths of drop-ins, in the order in which systemd applies them.
     public let dropIns: [String]
     public let deviation: Deviation?
-    /// Whether the link that starts the service at boot is there, where it should not be, or is missing (false), where
-    /// it should be there; nil when it is as it should be.
+    /// The link that starts the service at boot: true if it exists and should not, false if it is missing, nil if it is
+    /// as recorded.
     public let isLinkedByHand: Bool?
 
     public init(dropIns: [String], deviation: Deviation?, isLinkedByHand: Bool?) {

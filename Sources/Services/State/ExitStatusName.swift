@@ -1,5 +1,4 @@
-/// The exit codes with which systemd says that it could not even start the program: systemd.exec(5), "Process Exit
-/// Codes".
+/// The exit codes of systemd for a program that it could not start: systemd.exec(5), "Process Exit Codes".
 enum ExitStatusName {
     static let systemd: [Int: String] = [
         200: "CHDIR", 201: "NICE", 202: "FDS", 203: "EXEC", 204: "MEMORY", 205: "LIMITS", 206: "OOM_ADJUST",

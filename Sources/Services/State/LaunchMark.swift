@@ -1,6 +1,6 @@
-/// What the launcher told systemd of a run, in the unit's `StatusText`: why it could not become the service's command,
-/// or that the output of the run is not recorded. systemd takes such a text from the unit's main process alone, and
-/// forgets it at the next start.
+/// The launcher's message about a run, in the unit's `StatusText`: why it could not execute the command, or that the
+/// output of the run is not recorded. systemd accepts such a message only from the unit's main process, and clears it
+/// at the next start.
 public final class LaunchMark: Equatable, Sendable {
     /// The step that failed: `Failure.Step` in the module Launch.
     public enum Step: String, CaseIterable, Sendable {
@@ -20,11 +20,11 @@ public final class LaunchMark: Equatable, Sendable {
     public let step: Step
     /// The number of the error: errno(3).
     public let code: Int
-    /// The error in libc's words.
+    /// The message of the error: strerror(3).
     public let reason: String
     /// The path, or the name, that the step is about.
     public let subject: String
-    /// The PATH in which a command was looked for.
+    /// The PATH that was searched for the command.
     public let path: String?
 
     /// "launch: STEP CODE (REASON): SUBJECT", with " PATH=…" behind it for ``Step/search``. Nil for any other text.
@@ -41,7 +41,7 @@ public final class LaunchMark: Equatable, Sendable {
         self.code = code
         reason = String(words[2][..<end.lowerBound].dropFirst())
         let rest = words[2][end.upperBound...]
-        // A name that is looked for in PATH has no blank: it comes from a command line without shell syntax.
+        // A command that is searched in PATH has no space: it is the first word of a command line without shell syntax.
         if step == .search, let end = Self.range(of: " PATH=", in: rest) {
             subject = String(rest[..<end.lowerBound])
             path = String(rest[end.upperBound...])
@@ -56,7 +56,7 @@ public final class LaunchMark: Equatable, Sendable {
             && left.subject == right.subject && left.path == right.path
     }
 
-    /// Where a text is in another one for the first time.
+    /// The first occurrence of a text in another one.
     private static func range(of text: String, in other: Substring) -> Range<Substring.Index>? {
         let bytes = Array(text.utf8)
         let view = other.utf8
@@ -68,7 +68,7 @@ public final class LaunchMark: Equatable, Sendable {
         return nil
     }
 
-    /// Whether the run did not come to the command.
+    /// Whether the command was not executed.
     public var isFailure: Bool { step != .journal }
 }
 

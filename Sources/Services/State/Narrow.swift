@@ -1,5 +1,5 @@
-/// An integer that takes no more room than its values need: a service's state is kept several times, for the events
-/// among others. What does not fit becomes the nearest value that does.
+/// An integer in a small storage type: a service's state is stored several times, for the events among others. A value
+/// out of range is clamped.
 @propertyWrapper
 public struct Narrow<Storage: FixedWidthInteger & Sendable>: Equatable, Sendable {
     private var storage: Storage

@@ -1,4 +1,4 @@
-/// What was asked of a service and is not reached yet, and what it waits for.
+/// An outstanding change of a service: it was requested and is not reached yet. With the reason for the delay.
 public final class PendingChange: Equatable, Sendable {
     public enum Operation: String, CaseIterable, Sendable {
         case start
@@ -17,12 +17,12 @@ public final class PendingChange: Equatable, Sendable {
         case diskHangs = "disk-hangs"
         /// The change is not on disk, for another reason.
         case diskFailed = "disk-failed"
-        /// An agent that ended had begun it, and this one goes on with it.
+        /// An earlier process of the agent has begun the change, and this one resumes it.
         case waiting
     }
 
     public let operation: Operation
-    /// When it was asked for.
+    /// When it was requested.
     public let since: Timestamp
     public let reason: Reason
 

@@ -1,4 +1,4 @@
-/// What the journal tells of a run that has failed: read once, when the service has failed for good.
+/// The reasons that the journal has for a failed run: read once, when systemd does not restart the service any more.
 public final class RunDiagnosis: Equatable, Sendable {
     /// The run that this is about.
     public let invocationID: String?
@@ -10,14 +10,14 @@ public final class RunDiagnosis: Equatable, Sendable {
     public let path: String
     /// What holds the port of the service, where that is another unit: "the service 'web'".
     public let portHolder: String?
-    /// Whose memory ran out, where the kernel's log tells.
+    /// Which memory limit was exceeded, if the kernel's log tells.
     public let outOfMemory: OutOfMemory?
-    /// Whether systemd has refused one more start: the start limit.
+    /// Whether systemd has refused a start because of the start limit (StartLimitBurst=).
     public let hasGivenUp: Bool
-    /// The command beside the main process that has failed, for a run that did not come to its main process.
+    /// The control process (ExecStartPre= …) that has failed, for a run without a main process.
     public let failedStep: FailedStep?
 
-    /// What the kernel says of a process that it has killed to get memory.
+    /// Which memory limit caused the OOM kill, by the kernel's log.
     public enum OutOfMemory: Equatable, Sendable {
         /// The service's own limit: `MemoryMax=` or the like.
         case serviceLimit
@@ -38,7 +38,7 @@ public final class RunDiagnosis: Equatable, Sendable {
         }
     }
 
-    /// What was found of a run. `errorLines` are the last lines that it wrote to standard error, the newest last.
+    /// The evidence about a run. `errorLines` are the last lines of standard error, the newest last.
     public struct Evidence: Equatable, Sendable {
         public var setUpFailure: String?
         public var errorLines: [String] = []
@@ -50,7 +50,7 @@ public final class RunDiagnosis: Equatable, Sendable {
         public init() {}
     }
 
-    /// The texts of longer lines are cut, and control characters in them replaced: they come from programs.
+    /// Longer texts are cut, and control characters in them replaced: they come from programs.
     public static let textLengthLimit = 300
 
     /// `systemPath` is the PATH that systemd gives to services.
@@ -58,7 +58,7 @@ public final class RunDiagnosis: Equatable, Sendable {
         let user = record.spec.user
         invocationID = record.run.invocationID
         setUpFailure = evidence.setUpFailure.map(Self.cut)
-        // More may follow the line that names a carriage return.
+        // Other lines may follow the one that names a carriage return.
         let lines = evidence.errorLines
         lastErrorLine = (lines.last(where: Self.namesCarriageReturn) ?? lines.last).map(Self.cut)
         portHolder = evidence.portHolder.map(Self.cut)
@@ -70,8 +70,8 @@ public final class RunDiagnosis: Equatable, Sendable {
         )
     }
 
-    /// Whether env(1) has written a line of a program that it did not find because its name ends with a carriage
-    /// return: "env: 'python3\r': No such file or directory".
+    /// Whether a line is env(1)'s error for a program whose name ends with a carriage return: "env: 'python3\r': No
+    /// such file or directory".
     static func namesCarriageReturn(_ line: String) -> Bool {
         let words = line.split(separator: " ")
         return words.contains { $0.dropLast(2).hasSuffix("\\r") && $0.hasSuffix(":") } && line.hasSuffix("directory")

@@ -1,4 +1,4 @@
-/// The sentence that tells a person what is wrong with a service and what to do about it.
+/// The sentence for a person: what is wrong with a service, and the remedy.
 enum ServiceMessage {
     /// A command that ends with exit code 0 within this time and leaves processes behind has put itself into the
     /// background.
@@ -41,7 +41,7 @@ enum ServiceMessage {
         return "\(describe(ending, service)); systemd starts it again"
     }
 
-    /// The count of ends, how the last one was, and what the journal tells of one.
+    /// The number of ends, the last one, and its cause in the journal.
     private static func crashLoop(_ service: Service) -> String? {
         guard let loop = service.remarks.crashLoop else { return nil }
         let last: String
@@ -68,7 +68,8 @@ enum ServiceMessage {
         case (_, .exited(let code)):
             return wasAsked ? "ended with exit code \(code) when it was stopped" : "exited with code \(code)"
         case (_, .killed):
-            // systemd takes SIGHUP, SIGINT, SIGTERM and SIGPIPE for a clean end.
+            // systemd treats SIGHUP, SIGINT, SIGTERM and SIGPIPE as a clean end: systemd.service(5),
+            // SuccessExitStatus=.
             let name = ending.signalName ?? "a signal"
             return wasAsked
                 ? "ended by \(name) when it was stopped"
@@ -76,7 +77,7 @@ enum ServiceMessage {
         }
     }
 
-    /// What became of a command that left processes behind.
+    /// The message for a command that left processes behind.
     private static func leftProcesses(_ run: ServiceRun) -> String? {
         guard run.leftProcesses, run.ending == .exited(0) else { return nil }
         let fact = "ended with exit code 0 and left processes behind, which systemd stopped"
@@ -108,7 +109,8 @@ enum ServiceMessage {
         return describe(ending, service) + limit
     }
 
-    /// Whether systemd has refused one more start. Of 252 the result tells only where the run before was a success.
+    /// Whether systemd has refused a start because of the start limit. In systemd 252 `Result` shows that only if the
+    /// run before was a success.
     private static func hasGivenUp(_ service: Service) -> Bool {
         service.state.result == "start-limit-hit" || service.diagnosis?.hasGivenUp ?? false
     }
@@ -174,7 +176,7 @@ enum ServiceMessage {
 
     // MARK: systemd
 
-    /// systemd's own failure to set up the process, of which it uses the exit codes from 200 on.
+    /// systemd could not set up the process; its exit codes for that are 200 and above.
     private static func setUp(_ failure: String, _ code: Int, _ spec: ServiceSpec) -> String {
         let name = ExitStatusName.systemd[code].map { "systemd \(code)/\($0)" } ?? "exit code \(code)"
         switch code {

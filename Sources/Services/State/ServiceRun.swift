@@ -1,28 +1,27 @@
-/// The figures of a service's runs that outlive them: kept over a restart of the agent and a reboot.
+/// Data about the runs of a service that is kept over a restart of the agent and a reboot.
 public struct ServiceRun: Equatable, Sendable {
     /// When the newest run began.
     public var startedAt: Timestamp?
-    /// When and how the newest run that has ended did.
+    /// When the newest ended run has ended.
     public var exitedAt: Timestamp?
-    /// Whether the newest run's main process ended with exit code 0 by itself while others of the run were there.
+    /// Whether the main process of the newest run ended with exit code 0 by itself while the run had other processes.
     public var leftProcesses = false
-    /// Whether the output of the newest run is discarded: journald could not be reached when it began.
+    /// Whether the output of the newest run is discarded: journald was not reachable when it began.
     public var isOutputDiscarded = false
-    /// Whether a stop job that the agent did not ask for has ended the newest run.
+    /// Whether a stop job that the agent did not queue has ended the newest run.
     public var wasStopped = false
-    /// Whether the newest run has come to its main process: a command in front of it can fail.
+    /// Whether the newest run had a main process: a control process before it can fail.
     public var hasMainProcess = true
-    /// Whether the newest main process is known to have ended. The times do not tell: a clock can be put back.
+    /// Whether the newest main process is known to have ended. The times do not tell: the clock can be set back.
     public private(set) var hasEnded = true
     @Narrow<UInt32> public var restarts: Int = 0
     public var ending: RunEnding?
-    /// systemd's word for that end.
+    /// systemd's `Result` of that end.
     public var result: String?
-    /// Which run and which boot the figures speak of.
+    /// The run and the boot that the data is about.
     public var invocationID: String?
     public var bootID: String?
-    /// The main processes of the newest runs, the newest last: by them lines in the journal are known that have lost
-    /// their unit.
+    /// The main processes of the newest runs, the newest last: they identify journal lines that have no unit field.
     public private(set) var processes: [Process] = []
 
     public init() {}
@@ -38,20 +37,20 @@ public struct ServiceRun: Equatable, Sendable {
         }
     }
 
-    /// So many main processes are remembered.
+    /// The number of main processes that are kept, the newest ones.
     public static let processesLimit = 32
 
-    /// Remembers a main process, and forgets the oldest where there are too many.
+    /// Adds a main process, and drops the oldest beyond the limit.
     public mutating func remember(_ process: Process) {
         guard processes.last != process else { return }
         processes.append(process)
         if processes.count > Self.processesLimit { processes.removeFirst() }
     }
 
-    /// How a run ended, where that was learned afterwards.
+    /// The end of a run that was found in the journal afterwards.
     public struct End: Equatable, Sendable {
         public var at: Timestamp
-        /// Nil when nobody knows.
+        /// Nil if unknown.
         public var ending: RunEnding?
         public var result: String
         /// Whether a stop job has ended it.
@@ -64,7 +63,7 @@ public struct ServiceRun: Equatable, Sendable {
         }
     }
 
-    /// The figures as a record has them. `hasEnded` is nil in those of version 0.1.0.
+    /// The data as stored in a record. `hasEnded` is nil in records of version 0.1.0.
     public init(startedAt: Timestamp?, exitedAt: Timestamp?, ending: RunEnding?, result: String?, hasEnded: Bool?) {
         self.startedAt = startedAt
         self.exitedAt = exitedAt
@@ -74,10 +73,10 @@ public struct ServiceRun: Equatable, Sendable {
         self.hasEnded = hasEnded ?? isExitLater ?? true
     }
 
-    /// Takes over the end of a run that systemd does not speak of any more: the newest one where systemd knows of no
-    /// later one, else an earlier one.
+    /// Applies the end of a run that systemd does not report any more: it is the newest run unless systemd reports a
+    /// later one.
     public mutating func observe(_ end: End, before state: UnitState) {
-        // systemd knows of a later end itself.
+        // systemd reports a later end.
         if state.main.ending != nil { return }
         exitedAt = end.at
         ending = end.ending
@@ -87,7 +86,7 @@ public struct ServiceRun: Equatable, Sendable {
         wasStopped = end.wasStopped
     }
 
-    /// Takes note that the newest run has ended, and that nothing tells how. The figures of earlier runs are not its.
+    /// Marks the newest run as ended in an unknown way. The data of earlier ends is not about it.
     public mutating func loseEnd() {
         hasEnded = true
         exitedAt = nil
@@ -95,8 +94,8 @@ public struct ServiceRun: Equatable, Sendable {
         result = nil
     }
 
-    /// Takes over what systemd says now. Figures of an ended run stay while the next one runs, unless they are not
-    /// those of the run before: its end was missed then.
+    /// Applies a state of the unit. The end of the last run is kept while the next run is active, unless it belongs to
+    /// an earlier run: then the last end was missed.
     public mutating func observe(_ state: UnitState, bootID: String) {
         let hasRun = state.activeState != .inactive || state.main.startedAt != startedAt
         if let id = state.invocationID, id != invocationID, hasRun {
@@ -123,7 +122,7 @@ public struct ServiceRun: Equatable, Sendable {
         if let pid = state.main.pid { remember(Process(pid: pid, startedAt: startedAt)) }
         guard hasMainProcess else { return observeFailure(state) }
         if let ending = state.main.ending, let exitedAt = state.main.exitedAt {
-            // "success" later on for the same end only says that the failure was reset.
+            // A later "success" for the same end only means that the failure was reset (reset-failed).
             if exitedAt != self.exitedAt || state.result != "success" { result = state.result }
             self.ending = ending
             self.exitedAt = exitedAt
@@ -131,7 +130,7 @@ public struct ServiceRun: Equatable, Sendable {
         }
     }
 
-    /// A run that has failed before it came to its main process has no exit code.
+    /// A run that failed before its main process has no exit code.
     private mutating func observeFailure(_ state: UnitState) {
         guard state.activeState == .failed, !hasMainProcess else { return }
         ending = nil

@@ -1,4 +1,4 @@
-/// The status of a service: one word for a person and for the platform.
+/// The status of a service, one word.
 public enum ServiceStatus: String, CaseIterable, Sendable {
     case starting
     case running
@@ -6,8 +6,8 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
     case stopped
     case removed
 
-    /// Decides the status: from the unit's state, from what was last asked of the service, and from systemd's reason
-    /// for not taking the unit at the last start.
+    /// Derives the status from the unit's state, the last request, and systemd's reason for refusing the unit at the
+    /// last start.
     public static func of(
         _ activeState: ActiveState,
         isLaunching: Bool,
@@ -25,24 +25,23 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
             }
         case .inactive, .failed:
             switch intent {
-            // systemd has the job but has not begun.
+            // The job is queued and not begun.
             case .start: .starting
-            // Whatever the process did on the way out, it was told to stop.
+            // A process that fails while it is stopped on request counts as stopped.
             case .stop: .stopped
             case .none: activeState == .failed || refusal != nil ? .failed : .stopped
             }
-        // `active`, `reloading`, `deactivating` until the last process is gone, and what newer versions of systemd add:
-        // states of a unit that has processes.
+        // `active`, `reloading`, `deactivating`, and states that newer versions of systemd add: the unit has processes.
         default: .running
         }
     }
 
-    /// What was asked of a service and has not yet shown in its state.
+    /// A request that does not show in the unit's state yet.
     public enum Intent: Equatable, Sendable {
         case none
-        /// A start job is queued, or to be expected at boot.
+        /// A start job is queued, or expected at boot.
         case start
-        /// Somebody stopped it on purpose; stays until the next start.
+        /// The service was stopped on request. Kept until the next start.
         case stop
     }
 }

@@ -1,14 +1,14 @@
-/// A finer word than the status, for people and dashboards.
+/// A more detailed status, for people and dashboards.
 public enum SubStatus: String, CaseIterable, Sendable {
     /// The unit is frozen: FreezeUnit of org.freedesktop.systemd1(5).
     case paused
-    /// It is being stopped; processes of it are still there.
+    /// It is being stopped and still has processes.
     case stopping
-    /// It ends again and again, and systemd starts it again: ``CrashLoop``.
+    /// It ends repeatedly and systemd restarts it: ``CrashLoop``.
     case crashLooping = "crash-looping"
-    /// It has ended, and systemd is about to start it again.
+    /// It has ended, and an automatic restart is pending.
     case restarting
-    /// What runs or will start is not what was asked for: ``Drift``.
+    /// The unit differs from the record: ``Drift``.
     case drifted
 
     /// The first that applies, in the order of the cases; nil when none does.
@@ -25,11 +25,11 @@ public enum SubStatus: String, CaseIterable, Sendable {
     }
 }
 
-/// Ends of a service that nobody asked for, one after another.
+/// A crash loop: repeated unexpected ends of a service.
 public struct CrashLoop: Equatable, Sendable {
-    /// How many there were since it last ran for ``steadySeconds``.
+    /// The number of ends since the service last ran for ``steadySeconds``.
     public var ends: Int
-    /// What the journal tells of the run that was the latest when the loop was noticed.
+    /// The diagnosis of the run that was the newest when the loop was detected.
     public var diagnosis: RunDiagnosis?
 
     public init(ends: Int, diagnosis: RunDiagnosis? = nil) {
@@ -37,10 +37,10 @@ public struct CrashLoop: Equatable, Sendable {
         self.diagnosis = diagnosis
     }
 
-    /// This many ends within ``windowSeconds`` are a loop.
+    /// The number of ends within ``windowSeconds`` that make a loop.
     public static let endsLimit = 3
     public static let windowSeconds = 60
-    /// So are this many within the interval of the start limit: half of its starts, at least two.
+    /// The number of ends within the interval of the start limit that make a loop: half of its starts, at least two.
     public static let burstEndsLimit = max(2, UnitFile.startLimitBurst / 2)
     /// A run of this length ends the loop.
     public static let steadySeconds = 60

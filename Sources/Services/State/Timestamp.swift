@@ -4,7 +4,7 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
 
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
-    /// systemd's timestamps, in which zero stands for never.
+    /// A timestamp of systemd; nil for zero, which means never.
     public init?(systemd microseconds: UInt64) {
         guard microseconds > 0, microseconds < UInt64(Int64.max) else { return nil }
         self.microseconds = Int64(microseconds)
@@ -45,7 +45,7 @@ public struct Timestamp: Hashable, Comparable, Sendable, CustomStringConvertible
         return (year, month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
     }
 
-    /// Appends a number with zeros in front, in so many digits or as many as it has.
+    /// Appends a decimal number, padded with zeros to at least `width` digits.
     private static func append(_ value: Int, _ width: Int, to text: inout [UInt8]) {
         guard value >= 0 else {
             text.append(UInt8(ascii: "-"))

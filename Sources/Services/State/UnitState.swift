@@ -1,28 +1,27 @@
-/// What systemd says of a unit, in its own words: org.freedesktop.systemd1(5).
+/// The state of a unit as reported by systemd, in its own words: org.freedesktop.systemd1(5).
 ///
 /// The initial value is that of a unit which is not loaded.
 public struct UnitState: Equatable, Sendable {
     public var activeState = ActiveState.inactive
     public var subState = "dead"
-    /// How the last run ended for systemd: "success", "exit-code", "signal", "oom-kill", "timeout" …
+    /// The unit's `Result`: "success", "exit-code", "signal", "oom-kill", "timeout" …
     public var result = "success"
     public var invocationID: String?
     public var main = MainProcess()
     /// The main process now; nil when there is none.
     @NarrowPID public var mainPID: Int? = nil
     @Narrow<UInt32> public var restarts: Int = 0
-    /// Whether the main process is still the launcher, which has yet to become the service's command. To systemd the
-    /// unit is active by then.
+    /// Whether the main process is still the launcher and has not executed the command yet. systemd reports the unit as
+    /// active by then.
     public var isLaunching = false
     /// Whether the unit's processes are frozen, or about to be: the property `FreezerState`.
     public var isFrozen = false
-    /// What the launcher told of the run.
+    /// The launcher's message about the run.
     public var launchMark: LaunchMark?
 
     public init() {}
 
-    /// Whether systemd is about to start the unit again: `auto-restart`, from version 254 on also
-    /// `auto-restart-queued`.
+    /// Whether an automatic restart is pending: `auto-restart`, from version 254 on also `auto-restart-queued`.
     public var isAutoRestarting: Bool { activeState == .activating && subState.utf8.starts(with: "auto-restart".utf8) }
 
     /// The main process of the newest run, running or ended: the unit's `ExecMain…` properties.
@@ -37,7 +36,7 @@ public struct UnitState: Equatable, Sendable {
 
         public init() {}
 
-        /// How it ended; nil while it runs or when there was none.
+        /// How it ended; nil while it runs or if there was none.
         public var ending: RunEnding? {
             switch code {
             case 1: .exited(status)
@@ -48,13 +47,13 @@ public struct UnitState: Equatable, Sendable {
     }
 }
 
-/// The `ActiveState` of a unit, as a word of systemd's, unchanged: newer versions add some.
+/// The `ActiveState` of a unit, unchanged: newer versions of systemd add values.
 public struct ActiveState: RawRepresentable, Hashable, Sendable {
     public let rawValue: String
 
     public init(rawValue: String) { self.rawValue = rawValue }
 
-    /// No word of systemd's: what it says has not been heard yet.
+    /// Not a value of systemd's: the state has not been reported yet.
     public static let unknown = ActiveState(rawValue: "unknown")
     public static let active = ActiveState(rawValue: "active")
     public static let reloading = ActiveState(rawValue: "reloading")

@@ -9,7 +9,7 @@ public struct LogQuery: Equatable, Sendable {
     public var boot: Boot?
     /// Whether to go on with the lines that are written from now on.
     public var isFollowing = false
-    /// Only what comes after this cursor; `tail` and `since` then mean nothing.
+    /// Only lines after this cursor; `tail` and `since` are then ignored.
     public var cursor: String?
 
     public init() {}
@@ -17,7 +17,7 @@ public struct LogQuery: Equatable, Sendable {
     public static let defaultTail = 1000
     /// The most lines that can be asked for by count.
     public static let tailLimit = 1_000_000
-    /// The furthest that boots can be counted back.
+    /// The highest number by which boots can be counted back.
     public static let bootsBackLimit = 1000
 
     /// A boot of the machine, as journalctl(1) names it.
@@ -31,7 +31,7 @@ public struct LogQuery: Equatable, Sendable {
 
 /// A line of a service's log.
 public struct LogEntry: Equatable, Sendable {
-    /// Where the line came out of the process.
+    /// The standard stream of the line.
     public enum Stream: String, Sendable {
         case stdout
         case stderr
@@ -39,11 +39,11 @@ public struct LogEntry: Equatable, Sendable {
 
     public let timestamp: Timestamp
     public let stream: Stream
-    /// The line without its end. What is not UTF-8 has been repaired; lines of more than 48 KiB journald has split.
+    /// The line without its line end. Invalid UTF-8 has been repaired; journald splits lines of more than 48 KiB.
     public let line: String
     /// The process that opened the stream.
     public let pid: Int?
-    /// The line's place in the journal.
+    /// The journal's cursor of the line.
     public let cursor: String
 
     public init(timestamp: Timestamp, stream: Stream, line: String, pid: Int?, cursor: String) {
@@ -60,18 +60,18 @@ public protocol LogReading: Sendable {
     /// The service's id.
     var serviceID: String { get }
 
-    /// The next lines, a few at a time; waits for some where they are followed.
+    /// The next lines, a few at a time; waits for new lines if the log is followed. Throws `journalUnavailable`.
     func next() async throws(ControlError) -> LogPiece
 }
 
-/// What the reading of a log has come to.
+/// The result of one read of a log.
 public enum LogPiece: Equatable, Sendable {
     /// At least one line.
     case entries([LogEntry])
-    /// For ``StreamLimits/quietTime`` there has been none.
+    /// No line for ``StreamLimits/quietTime``.
     case quiet
-    /// The service was deleted: there is nothing more to come.
+    /// The service was deleted: no more lines will follow.
     case removed
-    /// There is nothing more to come, or nobody waits for it any longer.
+    /// The end of the log, or the read was cancelled.
     case end
 }

@@ -2,18 +2,18 @@
 public struct ServiceEvent: Equatable, Sendable {
     public enum Kind: String, CaseIterable, Sendable {
         case created
-        /// It has another spec.
+        /// The spec has changed.
         case updated
-        /// systemd reports another state, or something was asked of it that will lead to one.
+        /// The state that systemd reports has changed, or a request was made that will change it.
         case state
         case removed
     }
 
-    /// Counts up by one with each event, and by more when the agent is started again, as long as the machine is up.
+    /// Increases by one with each event, and by more when the agent restarts, until the machine reboots.
     public let sequence: Int
     public let at: Timestamp
     public let kind: Kind
-    /// What its status was before; nil for a new service.
+    /// The status before; nil for a new service.
     public let previousStatus: ServiceStatus?
     /// The service after the change, without the values of its environment.
     public let service: Service
@@ -32,7 +32,7 @@ public struct ServiceEvent: Equatable, Sendable {
         self.service = service
     }
 
-    /// How many bytes it is to a reader, more or less: what differs from service to service, and the rest.
+    /// The approximate size of the event as sent: a fixed part, and the texts that differ between services.
     public var byteCount: Int {
         Self.fixedBytes + service.record.spec.command.utf8.count + 2 * service.record.spec.workingDirectory.utf8.count
     }
@@ -40,7 +40,7 @@ public struct ServiceEvent: Equatable, Sendable {
     private static let fixedBytes = 1024
 }
 
-/// An event's place among all that ever were: `BOOT-SEQ`, as the `id:` of a server-sent event.
+/// The position of an event in the stream: `BOOT-SEQ`, as the `id:` of a server-sent event.
 public struct EventPosition: Equatable, Sendable, CustomStringConvertible {
     public let bootID: String
     public let sequence: Int
@@ -61,27 +61,27 @@ public struct EventPosition: Equatable, Sendable, CustomStringConvertible {
     public var description: String { "\(bootID)-\(sequence)" }
 }
 
-/// The events, as one reader gets them.
+/// The events for one reader.
 public protocol EventReading: Sendable {
-    /// The boot that the events are of, for their positions.
+    /// The id of this boot, for the positions of the events.
     var bootID: String { get }
 
-    /// What follows; waits for something to happen.
+    /// The next piece; waits for events.
     func next() async -> EventPiece
 }
 
-/// What the reading of the events has come to.
+/// The result of one read of the events.
 public enum EventPiece: Equatable, Sendable {
-    /// What there was between the reader's last event and now is not known any more.
+    /// The events after the reader's position are not kept any more.
     case gap
-    /// All services as they are; `sequence` is the event that led to this.
+    /// The current state of all services; `sequence` is the last event before it.
     case snapshot([Service], sequence: Int, at: Timestamp)
     /// At least one event.
     case events([ServiceEvent])
-    /// For ``StreamLimits/quietTime`` there has been none.
+    /// No event for ``StreamLimits/quietTime``.
     case quiet
-    /// The reader is too far behind: it has to come back and begin anew.
+    /// The reader is more than ``StreamLimits/readerLagBytesLimit`` behind: it must reconnect and start again.
     case tooSlow
-    /// Nobody waits for more.
+    /// No more pieces: the read was cancelled, or the reader was too slow.
     case end
 }

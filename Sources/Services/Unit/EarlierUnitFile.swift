@@ -1,5 +1,5 @@
-/// The unit file and the private file of a service as version 0.1.0 of the agent wrote them. Such a unit goes on as it
-/// is, and is written anew at its next start through the API.
+/// The unit file and the private file as version 0.1.0 of the agent wrote them. Such a unit keeps working without
+/// changes, and is rewritten at its next start through the API.
 public enum EarlierUnitFile {
     /// As ``UnitFile/render(_:id:privateFile:launcher:)``.
     public static func render(_ spec: ServiceSpec, id: String, privateFile: String) -> String {

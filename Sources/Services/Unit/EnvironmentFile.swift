@@ -1,7 +1,7 @@
-/// Renders the file that carries a service's environment: systemd.exec(5), `EnvironmentFile=`.
+/// Renders the environment file of a service: systemd.exec(5), `EnvironmentFile=`.
 enum EnvironmentFile {
-    /// One assignment a variable, by name, each value in double quotes. Inside them a backslash makes `"`, `\`, a
-    /// backtick and `$` stand for themselves; everything else, line feeds included, is taken as it is.
+    /// One assignment per variable, sorted by name, each value in double quotes. Inside them a backslash escapes `"`,
+    /// `\`, backtick and `$`; all other characters, line feeds included, are literal.
     static func render(_ environment: [String: String]) -> String {
         environment.sorted { $0.key < $1.key }.map { name, value in
             var quoted = String.UnicodeScalarView()

@@ -1,7 +1,7 @@
-/// Renders the credential from which the launcher runs a service whose texts systemd cannot carry: Unicode
-/// noncharacters, which it takes for broken UTF-8. It refuses them in unit and environment files, and a unit that has
-/// them all the same cannot be read over D-Bus. A credential, systemd.exec(5) `LoadCredential=`, is for root and the
-/// service's account alone.
+/// Renders the credential from which the launcher runs a service with texts that systemd cannot carry: Unicode
+/// noncharacters, which systemd treats as invalid UTF-8. It refuses them in unit and environment files, and a unit that
+/// contains them cannot be read over D-Bus. A credential (systemd.exec(5), `LoadCredential=`) is readable only by root
+/// and the service's account.
 enum LaunchCredential {
     /// The credential's name.
     static let name = "launch"
@@ -21,7 +21,7 @@ enum LaunchCredential {
         return strings.map { $0 + "\0" }.joined()
     }
 
-    /// Whether there are code points that Unicode keeps out of all text that is exchanged.
+    /// Whether a text has noncharacters, which Unicode excludes from text interchange.
     static func hasNoncharacter(_ text: String) -> Bool {
         text.unicodeScalars.contains { scalar in
             (0xfdd0...0xfdef).contains(scalar.value) || scalar.value & 0xfffe == 0xfffe

@@ -1,31 +1,32 @@
 /// Renders the unit file of a service: systemd.unit(5), systemd.service(5), systemd.exec(5).
 ///
-/// What the user chose stands in four places, each escaped so that it can only ever be a value: `ExecStart=` (quoted,
-/// specifiers and control characters escaped), `WorkingDirectory=`, `User=` and the name. Environment values are not
-/// here but in a file that only root reads, because a unit's settings are readable by everybody over D-Bus.
+/// User input is in four places, each escaped so that it can only be a value: `ExecStart=` (quoted, specifiers and
+/// control characters escaped), `WorkingDirectory=`, `User=` and the name. Environment values are in a separate file
+/// that only root can read, because every account can read a unit's settings over D-Bus.
 public enum UnitFile {
-    /// How long a service has between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL (TimeoutStopSec=).
     public static let stopTimeoutSeconds = 10
-    /// The wait before systemd starts a service again.
+    /// The delay of an automatic restart (RestartSec=).
     public static let restartDelaySeconds = 1
-    /// So many starts within ``startLimitIntervalSeconds`` and systemd gives up.
+    /// The number of starts within ``startLimitIntervalSeconds`` after which systemd gives up (StartLimitBurst=).
     public static let startLimitBurst = 5
     public static let startLimitIntervalSeconds = 10
-    /// The slice that holds the services and nothing else.
+    /// The slice of the services. It has no other units.
     public static let slice = "miosa-services.slice"
     /// The target that starts the services at boot.
     public static let bootTarget = "multi-user.target"
 
-    /// The journal field that tells to which service, of all that had its name, a line belongs.
+    /// The journal field with the id of the service: it distinguishes services that had the same name one after
+    /// another.
     public static let idField = "MIOSA_SERVICE_ID"
-    /// The priority, syslog(3), of what comes through standard error, `err`; that of standard output is `info`. By them
-    /// alone the two can be told apart in the journal.
+    /// The priority (syslog(3)) of lines from standard error, `err`; that of standard output is `info`. The journal
+    /// distinguishes the two streams by it alone.
     public static let standardErrorPriority = 3
 
-    /// The program that starts the service's command: `Sources/Launch`. Its number is that of its arguments and of what
-    /// it does: a launcher that differs gets another number, and those that units name are kept.
+    /// The launcher: the program that executes the service's command (`Sources/Launch`). Its number is the version of
+    /// its arguments and behaviour: a launcher that differs gets another number, and those in use by units are kept.
     public static let launcher = launcherPrefix + "1"
-    /// What the paths of all launchers begin with.
+    /// The common prefix of the paths of all launchers.
     public static let launcherPrefix = "/usr/lib/miosa-agent/launch-"
 
     /// The unit file as text. `id` is the service's; `privateFile` is the path of its ``PrivateFile``, which is read
@@ -45,7 +46,7 @@ public enum UnitFile {
             "StartLimitBurst=\(startLimitBurst)",
         ]
         if UnitSyntax.isNormalized(spec.workingDirectory), UnitSyntax.hasMountUnit(spec.workingDirectory) {
-            // systemd adds that itself to a directory that has to be there.
+            // systemd adds this dependency itself only for a WorkingDirectory= without "-".
             lines.append("RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))")
         }
         lines += [
@@ -55,13 +56,14 @@ public enum UnitFile {
             "ExecStart=\(UnitSyntax.execStart([launcher] + launcherArguments(spec)))",
         ]
         if spec.stdio == .pipe {
-            // What a run that was killed has left in its pipes.
+            // Reads what a killed run has left in its pipes.
             let drain = [launcher, "--drain", UnitName.identifier(of: spec.name)]
             lines.append("ExecStopPost=\(UnitSyntax.execStart(drain))")
         }
         lines.append("User=\(spec.user)")
         if UnitSyntax.isNormalized(spec.workingDirectory) {
-            // "-": the launcher finds out, as the service's account, why it cannot be entered.
+            // "-": a directory that cannot be entered is no error of systemd; the launcher, as the service's account,
+            // reports why.
             lines.append("WorkingDirectory=-\(UnitSyntax.path(spec.workingDirectory))")
         }
         if LaunchCredential.isNeeded(for: spec) {
@@ -70,7 +72,7 @@ public enum UnitFile {
             lines.append("EnvironmentFile=\(UnitSyntax.path(privateFile))")
         }
         if spec.stdio == .pipe {
-            // Where the pipes are, and a descriptor of each.
+            // The directory of the pipes, and a stored descriptor of each.
             lines += [
                 "RuntimeDirectory=\(UnitName.identifier(of: spec.name))",
                 "RuntimeDirectoryMode=0700",
@@ -81,17 +83,17 @@ public enum UnitFile {
             "Restart=\(spec.restart.rawValue)",
             "RestartSec=\(restartDelaySeconds)",
             "TimeoutStopSec=\(stopTimeoutSeconds)",
-            // By default systemd has services ignore it, which no shell does.
+            // By default systemd has services ignore SIGPIPE, unlike a shell.
             "IgnoreSIGPIPE=no",
-            // The launcher tells why it cannot run the command.
+            // For the launcher's message about a command that cannot be executed.
             "NotifyAccess=main",
             "Slice=\(slice)",
-            // The others are on by default.
+            // The other kinds of accounting are on by default.
             "IOAccounting=yes",
             "SyslogIdentifier=\(UnitName.identifier(of: spec.name))",
             "SyslogLevelPrefix=no",
             "LogExtraFields=\(idField)=\(id)",
-            // An interval of 0 does not switch journald's rate limit off; this does.
+            // An interval of 0 does not disable journald's rate limit; these values do.
             "LogRateLimitIntervalSec=1us",
             "LogRateLimitBurst=1000000",
             "",
@@ -102,7 +104,7 @@ public enum UnitFile {
         return lines.joined(separator: "\n")
     }
 
-    /// What the launcher is told: its arguments are described in `Sources/Launch/Launcher.swift`.
+    /// The arguments of the launcher, described in `Sources/Launch/Launcher.swift`.
     private static func launcherArguments(_ spec: ServiceSpec) -> [String] {
         let identifier = UnitName.identifier(of: spec.name)
         let stdio = spec.stdio == .pipe ? ["--stdio=pipe"] : []
@@ -116,7 +118,7 @@ public enum UnitFile {
         "JOURNAL_STREAM", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "PATH", "RUNTIME_DIRECTORY",
     ]
 
-    /// The first line of the stream of standard error, which is not shown: a WORD JOINER, since journald drops blank
+    /// The first line of the stream of standard error, not shown to clients: a WORD JOINER, since journald drops blank
     /// lines. The launcher writes it: `Streams` in the module Launch.
     public static let streamMark = "\u{2060}"
 }

@@ -8,7 +8,7 @@ public enum UnitName {
 
     public static func unit(of service: ServiceName) -> String { prefix + service.description + suffix }
 
-    /// The name under which what a service writes is in the journal: its unit's, without the type.
+    /// The SYSLOG_IDENTIFIER of a service's lines in the journal: the name of its unit without the type.
     public static func identifier(of service: ServiceName) -> String { prefix + service.description }
 
     /// The service whose unit that is; nil for any other unit.

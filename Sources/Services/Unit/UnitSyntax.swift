@@ -1,7 +1,7 @@
 /// Escapes values for the lines of a unit file: systemd.syntax(7), systemd.service(5) "Command lines".
 enum UnitSyntax {
-    /// A command line that systemd splits back into exactly these arguments. The leading ':' switches the expansion of
-    /// `$NAME` off; the program must be an absolute path without anything to escape.
+    /// A command line that systemd splits into exactly these arguments. The leading ':' disables the expansion of
+    /// `$NAME`; the program must be an absolute path without characters to escape.
     static func execStart(_ arguments: [String]) -> String {
         let words = arguments.enumerated().map { index, word in
             index == 0 || isPlain(word) ? word : "\"\(escapedForQuotes(word))\""
@@ -9,10 +9,10 @@ enum UnitSyntax {
         return ":" + words.joined(separator: " ")
     }
 
-    /// A path, which systemd takes up to the end of the line but for specifiers. `%i`, the instance's name, stands for
-    /// nothing in a unit without one, and keeps a blank or backslash before it from being taken for syntax.
+    /// A path that extends to the end of the line, with specifiers escaped. `%i`, the instance's name, is empty in a
+    /// unit without an instance, and keeps a space or backslash at the end of the path from being parsed as syntax.
     static func path(_ path: String) -> String {
-        // Scalar by scalar: to a Character, a percent sign with a combining mark behind it is something else.
+        // By scalars: "%" followed by a combining mark is a different Character.
         var escaped = String.UnicodeScalarView()
         for scalar in path.unicodeScalars {
             if scalar == "%" { escaped.append("%") }
@@ -22,7 +22,7 @@ enum UnitSyntax {
         return String(escaped) + "%i"
     }
 
-    /// A path in a list of paths, of which systemd takes quotes, backslashes and specifiers away.
+    /// A path in a list of paths, in which systemd processes quotes, backslashes and specifiers.
     static func listedPath(_ path: String) -> String {
         guard !isPlain(path) else { return path }
         var escaped = String.UnicodeScalarView()
@@ -34,8 +34,8 @@ enum UnitSyntax {
         return "\"\(String(escaped))\""
     }
 
-    /// The longest name of a mount unit that systemd makes of a path, without its suffix. With a longer one a unit that
-    /// requires the path does not load (systemd 247).
+    /// The longest name that systemd can give to the mount unit of a path, without its suffix. A unit that requires a
+    /// path with a longer name does not load (systemd 247).
     static let mountNameBytesLimit = 240
 
     /// Whether a path can be a mount unit's: systemd.unit(5), "String Escaping for Inclusion in Unit Names".
