@@ -1,4 +1,4 @@
-/// A value that is somewhere else, so that the place for it is small: a dictionary has more places than values.
+/// A value on the heap, so that a dictionary entry is one pointer: a dictionary reserves more entries than it holds.
 final class Box<Value> {
     let value: Value
 

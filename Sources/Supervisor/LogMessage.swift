@@ -1,4 +1,4 @@
-/// Something that happened which whoever runs the machine should read; the daemon logs it.
+/// A message for the journal: what happened, for the administrator of the machine.
 public struct LogMessage: Sendable {
     public enum Severity: Sendable {
         case information
@@ -9,6 +9,6 @@ public struct LogMessage: Sendable {
     public let severity: Severity
     /// "cannot <do what>: <why>", or what was done.
     public let text: String
-    /// The service that it is about, where it is about one.
+    /// The name of the service that the message is about; nil for none.
     public let service: String?
 }

@@ -1,14 +1,14 @@
 internal import Services
 internal import Systemd
 
-/// The services by name and by id, and the list of all of them as it was asked for last.
+/// The services by name and by id, with a cache of the sorted list.
 @EventLoopActor
 final class ServiceTable {
     private var services: [ServiceName: ManagedService] = [:]
     private var namesByID: [String: ServiceName] = [:]
-    /// The names of all services in order; nil after one has come or gone.
+    /// The sorted names; nil after a service was added or removed.
     private var sortedNames: [ServiceName]?
-    /// All services as they were listed last; nil after one has changed.
+    /// The last list of all services; nil after a change of one.
     private var listed: [Service]?
 
     var count: Int { services.count }
@@ -21,10 +21,10 @@ final class ServiceTable {
     /// The services, in no order.
     var values: [ManagedService] { Array(services.values) }
 
-    /// The services by name, in no order: a copy, so that they can be changed meanwhile.
+    /// The services by name, in no order: a copy, so that the table can be changed during an iteration.
     var entries: [(name: ServiceName, service: ManagedService)] { services.map { ($0.key, $0.value) } }
 
-    /// A service; nil where there is none. Set through it, a change of a service is seen by the next list.
+    /// A service; nil if there is none. A change through this subscript invalidates the cached list.
     subscript(name: ServiceName) -> ManagedService? {
         get { services[name] }
         _modify {
@@ -33,7 +33,7 @@ final class ServiceTable {
         }
     }
 
-    /// What is shown of a service, without a copy of the rest.
+    /// The snapshot of a service, without copying the rest.
     func snapshot(_ name: ServiceName) -> Service? {
         guard let index = services.index(forKey: name) else { return nil }
         return services.values[index].snapshot

@@ -1,28 +1,28 @@
 public import Services
 public import Systemd
 
-/// Makes services real, and knows at any moment how they are: records and unit files on disk, units in systemd.
+/// The service manager: writes records and unit files, controls units through systemd, and tracks their states.
 ///
-/// The picture that status requests are answered from follows systemd's signals; nothing is asked for a request.
-/// `Lifecycle/` has what it does, this file what it knows.
+/// Status requests are answered from memory, which systemd's signals keep up to date; no request waits for systemd. The
+/// operations are in `Lifecycle/`, this file holds the state.
 @EventLoopActor
 public final class Supervisor {
-    /// What the supervisor works with.
+    /// The settings of the supervisor.
     public struct Configuration: Sendable {
         public var layout: StateLayout
         /// The manager's private socket.
         public var systemdSocket = "/run/systemd/private"
-        /// Where the manager tells which run of each unit goes on.
+        /// Where systemd publishes the invocation id of each unit.
         public var invocationDirectory = "/run/systemd/units"
         /// The id of this boot.
         public var bootID: Identifier
-        /// The most services that the agent keeps.
+        /// The maximum number of services.
         public var servicesLimit = 4096
-        /// How long somebody waits for a job of systemd's. One ends on its own after the stop time-out, twice for a
-        /// start that has to stop first; systemd is in trouble when it takes longer.
+        /// The time-out of the wait for a job. A job ends within the unit's stop time-out, or twice that for a start
+        /// that stops first; a longer one means that systemd is in trouble.
         public var jobTimeout = Duration.seconds(60)
-        /// How long a request that needs systemd waits for an agent that starts: at boot systemd starts all services
-        /// before it answers.
+        /// How long a request that needs systemd waits for a starting agent: at boot systemd starts all services before
+        /// it answers.
         public var startPatience = Duration.seconds(20)
         /// How long an operation waits for the disk.
         public var diskPatience = Duration.seconds(5)
@@ -45,7 +45,7 @@ public final class Supervisor {
     private let report: @EventLoopActor (LogMessage) -> Void
     private let statusChanged: @EventLoopActor (Summary) -> Void
 
-    /// Why systemd's word on the units is not known; nil while the picture is up to date.
+    /// Why the states of the units are not known; nil while they are.
     public internal(set) var outage: String? = "the agent is starting"
     let services = ServiceTable()
     let changes = Changes()
@@ -53,24 +53,24 @@ public final class Supervisor {
     let events = EventLog()
     let journalNews = JournalNews()
     let openStreams = OpenStreams()
-    /// When what is outstanding of a service is looked at again, for those whose last attempt has failed.
+    /// The retry timers of services whose last attempt has failed.
     var retries: [ServiceName: Retry] = [:]
-    /// The number of services that are being created and not in the table yet.
+    /// The number of services in creation that are not in the table yet.
     var additions = 0
-    /// When services were removed lately.
+    /// The times of recent removals.
     var removals: [ServiceName: MonotonicClock] = [:]
-    /// Whether there has been a complete picture.
+    /// Whether the states of all units have been known once.
     var hasBeenReady = false
-    /// Files in place of records that could not be read.
+    /// Files of records that could not be read.
     var unreadableRecords: [String] = []
     private var launches: LaunchWatch?
     private(set) var unitFiles: UnitFileObserver?
     private(set) var crashLoops: CrashLoops?
-    /// Nil where systemd tells itself.
+    /// Nil if systemd sends signals when a unit is frozen.
     private var freezers: FreezerWatch?
     /// The first version of systemd that sends a signal when a unit is frozen or thawed.
     private static let versionWithFreezerSignals = 256
-    /// Services whose failure is being looked up in the journal, the first of them now.
+    /// Services whose failure is to be diagnosed; the first one is in progress.
     var undiagnosed: [ServiceName] = []
     var isDiagnosing = false
     /// Services that systemd reported since the connection was made.
@@ -80,14 +80,15 @@ public final class Supervisor {
     var writer: RecordWriter { recordWriter! }
     private var summary: Summary?
 
-    /// How many services there are, for a status line.
+    /// The numbers of services, for a status line.
     public struct Summary: Equatable, Sendable {
         public var services = 0
         public var running = 0
         public var failed = 0
     }
 
-    /// `report` gets what should be logged; `statusChanged` the counts of services, whenever one of them has changed.
+    /// `report` gets messages for the log; `statusChanged` gets the numbers of services after each change of one.
+    /// Throws when an event source cannot be made.
     public init(
         _ configuration: Configuration,
         report: @escaping @EventLoopActor (LogMessage) -> Void,
@@ -123,8 +124,9 @@ public final class Supervisor {
         )
     }
 
-    /// Reads the records, puts right what was half done, and connects to systemd. `isReady` tells when the picture is
-    /// complete; that it stays incomplete while systemd cannot be reached is no error.
+    /// Reads the records, repairs what an interrupted operation left, and connects to systemd. `isReady` becomes true
+    /// when the states are known; it is no error when systemd is not reachable. Throws when a directory cannot be read
+    /// or written.
     public func start() throws(SystemError) {
         try units.prepare()
         try records.prepare()
@@ -147,22 +149,22 @@ public final class Supervisor {
         )
     }
 
-    /// What the kernel tells of the services before systemd has been asked: at boot it can be busy for long.
+    /// Estimates the states from the cgroups before systemd has reported them: at boot it can be busy for long.
     private func estimateStates() {
         let groups = ControlGroups.current().slice(UnitFile.slice)
         for (name, service) in services.entries { services[name]?.estimate(groups.pids(of: service.unit)) }
     }
 
-    /// Which systemd runs the machine, and since when; nil while it cannot be reached.
+    /// The version and the start time of systemd; nil while it is not reachable.
     public func describeSystemd() async -> (version: String?, startedAt: Timestamp?)? {
-        // What cannot be asked now is not known.
+        // An error means unknown.
         try? await systemd.describe()
     }
 
-    /// Whether the picture is up to date.
+    /// Whether the states of the units are known and up to date.
     public var isReady: Bool { outage == nil }
 
-    /// Writes what is not on disk yet: the last act before the process ends.
+    /// Writes outstanding changes to disk. Called last, before the process exits.
     public func finish() { writer.finish() }
 
     func notice(_ severity: LogMessage.Severity, _ text: String, _ service: ServiceName? = nil) {
@@ -179,13 +181,13 @@ public final class Supervisor {
             writeNow(name) { self.units.write(record, into: &$0) }
         case .established:
             writeNow(name) { self.units.writeEnvironment(of: record, into: &$0) }
-            // What a person has changed is shown and not undone.
+            // Changes by a person are shown and not undone.
             lookAtUnitFiles(of: name)
             if let drift = services[name]?.snapshot.drift { notice(.warning, drift.sentence, name) }
         }
     }
 
-    /// Makes changes before the loop runs.
+    /// Writes synchronously, before the loop runs.
     private func writeNow(_ name: ServiceName, _ change: (inout FileChanges) -> Void) {
         var changes = FileChanges()
         change(&changes)
@@ -214,7 +216,7 @@ public final class Supervisor {
 
     private func readEverything() async {
         do throws(BusError) {
-            // Without the directory nothing is recalled, and systemd is asked for everything.
+            // Without the directory there is no cache, and every state is read from systemd.
             let cache = try? StateCache(
                 Dictionary(uniqueKeysWithValues: services.entries.map { ($0.name, $0.service.record.run) }),
                 bootID: bootID,
@@ -224,9 +226,10 @@ public final class Supervisor {
                 freezers = FreezerWatch { [weak self] in self?.systemd.noticeFreezing(of: $0, isFrozen: $1) }
             }
             try await systemd.readStates { name, unit in cache?.state(of: name, unit) }
-            // A systemd without journald has services all the same.
+            // Optional: services work without journald.
             try? await systemd.readJournalState()
-            // A dead state is taken over once systemd has had its say.
+            // Round trip (Ping): the pings of held-back states (`settleLater`) were sent earlier and are answered
+            // before it.
             try await systemd.settle()
         } catch {
             notice(.warning, "cannot read the states of the units: \(error); connecting again")
@@ -236,7 +239,7 @@ public final class Supervisor {
         for (name, service) in services.entries {
             if !reported.contains(name) { services[name]?.settle(UnitState()) }
             guard service.state.activeState == .unknown || !hasBeenReady else { continue }
-            // What the kernel had told is replaced by the record's word on an earlier stop.
+            // Replaces the estimate: a dead service that was stopped on request has the intent to stop.
             let isDead = services[name]?.state.activeState.isDead ?? true
             if service.intent != .start { services[name]?.intent = isDead && !service.record.isEnabled ? .stop : .none }
         }
@@ -300,14 +303,14 @@ public final class Supervisor {
         settled(name)
     }
 
-    /// The end of a run was not heard of, although systemd was: the journal may tell.
+    /// Looks up the end of a run in the journal: no signal reported it, although systemd was connected.
     private func lookUpEnd(of run: ServiceRun, _ name: ServiceName, _ service: inout ManagedService) {
         guard isReady, run.startedAt != nil else { return }
         service.runBeforeAbsence = run
         EventLoop.start { [weak self] in self?.catchUpWithEnding(of: name) }
     }
 
-    /// What follows from a state that a service has taken over.
+    /// Handles a newly applied state.
     private func settled(_ name: ServiceName) {
         if let service = services[name], service.heldBack == nil, service.state.activeState.isDead {
             crashLoops?.forget(name)
@@ -318,7 +321,7 @@ public final class Supervisor {
         tell(name)
     }
 
-    /// Takes note that a service's main process has become the command.
+    /// Handles that the main process of a service has executed the command.
     private func launched(_ name: ServiceName) {
         guard var service = services[name], service.state.isLaunching, service.heldBack == nil else { return }
         var state = service.state
@@ -329,10 +332,11 @@ public final class Supervisor {
         tell(name)
     }
 
-    /// Takes a dead state over once systemd has had its say: what it sent in the same breath comes before its answer.
+    /// Applies a held-back dead state after a round trip (Ping): D-Bus keeps order, so the signals of an automatic
+    /// restart, which systemd sends together with it, have been handled by then.
     private func settleLater(_ name: ServiceName, _ state: UnitState, _ generation: Int) {
         EventLoop.start { [weak self] in
-            // When the connection breaks, everything is read again.
+            // After a lost connection all states are read again.
             try? await self?.systemd.settle()
             guard let self, var service = services[name], service.generation == generation else { return }
             service.settle(state)
@@ -343,14 +347,14 @@ public final class Supervisor {
 
     // MARK: What follows from a change
 
-    /// Has the record written to disk with the other changes of this moment.
+    /// Marks the record to be written to disk with the next batch.
     func save(_ name: ServiceName) {
         writer.save(name)
         announce(name)
         writer.changed()
     }
 
-    /// Has a change that was asked for written to disk later: now it cannot be.
+    /// Marks a requested change, whose write has failed, to be retried.
     func writeLater(_ name: ServiceName, because reason: PendingChange.Reason?) {
         writer.writeLater(name)
         if let reason, let record = services[name]?.record {
@@ -360,7 +364,7 @@ public final class Supervisor {
         writer.changed()
     }
 
-    /// Takes note that a change that was asked for is on disk.
+    /// Marks a requested change as written to disk.
     func written(_ name: ServiceName) {
         writer.noteWritten(name)
         noPendingWrite(of: name)
@@ -372,15 +376,15 @@ public final class Supervisor {
         announce(name)
     }
 
-    /// Waits until the picture is complete, or until the time is over.
+    /// Waits until the states of all services are known, at most for `duration`.
     func nextReadiness(within duration: Duration) async { await changes.nextReadiness(within: duration) }
 
-    /// Waits until systemd says something about a service, or until the time is over.
+    /// Waits for the next change of a service, at most for `duration`.
     func nextChange(of name: ServiceName, within duration: Duration) async {
         await changes.next(of: name, within: duration)
     }
 
-    /// Wakes those who wait for a service to change.
+    /// Wakes the requests that wait for a change of the service.
     func tell(_ name: ServiceName) {
         changes.tell(name)
         writer.changed()

@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// A place where the process can be made to die on the spot, to prove that what it leaves on disk and in systemd can be
-/// put right. Every change to a directory and every message to the bus passes one before and after.
+/// A point at which tests can kill the process, to prove that the next start repairs what it leaves on disk and in
+/// systemd. There is one before and after every change to a directory and every message to the bus.
 ///
-/// Only a build with FAULT_POINTS (`scripts/build --fault-points`) has them; in all others a pass is nothing at all.
+/// Only a build with FAULT_POINTS (`scripts/build --fault-points`) has them; in others `pass()` is empty.
 enum FaultPoint {
     @inline(__always)
     static func pass() {
@@ -16,7 +16,8 @@ enum FaultPoint {
 #if FAULT_POINTS
     internal import Synchronization
 
-    /// Counts passes down to the one at which the process dies. The count is read from a file, which is removed then.
+    /// Counts passes down to the one at which the process is killed. The count is read from a file, which is then
+    /// removed.
     private final class Countdown: Sendable {
         static let shared = Countdown()
         private static let path = "/run/miosa-agent/die-at-fault-point"

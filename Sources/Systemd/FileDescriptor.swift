@@ -1,29 +1,29 @@
 internal import CSystemd
 internal import Glibc
 
-/// An open descriptor with one owner; closed when the owner goes.
+/// An open descriptor with one owner; closed in deinit.
 public struct FileDescriptor: ~Copyable {
     let raw: CInt
 
-    /// Takes over an open descriptor.
+    /// Takes ownership of an open descriptor.
     init(adopting raw: CInt) {
         precondition(raw >= 0, "not a descriptor: \(raw)")
         self.raw = raw
     }
 
-    /// Waits until what was written is on disk: fsync(2).
+    /// Waits until written data is on disk: fsync(2).
     func synchronize() throws(SystemError) {
         try checkErrno("fsync") { fsync(raw) }
     }
 
     deinit {
-        // After close(2) the number is free whatever it returns; EBADF would mean that somebody else closed ours.
+        // close(2) frees the number in any case; EBADF would mean that other code has closed this descriptor.
         let result = close(raw)
         precondition(result == 0 || errno != EBADF, "close: descriptor \(raw) was closed twice")
     }
 }
 
-/// A descriptor that can be let go of while its owner stays.
+/// A reference to a descriptor, so that it can be closed before its owner is released.
 public final class DescriptorHolder {
     public let descriptor: FileDescriptor
 

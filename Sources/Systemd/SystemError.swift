@@ -1,7 +1,7 @@
 internal import CSystemd
 internal import Glibc
 
-/// A libsystemd or libc call that failed, and why. What a caller can only pass on is thrown as this.
+/// A failed call of libsystemd or libc. Thrown for errors that the caller can only pass on.
 public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The C function that failed.
     public let call: String
@@ -13,10 +13,10 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         self.code = code
     }
 
-    /// A call over a connection that does not stand.
+    /// A call over a closed connection.
     public static let notConnected = SystemError(call: "connect", code: ENOTCONN)
 
-    /// A wait that took too long.
+    /// A wait that timed out.
     public static let timedOut = SystemError(call: "wait", code: ETIMEDOUT)
 
     /// The error's text as strerror(3) has it: "No space left on device".
@@ -30,30 +30,30 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String { "\(call): \(reason)" }
 
-    /// The medium is full or may not be written: the request can be tried again once someone made room.
+    /// The disk is full or read-only: the request can be repeated when there is space.
     public var isStorageFull: Bool { [ENOSPC, EDQUOT, EROFS].contains(code) }
 
-    /// What is there is not a file of the kind or size that was asked for.
+    /// The existing file is not of the expected kind or size.
     public var isAboutContent: Bool { [EFBIG, EINVAL, ELOOP, EISDIR, ENXIO].contains(code) }
 
     /// The name does not exist.
     public var isNotFound: Bool { code == ENOENT }
 
-    /// The machine has no such address, or not this kind of network.
+    /// The machine does not have the address, or not this kind of network.
     public var isAddressUnavailable: Bool { [EADDRNOTAVAIL, EAFNOSUPPORT].contains(code) }
 
-    /// The call would have to wait; on a non-blocking descriptor this is no failure.
+    /// The call would block; on a non-blocking descriptor this is no failure.
     public var wouldBlock: Bool { code == EAGAIN }
 }
 
-/// Turns libsystemd's convention (negative errno) into a thrown error, and gives back what is not negative.
+/// Converts libsystemd's convention (negative errno) to a thrown error, and returns any other result.
 @discardableResult
 package func check(_ call: StaticString, _ result: CInt) throws(SystemError) -> CInt {
     guard result >= 0 else { throw SystemError(call: call.description, code: -result) }
     return result
 }
 
-/// Turns libc's convention (-1 and `errno`) into a thrown error. A call that a signal interrupted is made again.
+/// Converts libc's convention (-1 and `errno`) to a thrown error. A call that was interrupted by a signal is repeated.
 @discardableResult
 func checkErrno<Count: FixedWidthInteger>(
     _ call: StaticString,
@@ -64,7 +64,7 @@ func checkErrno<Count: FixedWidthInteger>(
         if result >= 0 { return result }
         let code = errno
         if code == EINTR { continue }
-        // EBADF and EFAULT are bugs of ours that would hit another descriptor or memory next time.
+        // EBADF and EFAULT are bugs in the agent that could hit another descriptor or other memory next time.
         precondition(code != EBADF && code != EFAULT, "\(call): errno \(code)")
         throw SystemError(call: call.description, code: code)
     }

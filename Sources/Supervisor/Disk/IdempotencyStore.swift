@@ -11,7 +11,7 @@ public final class IdempotencyStore {
     }
 
     private let path: String
-    /// In the order in which they were kept.
+    /// Ordered by the time of writing, oldest first.
     private var entries: [Entry] = []
     private let queues = KeyedSerialQueue<String>()
 
@@ -19,7 +19,8 @@ public final class IdempotencyStore {
         path = layout.answerDirectory
     }
 
-    /// Makes the directory, finds what is in it, and drops what is too old.
+    /// Creates the directory, indexes the files in it, and removes those older than ``KeptAnswer/lifetimeSeconds``.
+    /// Throws when the directory cannot be created or read.
     public func prepare() throws(SystemError) {
         let directory = try Directory(path, creatingWithMode: 0o700)
         for file in try directory.names() {
@@ -34,7 +35,8 @@ public final class IdempotencyStore {
         for entry in takeOld(count: KeptAnswer.countLimit) { try directory.remove(entry.file) }
     }
 
-    /// An answer is a service at most, which is no longer than its record.
+    /// The largest file that is read: an answer holds one service object, which is not longer than the service's
+    /// record.
     private static let fileBytesLimit = 2 * RecordStore.recordBytesLimit
 
     private func kept(_ key: String) throws(ControlError) -> Kept? {
@@ -56,10 +58,10 @@ public final class IdempotencyStore {
         return kept
     }
 
-    /// How long an answer waits for its place on a disk that hangs.
+    /// How long a request waits for its answer to be written when the disk hangs.
     private static let patience = Duration.seconds(2)
 
-    /// Writes an answer. The work is done whether or not it can be kept; to say otherwise would be untrue.
+    /// Writes an answer. A failure is ignored: the operation has been carried out, and an error would say the opposite.
     private func keep(_ kept: Kept) async {
         let file = Self.fileName(of: kept.key)
         var changes = FileChanges()
@@ -74,7 +76,7 @@ public final class IdempotencyStore {
         entries.append(Entry(file: file, keptAt: kept.keptAt))
     }
 
-    /// Takes out what is too old, and what is more than a number.
+    /// Removes from the index, and returns, the entries that are expired and the oldest ones beyond `count`.
     private func takeOld(count: Int) -> [Entry] {
         let oldest = Self.oldest
         var old: [Entry] = []
@@ -96,7 +98,7 @@ public final class IdempotencyStore {
         return hashes.map { String($0, radix: 16) }.joined(separator: "-") + ".json"
     }
 
-    /// An answer with the request that it belongs to.
+    /// An answer, and the key and fingerprint of its request.
     private struct Kept {
         let key: String
         let fingerprint: String
@@ -159,7 +161,7 @@ extension IdempotencyStore {
                 if let answer = kept.answer { return answer }
             } else {
                 let now = Timestamp(microseconds: WallClock.now().microseconds)
-                // Without it a repetition of a request that has no answer is a new one.
+                // If this write fails, a repetition of a request without an answer is treated as a new request.
                 await self.keep(Kept(key: key, fingerprint: fingerprint, keptAt: now, answer: nil))
             }
             let answer = await operation(kept?.keptAt)

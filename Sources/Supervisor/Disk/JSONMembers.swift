@@ -1,6 +1,6 @@
 internal import JSON
 
-/// Why a file does not hold what it should.
+/// Why the content of a file is invalid.
 struct RecordProblem: Error, Equatable {
     let description: String
 }
@@ -14,7 +14,7 @@ struct JSONMembers {
         self.object = object
     }
 
-    /// Reads the whole of a file.
+    /// Parses the content of a file. Throws when it is not JSON or not an object.
     init(parsing bytes: [UInt8]) throws(RecordProblem) {
         let value: JSONValue
         do throws(JSONParseFailure) {
@@ -34,7 +34,7 @@ struct JSONMembers {
 
     func object(_ key: String) throws(RecordProblem) -> JSONMembers { try JSONMembers(object[key], "'\(key)'") }
 
-    /// The objects of an array; none where there is no such member.
+    /// The objects of an array; empty when there is no such member.
     func objects(_ key: String) throws(RecordProblem) -> [JSONMembers] {
         switch object[key] {
         case .array(let elements):

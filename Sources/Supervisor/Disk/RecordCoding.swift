@@ -1,7 +1,7 @@
 internal import JSON
 internal import Services
 
-/// A record as JSON text. The form has a version; a later agent reads every earlier one.
+/// A record as JSON text. The format has a version; an agent reads its own version and all earlier ones.
 enum RecordCoding {
     static let version = 1
 
@@ -53,7 +53,7 @@ enum RecordCoding {
         writer.member("restart", string: spec.restart.rawValue)
         writer.member("port", integer: spec.port)
         writer.member("user", string: spec.user)
-        // Left out where it is the default: version 0.1.0 knows no other.
+        // Omitted when it is the default: version 0.1.0 knows no other value.
         if spec.stdio != .journal { writer.member("stdio", string: spec.stdio.rawValue) }
         writer.endObject()
     }

@@ -3,9 +3,10 @@ internal import Systemd
 
 /// The records on disk: `services/NAME.json`, one a service, readable by root alone.
 ///
-/// Where the medium is full a record cannot be written, and what was asked for is in its name: `NAME.json.stopping`.
+/// When the disk is full a record cannot be written, but it can be renamed: the phase that was asked for is then part
+/// of its name, for example `NAME.json.stopping` (a mark).
 struct RecordStore {
-    /// A record is at most this long: the limits of a spec, with every byte of it escaped, and room.
+    /// The largest record: the limits of a spec with every byte escaped, and a margin.
     static let recordBytesLimit = 2 * 1024 * 1024
     private static let suffix = ".json"
 
@@ -31,23 +32,23 @@ struct RecordStore {
         unmark(name, into: &changes)
     }
 
-    /// Makes the record of a service that is deleted a file of another directory, without any room.
+    /// Moves the record of a deleted service to another directory. Works on a full disk.
     func move(_ name: ServiceName, to directory: String, as file: String, into changes: inout FileChanges) {
         for own in [fileName(of: name), fileName(of: name, .deleting)] {
             changes.move(own, in: path, to: directory, as: file)
         }
     }
 
-    /// Writes down what was asked for without any room: the record of a service gets another name.
+    /// Stores the requested phase on a full disk: renames the record of the service.
     func mark(_ name: ServiceName, _ phase: ServiceRecord.Phase, into changes: inout FileChanges) {
         let marked = fileName(of: name, phase)
-        // The record without a mark is the newest.
+        // When there are several, the record without a mark is the newest. It is moved last and wins.
         for file in Self.phases.map({ fileName(of: name, $0) }) + [fileName(of: name)] where file != marked {
             changes.move(file, in: path, to: path, as: marked)
         }
     }
 
-    /// Takes the marks of a record away that has been saved since.
+    /// Removes the marks of a record that has been saved since.
     func unmark(_ name: ServiceName, into changes: inout FileChanges) {
         for phase in Self.phases { changes.remove(fileName(of: name, phase), in: path, ignoresFailure: true) }
     }
@@ -66,8 +67,8 @@ struct RecordStore {
         records: [ServiceRecord], unreadable: [(file: String, reason: String)], marked: [ServiceName]
     )
 
-    /// All records, by name, what could not be read, and which records have a mark. A file that is no record stays
-    /// where it is, under a name that no service can have.
+    /// All records by name, the files that could not be read, and the records with a mark. A file that is not a record
+    /// is renamed to a name that no service can have, and kept. Throws when the directory cannot be read.
     func load() throws(SystemError) -> Contents {
         let directory = try Directory(path)
         var marked: [ServiceName] = []
@@ -75,7 +76,7 @@ struct RecordStore {
         var unreadable: [(file: String, reason: String)] = []
         for file in try directory.names().sorted() {
             if file.hasPrefix(".") {
-                // Only a crash between writing and renaming leaves such a file.
+                // A temporary file, left by a crash between write and rename.
                 if file.hasSuffix(".tmp") { try directory.remove(file) }
                 continue
             }
@@ -84,7 +85,7 @@ struct RecordStore {
             let bytes: [UInt8]
             do throws(SystemError) {
                 guard try !directory.isWritableByOthers(file) else {
-                    // What it says would be run as any account.
+                    // Its content could start a program under any account.
                     try setAside(file, "others than root can write it", in: directory, &unreadable)
                     continue
                 }
@@ -93,7 +94,7 @@ struct RecordStore {
                 try setAside(file, error.description, in: directory, &unreadable)
                 continue
             } catch {
-                // The record may be good and the disk or the process in trouble: it stays for the next start.
+                // The record may be intact and the error temporary (EIO, EMFILE): the file stays for the next start.
                 unreadable.append((file, error.description))
                 continue
             }
@@ -115,7 +116,7 @@ struct RecordStore {
         return (records, unreadable, marked)
     }
 
-    /// The files that were set aside, now or earlier, and those of `unreadable` that were not.
+    /// The files that were set aside, now or earlier, and those of `unreadable` that were left in place.
     func unreadableFiles(_ unreadable: [String]) throws(SystemError) -> [String] {
         let aside = try Directory(path).names().filter { $0.hasSuffix(Self.setAsideSuffix) }
         return (aside + unreadable.filter { !aside.contains($0 + Self.setAsideSuffix) }).sorted()

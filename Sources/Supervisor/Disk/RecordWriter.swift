@@ -1,21 +1,21 @@
 internal import Services
 internal import Systemd
 
-/// Writes records that have changed by themselves, together and when no client waits; and what was asked for and could
-/// not be written, again and again until it is.
+/// Writes records that changed without a request, in batches and while no client waits; and retries requested changes
+/// that could not be written, until they are.
 @EventLoopActor
 final class RecordWriter {
-    /// What it asks of its owner.
+    /// Callbacks to the owner.
     struct Owner {
-        /// The record of a service as it is now; nil for one that is gone.
+        /// The current record of a service; nil when the service is deleted.
         var record: @EventLoopActor (ServiceName) -> ServiceRecord?
-        /// Whether an operation is under way, whose client would wait for the disk, too.
+        /// Whether an operation is running: its client would wait for the disk as well.
         var isBusy: @EventLoopActor () -> Bool
-        /// What was asked of a service is on disk now.
+        /// Called when the requested change of a service is on disk.
         var written: @EventLoopActor (ServiceName) -> Void
         /// Called before each attempt to write.
         var settled: @EventLoopActor () -> Void
-        /// Told what could not be written.
+        /// Called with an error message when a write fails.
         var failed: @EventLoopActor (String) -> Void
     }
 
@@ -27,27 +27,26 @@ final class RecordWriter {
 
     /// Services whose record on disk is older than the one in memory.
     private var unsaved: Set<ServiceName> = []
-    /// Services of which a change that was asked for is not on disk: the record, and the files that are derived from
-    /// it.
+    /// Services with a requested change that is not on disk: the record and the files derived from it.
     private var unwritten: Set<ServiceName> = []
     private var isSaving = false
     private var saving: Deferral?
-    /// Begins to write when what belongs together has happened.
+    /// Starts a write ``togetherness`` after the first change.
     private var savingSoon: Timer?
     private var isSavingSoon = false
-    /// When the oldest change was made that is not written yet.
+    /// The time of the oldest change that is not written yet.
     private var changedAt = MonotonicClock.now()
-    /// Writes what could not be written.
+    /// Retries failed writes.
     private var savingAgain: Timer?
     private var savingDelay = RecordWriter.firstSavingDelay
 
-    /// The interval between attempts to write what could not be written; it doubles with each.
+    /// The delay before a failed write is retried; it doubles with each failure.
     private static let firstSavingDelay = Duration.seconds(1)
     private static let savingDelayLimit = Duration.seconds(60)
-    /// A start is several changes, which come within this time where the machine is not busy: one record instead of
-    /// two.
+    /// How long changes are collected before a write. On an idle machine all changes of one start arrive within this
+    /// time and need one write instead of two.
     private static let togetherness = Duration.milliseconds(30)
-    /// How long a change waits, at most, for a moment without an operation under way.
+    /// The longest time that a change waits for a moment without a running operation.
     private static let waitingLimit = Duration.seconds(1)
     /// The number of records in one batch: an operation that begins meanwhile waits for it.
     private static let recordsLimit = 4
@@ -69,19 +68,19 @@ final class RecordWriter {
         savingAgain = try Timer { [weak self] in self?.saving?.request() }
     }
 
-    /// Has a record written with the other changes of this moment.
+    /// Marks a record to be written with the next batch.
     func save(_ name: ServiceName) { unsaved.insert(name) }
 
-    /// Has a record and the unit's files written until that succeeds: now they cannot be.
+    /// Marks a record and the unit's files, whose write has failed, to be retried until it succeeds.
     func writeLater(_ name: ServiceName) {
         unwritten.insert(name)
         unsaved.insert(name)
     }
 
-    /// Whether what was asked of a service is not on disk.
+    /// Whether a requested change of a service is not on disk.
     func isUnwritten(_ name: ServiceName) -> Bool { unwritten.contains(name) }
 
-    /// Takes note that what was asked of a service is on disk, by another way.
+    /// Marks the requested change of a service as written, by another writer than this one.
     func noteWritten(_ name: ServiceName) {
         guard unwritten.remove(name) != nil else { return }
         var changes = FileChanges()
@@ -89,16 +88,16 @@ final class RecordWriter {
         _ = disk.begin(changes)
     }
 
-    /// Forgets a service: it is gone.
+    /// Drops a service that is deleted.
     func forget(_ name: ServiceName) {
         unsaved.remove(name)
         unwritten.remove(name)
     }
 
-    /// Has records for the audit written that could not be.
+    /// Retries audit records that could not be written.
     func writeAuditLater() { savingAgain?.arm(after: savingDelay) }
 
-    /// Something has changed: it is settled and written soon.
+    /// Schedules a write of the changes.
     func changed() {
         guard !isSavingSoon else { return }
         isSavingSoon = true
@@ -106,7 +105,7 @@ final class RecordWriter {
         savingSoon?.arm(after: Self.togetherness)
     }
 
-    /// Writes everything on the loop's thread: the last act before the process ends.
+    /// Writes everything synchronously on the loop's thread. Called last, before the process exits.
     func finish() {
         var changes = FileChanges()
         _ = add(Array(unsaved), to: &changes)
@@ -150,7 +149,7 @@ final class RecordWriter {
         }
         savingDelay = Self.firstSavingDelay
         for removed in audit { self.removed.note(removed) }
-        // What has changed meanwhile is not on disk yet.
+        // A service that changed during the write is in `unsaved` again: its newest state is not on disk.
         for name in names where unwritten.contains(name) && !unsaved.contains(name) {
             noteWritten(name)
             owner.written(name)
@@ -158,7 +157,7 @@ final class RecordWriter {
         if !unsaved.isEmpty { saving?.request() }
     }
 
-    /// Gives back the records of the audit that are among the changes.
+    /// Returns the audit records that are part of the changes.
     private func add(_ names: [ServiceName], to changes: inout FileChanges) -> [RemovedService] {
         for name in names {
             guard let record = owner.record(name) else { continue }

@@ -4,10 +4,10 @@ internal import Systemd
 
 /// The audit records of deleted services: `removed/TIME-NAME.json`, the newest ones, readable by root alone.
 ///
-/// A request reads at most one of the files, or each of them in a turn of its own: others are not kept waiting.
+/// A request reads at most one file, or each file in its own turn of the event loop, so that it does not delay others.
 @EventLoopActor
 final class RemovedStore {
-    /// What a request looks a deleted service up by.
+    /// The index entry of a deleted service.
     private struct Entry {
         let id: String
         let name: ServiceName
@@ -17,17 +17,18 @@ final class RemovedStore {
     private let path: String
     /// The files, oldest first; their names begin with the time.
     private var files: [String] = []
-    /// The index, by file. Files that an earlier agent has written are read at the first lookup.
+    /// The index, by file. Files of an earlier agent are added at the first lookup.
     private var entries: [String: Entry] = [:]
     private let indexing = SerialQueue()
-    /// The records whose files are those of the services, which have less and, of the environment, more.
+    /// Audit records that could not be written on a full disk. Their file is the moved record of the service, which may
+    /// lack the requester and still has the values of the environment.
     private var missing: [String: RemovedService] = [:]
 
     init(_ layout: StateLayout) {
         path = layout.removedDirectory
     }
 
-    /// Makes the directory and finds what is in it.
+    /// Creates the directory and lists its files. Throws when it cannot be created or read.
     func prepare() throws(SystemError) {
         let directory = try Directory(path, creatingWithMode: 0o700)
         let names = try directory.names()
@@ -35,22 +36,22 @@ final class RemovedStore {
         files = names.filter { !$0.hasPrefix(".") }.sorted()
     }
 
-    /// Takes the room on the disk that a record will need.
+    /// Reserves disk space for a record.
     func reserve(for removed: RemovedService, into changes: inout FileChanges) {
         let size = RemovedCoding.encode(removed).count + Self.endingBytes
         changes.reserve(fileName(of: removed), in: path, byteCount: size)
     }
 
-    /// Gives that room back.
+    /// Releases the reserved disk space.
     func release(_ removed: RemovedService, into changes: inout FileChanges) {
         changes.release(fileName(of: removed), in: path)
     }
 
-    /// What the end of a service's last run may add to its record, at most: times, numbers and short words.
+    /// The number of bytes that the end of the last run can add to a record: times, numbers and short words.
     private static let endingBytes = 512
 
-    /// Writes a record, and drops the oldest one too many. A deletion that was interrupted is written once more. Once
-    /// that is done, ``note(_:)``.
+    /// Writes a record, and removes the oldest ones beyond ``RemovedService/countLimit``. An interrupted deletion
+    /// writes its record again. The caller calls ``note(_:isMissing:)`` when the changes are done.
     func add(_ removed: RemovedService, into changes: inout FileChanges) {
         let file = fileName(of: removed)
         changes.write(file, in: path, RemovedCoding.encode(removed), mode: 0o600)
@@ -60,13 +61,13 @@ final class RemovedStore {
         }
     }
 
-    /// Makes the record of the service itself the one for the audit, without any room. Once that is done,
-    /// ``note(_:isMissing:)``: who has removed it is written down later.
+    /// Moves the record of the service here as the audit record; works on a full disk. The caller calls
+    /// ``note(_:isMissing:)`` when the changes are done: the requester is written later.
     func add(_ removed: RemovedService, movedFrom records: RecordStore, into changes: inout FileChanges) {
         records.move(removed.record.spec.name, to: path, as: fileName(of: removed), into: &changes)
     }
 
-    /// Takes note of a record that is on disk; `isMissing` where the file is that of the service.
+    /// Adds a record that is on disk to the index. `isMissing`: the file is the moved record of the service.
     func note(_ removed: RemovedService, isMissing: Bool = false) {
         let file = fileName(of: removed)
         if !files.contains(file) { files.append(file) }
@@ -79,16 +80,16 @@ final class RemovedStore {
         }
     }
 
-    /// Whether there is something that could not be written for lack of room.
+    /// Whether there are audit records that could not be written on a full disk.
     var hasMissing: Bool { !missing.isEmpty }
 
-    /// Writes what could not be written for lack of room; gives back what is written then, for ``note(_:)``.
+    /// Writes the audit records that did not fit on the disk; returns them, for ``note(_:isMissing:)``.
     func writeMissing(into changes: inout FileChanges) -> [RemovedService] {
         for (file, removed) in missing { changes.write(file, in: path, RemovedCoding.encode(removed), mode: 0o600) }
         return Array(missing.values)
     }
 
-    /// All of them, the newest first. What cannot be read is left out.
+    /// All records, the newest first, without those that cannot be read as a record. Throws when a read fails.
     func load() async throws(SystemError) -> [RemovedService] {
         var all: [RemovedService] = []
         for file in files.reversed() {
@@ -98,7 +99,7 @@ final class RemovedStore {
         return all
     }
 
-    /// The record of a deleted service, and when the next service of its name was created, as far as that was deleted,
+    /// The record of a deleted service, and when the next service of that name was created, if that one was deleted
     /// too.
     func find(_ id: String) async throws(SystemError) -> (removed: RemovedService, succeededAt: Timestamp?)? {
         try await index()
@@ -109,7 +110,7 @@ final class RemovedStore {
         return (removed, others.map(\.createdAt).min())
     }
 
-    /// Looks into the files that an earlier agent has written.
+    /// Indexes the files of an earlier agent.
     private func index() async throws(SystemError) {
         guard entries.count < files.count else { return }
         await indexing.enter()
@@ -129,11 +130,11 @@ final class RemovedStore {
         entries[file] = Entry(id: record.id, name: record.spec.name, createdAt: record.createdAt)
     }
 
-    /// Nil for a file that is gone, or is no record.
+    /// Nil for a file that does not exist or is not a record.
     private func read(_ file: String) throws(SystemError) -> RemovedService? {
         guard let bytes = try Directory(path).read(file, limitBytes: RecordStore.recordBytesLimit) else { return nil }
         if let removed = try? RemovedCoding.decode(bytes) { return missing[file] ?? removed }
-        // The service's own, which an agent without room has moved here.
+        // A record of the service itself, moved here when the disk was full.
         guard let record = try? RecordCoding.decode(bytes), let microseconds = Int64(file.prefix { $0 != "-" }) else {
             return nil
         }
@@ -149,7 +150,7 @@ final class RemovedStore {
     }
 }
 
-/// An audit record as JSON text: the record, and who removed it when.
+/// An audit record as JSON text: the record of the service, the time of the removal and the requester.
 enum RemovedCoding {
     static func encode(_ removed: RemovedService) -> [UInt8] {
         var writer = JSONWriter()

@@ -1,11 +1,11 @@
-/// Where things are on disk.
+/// The paths of the agent's files.
 public struct StateLayout: Equatable, Sendable {
-    /// Holds the records and environment files; only root may enter it.
+    /// Records and environment files; only root may enter it.
     public let stateDirectory: String
-    /// Where systemd finds the unit files of the administrator.
+    /// The directory of the administrator's unit files, in which the agent writes its own.
     public let unitDirectory: String
-    /// Where systemd looks for unit files and drop-ins, in the order in which one counts before another:
-    /// systemd.unit(5), "Unit File Load Path".
+    /// The directories that systemd searches for unit files and drop-ins, highest precedence first: systemd.unit(5),
+    /// "Unit File Load Path".
     public let unitPath: [String]
 
     public init(stateDirectory: String, unitDirectory: String, unitPath: [String] = StateLayout.systemUnitPath) {
@@ -14,8 +14,8 @@ public struct StateLayout: Equatable, Sendable {
         self.unitPath = unitPath
     }
 
-    /// What of the unit path is watched: where a person changes something while systemd runs. Generators and transient
-    /// units change with systemd's own work.
+    /// The directories of the unit path that are watched: those that a person changes while systemd runs. The
+    /// directories of generators and transient units change with systemd's own work.
     var watchedUnitPath: [String] {
         unitPath.filter { path in
             let isOfSystemd = ["/transient", "/generator", "/generator.early", "/generator.late"].contains {

@@ -10,14 +10,14 @@ struct UnitDirectory {
         self.layout = layout
     }
 
-    /// Makes the directories that are ours.
+    /// Creates the agent's own directories. Throws when that fails.
     func prepare() throws(SystemError) {
         _ = try Directory(layout.stateDirectory, creatingWithMode: 0o700)
         _ = try Directory(layout.environmentDirectory, creatingWithMode: 0o700)
     }
 
-    /// Makes the files say what the record says; gives back the numbers of the changes, which tell whether one of the
-    /// files did not. Without `isLinked` the link that starts the service at boot is left as it is.
+    /// Writes the files from the record. Returns the indexes of the changes, by which the result tells whether a file
+    /// was different before. With `isLinked` false the link that starts the service at boot is not changed.
     @discardableResult
     func write(
         _ record: ServiceRecord,
@@ -26,7 +26,7 @@ struct UnitDirectory {
     ) -> Range<FileChanges.Number> {
         let first = changes.count
         let spec = record.spec
-        // The unit file names the environment file, so that comes first.
+        // First, because the unit file refers to the environment file.
         writeEnvironment(PrivateFile.render(spec), spec.name, into: &changes)
         let unit = UnitName.unit(of: spec.name)
         let bytes = Array(render(record).utf8)
@@ -35,8 +35,8 @@ struct UnitDirectory {
         return first..<changes.count
     }
 
-    /// What stands in place of the unit file; nil for the file of this version or of another one of the agent. What
-    /// cannot be read counts as edited.
+    /// How the unit file differs from what the agent wrote; nil for a file of this or another version of the agent. A
+    /// file that cannot be read counts as edited.
     func deviation(of record: ServiceRecord) -> UnitFileFindings.Deviation? {
         let unit = UnitName.unit(of: record.spec.name)
         let path = layout.unitDirectory + "/" + unit
@@ -46,7 +46,7 @@ struct UnitDirectory {
             guard let bytes = try directory.read(unit, limitBytes: Self.unitFileBytesLimit) else {
                 return .missing(path: path)
             }
-            // systemd takes an empty file for a mask.
+            // systemd treats an empty unit file as masked.
             if bytes.isEmpty { return .masked(path: path) }
             if render(record).utf8.elementsEqual(bytes) { return nil }
         } catch {
@@ -60,19 +60,19 @@ struct UnitDirectory {
         (try? Directory(wantsDirectory))?.linkTarget(UnitName.unit(of: name)) != nil
     }
 
-    /// Makes the environment file say what the record says, in the form that the unit file reads: another version of
-    /// the agent may have written that. Such a unit works as it is, and its next start writes it anew.
+    /// Writes the environment file from the record, in the format that the existing unit file expects, which may be of
+    /// another version of the agent. Such a unit keeps working; its next start through the agent rewrites it.
     func writeEnvironment(of record: ServiceRecord, into changes: inout FileChanges) {
         let text = privateFileOfAnotherVersion(record) ?? PrivateFile.render(record.spec)
         writeEnvironment(text, record.spec.name, into: &changes)
     }
 
-    /// The environment file that goes with the unit file where that is another version's, and nil in it for none; nil
-    /// for any other unit file.
+    /// The content of the environment file for a unit file of another version of the agent, with an inner nil when that
+    /// version needs none; nil for any other unit file.
     private func privateFileOfAnotherVersion(_ record: ServiceRecord) -> String?? {
         let spec = record.spec
         let unit = UnitName.unit(of: spec.name)
-        // What cannot be read is no file of the agent's.
+        // A file that cannot be read was not written by the agent.
         guard let directory = try? Directory(layout.unitDirectory),
             let bytes = try? directory.read(unit, limitBytes: Self.unitFileBytesLimit)
         else { return nil }
@@ -94,21 +94,22 @@ struct UnitDirectory {
         return UnitFile.launcherPrefix + String(decoding: number, as: UTF8.self)
     }
 
-    /// The unit file as it is on disk; what it should be where there is none.
+    /// The content of the unit file on disk; if there is none, the content that it should have. Throws when it cannot
+    /// be read.
     func read(_ record: ServiceRecord) throws(SystemError) -> [UInt8] {
         let unit = UnitName.unit(of: record.spec.name)
         let bytes = try Directory(layout.unitDirectory).read(unit, limitBytes: Self.unitFileBytesLimit)
         return bytes ?? Array(render(record).utf8)
     }
 
-    /// systemd refuses longer lines than this, and all but one of ours are short.
+    /// systemd refuses lines longer than this; all lines of the agent's files but one are short.
     private static let unitFileBytesLimit = 1024 * 1024
 
     private func render(_ record: ServiceRecord) -> String {
         UnitFile.render(record.spec, id: record.id, privateFile: environmentPath(of: record.spec.name))
     }
 
-    /// Makes or removes the link through which the boot target starts the service.
+    /// Creates or removes the link in the .wants directory of the boot target.
     func setEnabled(_ isEnabled: Bool, _ name: ServiceName, into changes: inout FileChanges) {
         let unit = UnitName.unit(of: name)
         if isEnabled {
@@ -118,8 +119,8 @@ struct UnitDirectory {
         }
     }
 
-    /// Removes all that systemd has to read of a service. What is gone already is no error; what cannot be removed does
-    /// not keep the rest.
+    /// Removes the files that systemd reads for a service. A missing file is no error; a failure to remove one does not
+    /// stop the removal of the others.
     func remove(_ name: ServiceName, into changes: inout FileChanges) {
         let unit = UnitName.unit(of: name)
         let places = [
@@ -137,7 +138,7 @@ struct UnitDirectory {
         changes.synchronize(layout.unitDirectory)
     }
 
-    /// Removes what a crash between writing and renaming a file left behind.
+    /// Removes temporary files, left by a crash between write and rename.
     func removeTemporaries() throws(SystemError) {
         for path in [layout.unitDirectory, wantsDirectory, layout.environmentDirectory] {
             let directory: Directory
@@ -166,7 +167,7 @@ struct UnitDirectory {
             || name.hasPrefix(".") && name.hasSuffix(".env.tmp")
     }
 
-    /// Where the links are that start services at boot.
+    /// The directory of the links that start services at boot.
     var wantsDirectory: String { layout.unitDirectory + "/" + UnitFile.bootTarget + ".wants" }
 
     private func environmentName(of name: ServiceName) -> String { "\(name).env" }

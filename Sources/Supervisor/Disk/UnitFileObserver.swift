@@ -1,10 +1,11 @@
 internal import Services
 internal import Systemd
 
-/// Knows what a person has put beside or in place of the agent's unit files, and hears of changes from the kernel.
+/// Detects changes that a person makes to unit files: drop-ins, overriding unit files, edits. Watches the directories
+/// with inotify(7).
 @EventLoopActor
 final class UnitFileObserver {
-    /// What may have changed.
+    /// The services whose unit files may have changed.
     enum Scope {
         case services(Set<ServiceName>)
         case everything
@@ -15,29 +16,29 @@ final class UnitFileObserver {
     private let changed: @EventLoopActor (Scope) -> Void
     private var watch: PathWatch?
     private var search = UnitPathSearch()
-    /// Services whose unit files may have changed during an operation on them.
+    /// Services whose unit files may have changed during an operation on them; they are checked when it ends.
     private var touched: Set<ServiceName> = []
 
-    /// `changed` is called when something may have changed; ``findings(of:)`` tells what.
+    /// `changed` is called when unit files may have changed; ``findings(of:)`` reads the difference.
     init(_ layout: StateLayout, _ units: UnitDirectory, changed: @escaping @EventLoopActor (Scope) -> Void) {
         self.layout = layout
         self.units = units
         self.changed = changed
     }
 
-    /// Looks at what there is and watches it. Throws what inotify_init1(2) fails with.
+    /// Reads and watches the directories. Throws when inotify_init1(2) fails.
     func start() throws(SystemError) {
         watch = try PathWatch { [weak self] changes in self?.look(at: changes) }
         readDirectories()
     }
 
-    /// Looks again at directories that are not watched: systemd has read its unit files anew.
+    /// Reads all directories again, for those that are not watched. Called when systemd has reloaded its unit files.
     func systemdHasReloaded() {
         readDirectories()
         changed(.everything)
     }
 
-    /// What is beside or in place of a unit's files; nil for nothing. Reads the unit file and the link of the service.
+    /// Drop-ins, overriding files and edits of a unit; nil for none. Reads the unit file and the link of the service.
     func findings(of record: ServiceRecord) -> UnitFileFindings? {
         let name = record.spec.name
         let unit = UnitName.unit(of: name)
@@ -52,7 +53,7 @@ final class UnitFileObserver {
         return isNothing ? nil : findings
     }
 
-    /// Whether the directories and the link for boot are not as they were found.
+    /// Whether the directories and the link for boot differ from the findings.
     func differs(_ findings: UnitFileFindings?, _ record: ServiceRecord) -> Bool {
         let name = record.spec.name
         let unit = UnitName.unit(of: name)
@@ -63,10 +64,10 @@ final class UnitFileObserver {
             || findings?.isLinkedByHand != (isLinked == record.isEnabled ? nil : isLinked)
     }
 
-    /// Has a service looked at when the operation on it has ended.
+    /// Has a service checked when the operation on it has ended.
     func lookLater(_ name: ServiceName) { touched.insert(name) }
 
-    /// Whether a service is to be looked at; once.
+    /// Whether a service has to be checked. True once for each ``lookLater(_:)``.
     func isToBeLooked(at name: ServiceName) -> Bool { touched.remove(name) != nil }
 
     private func look(at changes: Set<PathWatch.Change>) {
@@ -77,7 +78,7 @@ final class UnitFileObserver {
                 isAll = true
                 continue
             }
-            // The names under which files are written before they get their own.
+            // Temporary names of files that are being written.
             if name.hasPrefix(".") { continue }
             let isOwn = change.path == layout.unitDirectory || change.path == units.wantsDirectory
             if isOwn, let service = UnitName.service(ofUnit: name) {
@@ -94,7 +95,7 @@ final class UnitFileObserver {
         }
     }
 
-    /// Whether a name can be, or hold, something for a unit of the agent's. Others' unit files come and go.
+    /// Whether a directory entry can concern a unit of the agent. Other unit files come and go.
     private func isRelevant(_ name: String, in directory: String) -> Bool {
         let path = directory + "/" + name
         return name.hasPrefix("miosa-") || name == "service.d" || search.directories.contains(directory)
@@ -105,14 +106,14 @@ final class UnitFileObserver {
         let found = UnitPathSearch(layout)
         search = found
         guard let watch else { return }
-        // A directory that is not there yet is a name in its parent.
+        // A directory that does not exist yet appears as a new entry of its parent.
         let parents = Set(
             layout.watchedUnitPath.map { "/" + $0.split(separator: "/").dropLast().joined(separator: "/") }
         )
         for path in parents + layout.watchedUnitPath + found.directories + [units.wantsDirectory] {
             try? watch.watch(directory: path)
         }
-        // Once more for what came in between; a directory that did is watched, too.
+        // Read again: a change before the watch was set is not reported. A new directory is watched as well.
         search = UnitPathSearch(layout)
         if search.directories != found.directories { readDirectories() }
     }

@@ -1,14 +1,14 @@
 internal import Services
 internal import Systemd
 
-/// What the directories of systemd's unit path have for the agent's units, beside its own unit files:
-/// systemd.unit(5), "Unit File Load Path".
+/// The drop-ins and unit files that the directories of systemd's unit path hold for the agent's units, without the
+/// files that the agent wrote: systemd.unit(5), "Unit File Load Path".
 struct UnitPathSearch {
-    /// Unit files in directories that systemd reads before the agent's, by unit.
+    /// Unit files in directories of higher precedence than the agent's, by unit.
     private(set) var unitFiles: [String: String] = [:]
-    /// Drop-ins by the name of their directory, those of directories that count first in front.
+    /// Drop-ins by the name of their directory, highest precedence first.
     private(set) var dropIns: [String: [DropIn]] = [:]
-    /// The directories of drop-ins that there are.
+    /// The directories of drop-ins that exist.
     private(set) var directories: [String] = []
 
     struct DropIn {
@@ -16,10 +16,10 @@ struct UnitPathSearch {
         let path: String
     }
 
-    /// Finds nothing.
+    /// An empty result.
     init() {}
 
-    /// Reads the directories. What cannot be read holds nothing: systemd cannot read it either.
+    /// Reads the directories. A directory that cannot be read counts as empty: systemd cannot read it either.
     init(_ layout: StateLayout) {
         var isBefore = true
         for path in layout.unitPath {
@@ -47,8 +47,8 @@ struct UnitPathSearch {
         }
     }
 
-    /// The paths of a unit's drop-ins, sorted by the names of the files. Of several with one name the first counts:
-    /// that of the more specific directory, then that of the directory that systemd reads first.
+    /// The paths of a unit's drop-ins, sorted by file name. Of several files with one name the one of the more specific
+    /// directory wins, then the one of the directory with the higher precedence.
     func dropIns(of unit: String) -> [String] {
         guard !dropIns.isEmpty else { return [] }
         var found: [String: String] = [:]
@@ -66,7 +66,7 @@ struct UnitPathSearch {
         while let hyphen = stem.lastIndex(of: "-") {
             let prefix = stem[...hyphen]
             stem = stem[..<hyphen]
-            // A name that ends with a hyphen is its own prefix.
+            // The prefix of "a-.service" is "a-.service" itself: it is listed once.
             if "\(prefix)\(suffix).d" != names[0] { names.append("\(prefix)\(suffix).d") }
         }
         return names + [anyService]

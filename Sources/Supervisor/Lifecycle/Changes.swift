@@ -1,13 +1,13 @@
 internal import Services
 internal import Systemd
 
-/// Wakes those who wait for a service to change, or for the picture of all of them to be complete.
+/// Wakes requests that wait for a change of a service, or for the states of all services to be known.
 @EventLoopActor
 final class Changes {
     private var waiting: [ServiceName: [Promise<Void>]] = [:]
     private var waitingForReadiness: [Promise<Void>] = []
 
-    /// Waits until systemd says something about a service, or until the time is over.
+    /// Waits for the next change of a service, at most for `duration`.
     func next(of name: ServiceName, within duration: Duration) async {
         let promise = Promise<Void>()
         waiting[name, default: []].append(promise)
@@ -15,7 +15,7 @@ final class Changes {
         waiting[name]?.removeAll { $0 === promise }
     }
 
-    /// Waits until the picture is complete, or until the time is over.
+    /// Waits until the states of all services are known, at most for `duration`.
     func nextReadiness(within duration: Duration) async {
         let promise = Promise<Void>()
         waitingForReadiness.append(promise)

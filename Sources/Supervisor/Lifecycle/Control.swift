@@ -1,8 +1,8 @@
 public import Services
 internal import Systemd
 
-/// What the API asks for. Every operation writes what is wanted before systemd hears of it; whatever interrupts it,
-/// that is tried until it is done.
+/// The operations of the API. Every operation writes the desired state before it calls systemd; after an interruption
+/// it is retried until that state is reached.
 extension Supervisor {
     public var readiness: Readiness {
         get async {
@@ -35,7 +35,8 @@ extension Supervisor {
         return try snapshot(of: reference)
     }
 
-    /// Waits a moment for systemd. An agent that starts tells what it knows without it.
+    /// Waits ``reconnectPatience`` for the states of the units. A starting agent answers from its records without them.
+    /// Throws `systemdUnavailable` when the connection that existed before is not back in time.
     private func requirePicture() async throws(ControlError) {
         if isReady { return }
         await nextReadiness(within: Self.reconnectPatience)
@@ -57,7 +58,7 @@ extension Supervisor {
         return snapshot
     }
 
-    /// The name of the service that a name or an id stands for, if it exists. Ids win; what is shorter is none.
+    /// The name of the service with a name or an id, if it exists. A name can have the form of an id: the id wins.
     private func name(of reference: String) -> ServiceName? {
         if reference.utf8.count == Self.idLength, let name = services.name(ofID: reference) { return name }
         return ServiceName(reference) ?? services.name(ofID: reference)
@@ -127,7 +128,8 @@ extension Supervisor {
         }
     }
 
-    /// Carries out an operation on the service that `reference` names when its turn comes, if it still exists then.
+    /// Runs an operation on the service that `reference` names, after the earlier ones on the same service. Throws
+    /// `serviceNotFound` when the service was deleted in the meantime.
     private func inTurn<Result: Sendable>(
         of reference: String,
         _ operation: @EventLoopActor (ServiceName) async throws(ControlError) -> Result
@@ -137,14 +139,14 @@ extension Supervisor {
         let name = service.record.spec.name
         return try await operations.run(name) { () throws(ControlError) in
             try await self.requireSystemd()
-            // The name may have become another service's while this call waited.
+            // While this call waited, the service may have been deleted and another one created with its name.
             guard try self.find(reference).record.id == service.record.id else { throw .serviceNotFound }
             return try await operation(name)
         }
     }
 
-    /// Looks at what an earlier operation has left outstanding. A call of it that was not answered may still be carried
-    /// out: what systemd says afterwards is what the next operation begins with. A removal comes to its end first.
+    /// Handles what an earlier operation has left outstanding. systemd may still execute a call that timed out: the
+    /// next operation begins with the state after it. An outstanding removal is completed first.
     private func beginTurn(of name: ServiceName) async throws(ControlError) {
         guard let phase = services[name]?.record.phase, phase != .established else { return }
         if phase == .deleting { return try await converge(name) }
@@ -155,7 +157,8 @@ extension Supervisor {
         }
     }
 
-    /// How long a call waits for systemd to come back: it takes a moment to re-execute itself after an upgrade.
+    /// How long a call waits for the connection to come back: systemd re-executes itself after an upgrade, which is
+    /// short.
     private static let reconnectPatience = Duration.seconds(1)
 
     func requireSystemd() async throws(ControlError) {

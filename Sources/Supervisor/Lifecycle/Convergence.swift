@@ -1,7 +1,7 @@
 internal import Services
 internal import Systemd
 
-/// What keeps a service from what was asked for.
+/// Why the desired state of a service is not reached.
 enum Obstacle: Error {
     /// The connection to systemd is lost.
     case disconnected
@@ -17,28 +17,29 @@ enum Obstacle: Error {
     case storageHangs
 }
 
-/// The way from what is to what was asked for.
+/// Convergence: the steps from the actual state of a service to the desired state.
 ///
-/// A record whose phase is not `established` says what is outstanding. ``converge(_:by:with:)`` looks at the record and
-/// at systemd's word on the unit and does what is missing, so that it may be called at any time: by the request that
-/// has written the record, after a failure with a growing delay, when systemd has come back, and by an agent that
-/// starts.
+/// A record whose phase is not `established` has an outstanding change. ``converge(_:by:with:)`` compares the record
+/// with the state of the unit that systemd reported last, and takes the missing steps. It can be called at any time: by
+/// the request that wrote the record, after a failure with a growing delay, after a reconnection, and at the start of
+/// the agent.
 extension Supervisor {
-    /// How a start that is outstanding replaces the run that goes on.
+    /// How an outstanding start replaces the current run.
     enum StartMethod {
-        /// By a stop and a start, between which systemd forgets its copy of the unit's file.
+        /// A stop job and a start job; in between systemd unloads its copy of the unit file.
         case stopAndStart
-        /// By one restart job. For a unit whose file is as before.
+        /// One restart job, for a unit whose file has not changed.
         case restart
-        /// Does not wait for the end of the job.
+        /// Queues the job and does not wait for its end.
         case dispatch
     }
 
-    /// How many losses of the connection a request outlasts.
+    /// The number of lost connections that a request survives.
     private static let reconnectsLimit = 3
 
-    /// Reaches what the record says, in the service's turn. What keeps it from that is shown as pending, and tried
-    /// again later on unless systemd refuses it.
+    /// Converges on the record. Must run in the service's queue. An obstacle is shown as pending, and retried later
+    /// unless systemd refuses the job. Throws `systemdTimeout`, `systemdRefused`, `superseded`, `storageFailed` or
+    /// `storageTimeout`.
     func converge(
         _ name: ServiceName,
         by method: StartMethod = .stopAndStart
@@ -54,7 +55,7 @@ extension Supervisor {
                 case .disconnected:
                     systemd.noticeLoss()
                     obstruct(name, error)
-                    // systemd re-executes itself after an upgrade, and is back in a moment.
+                    // systemd re-executes itself after an upgrade: the connection is back soon.
                     let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
                     if !isReady, left > .zero { await nextReadiness(within: left) }
                     reconnects += 1
@@ -80,12 +81,11 @@ extension Supervisor {
         }
     }
 
-    /// Goes on with all that is outstanding: systemd can be asked again. The turns are taken now, before those of
-    /// requests.
+    /// Resumes all outstanding changes after a connection to systemd. They are queued now, before new requests.
     func convergeOutstanding() {
         for (name, service) in services.entries.sorted(by: { $0.name < $1.name })
         where service.record.phase != .established {
-            // The operation that has the turn retries after the loss of the connection itself.
+            // The running operation retries after the loss of the connection itself.
             guard !operations.isBusy(name) else { continue }
             retries[name] = nil
             if service.remarks.pending == nil {
@@ -95,13 +95,13 @@ extension Supervisor {
         }
     }
 
-    /// Looks once more at what is outstanding.
+    /// Retries an outstanding change.
     private func convergeAgain(_ name: ServiceName) async {
         guard let record = services[name]?.record, record.phase != .established else { return retries[name] = nil }
         do throws(Obstacle) {
             try await hearSystemd()
             if wasReached(record) {
-                // What has happened since is a person's act, or the service's own.
+                // The change was reached once: a different state now is the act of a person or of the service.
                 intend(record.phase == .stopping ? .stop : .none, name)
                 return establish(name)
             }
@@ -118,8 +118,8 @@ extension Supervisor {
         }
     }
 
-    /// Whether the journal tells that systemd has done what a record has outstanding: an agent that was killed had not
-    /// written that down.
+    /// Whether the journal shows that systemd has done the outstanding job of a record: an agent that was killed could
+    /// not write that down.
     private func wasReached(_ record: ServiceRecord) -> Bool {
         let job: JobHistory.Kind
         switch record.phase {
@@ -130,20 +130,20 @@ extension Supervisor {
         do throws(SystemError) {
             return try JobHistory.isDone(job, of: UnitName.unit(of: record.spec.name), since: record.updatedAt)
         } catch {
-            // It is done once more: nothing else tells.
+            // Unknown: the job is repeated.
             return false
         }
     }
 
-    /// Waits until every signal that systemd has sent has been handled: D-Bus keeps order. A call that was not answered
-    /// in time has been carried out by then.
+    /// Round trip (Ping): D-Bus keeps order, so every signal sent before the reply has been handled when it returns,
+    /// and a call that timed out has been executed.
     func hearSystemd() async throws(Obstacle) {
         try await ask { () throws(BusError) in try await self.systemd.settle() }
     }
 
     // MARK: Retries
 
-    /// When what is outstanding is looked at again.
+    /// The timer and the delay of retries.
     final class Retry {
         fileprivate static let firstDelay = Duration.seconds(1)
         fileprivate static let delayLimit = Duration.seconds(60)
@@ -152,7 +152,7 @@ extension Supervisor {
         fileprivate var timer: Timer?
     }
 
-    /// Looks again at what is outstanding after a delay that doubles with each attempt.
+    /// Schedules a retry; the delay doubles with each attempt.
     func retryLater(_ name: ServiceName) {
         let retry = retries[name] ?? Retry()
         retries[name] = retry
@@ -162,11 +162,11 @@ extension Supervisor {
     }
 
     private func retryNow(_ name: ServiceName) {
-        // All of it is looked at when the connection stands again.
+        // Without a connection: all outstanding changes are resumed after the reconnection.
         guard isReady, retries[name] != nil else { return }
         EventLoop.start { [weak self] in
             guard let self else { return }
-            // While systemd does not answer a ping no turn is taken: a request would wait behind the retry.
+            // While systemd does not answer a ping, a retry in the queue would only delay requests.
             guard await systemd.answers(), !disk.isHanging else { return retryLater(name) }
             operations.begin(name) { [weak self] in await self?.convergeAgain(name) }
         }
@@ -186,7 +186,7 @@ extension Supervisor {
         announce(name)
     }
 
-    /// Another client of systemd cancelled the job: the unit's state becomes what is asked for.
+    /// Another client of systemd cancelled the job: the unit's state becomes the desired state.
     private func followNewestActor(_ name: ServiceName) {
         guard let service = services[name] else { return }
         let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
@@ -217,12 +217,12 @@ extension Supervisor {
         let before = systemd.state(of: name) ?? UnitState()
         let isUp = !before.activeState.isDead
         if isUp, !record.isReplaced(before) {
-            // What was asked for runs already.
+            // The unit runs with the requested spec already.
             if let job = systemd.job(of: UnitName.unit(of: name)) { follow(job, name) } else { intend(.none, name) }
             return establish(name)
         }
         let isRestart = isUp && method == .restart
-        // Between the stop and the start of a restart the unit is dead for a moment.
+        // `start` is set first: between the stop and the start of a restart the unit is inactive for a moment.
         intend(.start, name)
         if isUp, !isRestart {
             try await stopUnit(name)
@@ -244,7 +244,8 @@ extension Supervisor {
         }
     }
 
-    /// Stops the unit until its last process is gone and leaves no failure behind in systemd; its last state is told.
+    /// Stops the unit: returns when its last process is gone and its last state has been received, and resets its
+    /// failure.
     func stopUnit(_ name: ServiceName) async throws(Obstacle) {
         let unit = UnitName.unit(of: name)
         let before = systemd.state(of: name)
@@ -259,25 +260,25 @@ extension Supervisor {
         }
     }
 
-    /// Stops a service and removes all of it. Its record goes last, after the one for the audit is there: as long as it
-    /// is there itself, the removal is outstanding.
+    /// Stops a service and removes its files. The record is removed last, after the audit record is written: while it
+    /// exists, the removal is outstanding.
     private func reachRemoval(_ name: ServiceName) async throws(Obstacle) {
         let unit = UnitName.unit(of: name)
         intend(.stop, name)
         systemd.expectRelease(of: unit)
         if let result = try await endUnit(name), result != Job.done {
-            // Refused, superseded or frozen, or done all the same.
+            // The job was refused, superseded or blocked by the freezer, or the unit has stopped nevertheless.
             try await stopUnit(name)
         }
-        // While systemd lets go of the unit.
+        // In parallel with systemd unloading the unit.
         let written = try await keepForAudit(name) { self.units.remove(name, into: &$0) }
         try await forgetDropIns(of: name)
-        // The boot target keeps a unit loaded that it started; systemd would start it from memory.
+        // The boot target keeps a unit that it started loaded: systemd would start it again from memory.
         try await ask { () throws(BusError) in try await self.systemd.forget(unit) }
         guard (systemd.state(of: name)?.activeState ?? .inactive).isDead else {
             throw .refused("it ended the job, and the unit is active")
         }
-        // systemd may have had more to say of the run's end.
+        // systemd may have reported more about the end of the run.
         if written != services[name]?.record { _ = try await keepForAudit(name) }
         try await reachDisk { changes in
             self.records.remove(name, into: &changes)
@@ -287,7 +288,7 @@ extension Supervisor {
         forget(name)
     }
 
-    /// Has systemd remove the drop-ins of a unit that is deleted: the next service of its name is not to inherit them.
+    /// Has systemd remove the drop-ins of a deleted unit: the next service of its name must not inherit them.
     private func forgetDropIns(of name: ServiceName) async throws(Obstacle) {
         let unit = UnitName.unit(of: name)
         let places = configuration.layout.watchedUnitPath.map { "\($0)/\(unit).d" }
@@ -295,8 +296,8 @@ extension Supervisor {
         try await ask { () throws(BusError) in try await self.systemd.revert(unit) }
     }
 
-    /// Writes down what is removed and by whom, with the figures of its last run, after other changes; gives back the
-    /// record with them.
+    /// Writes the audit record of a removal, with the figures of the last run, after the changes of `first`. Returns
+    /// the record that was written.
     private func keepForAudit(
         _ name: ServiceName,
         after first: (inout FileChanges) -> Void = { _ in }
@@ -311,7 +312,7 @@ extension Supervisor {
             }
             self.removed.note(removed)
         } catch .storage(let error) where error.isStorageFull {
-            // What is left of the service on disk is its record.
+            // Disk full: the record of the service is moved and becomes the audit record.
             try await reachDisk { changes in
                 first(&changes)
                 changes.synchronize()
@@ -325,11 +326,12 @@ extension Supervisor {
 
     // MARK: Jobs
 
-    /// Has systemd start or restart the unit from what is on disk.
+    /// Queues a start or restart job, after systemd has loaded the unit file that is on disk.
     private func queueStart(_ name: ServiceName, restarting: Bool) async throws(Obstacle) -> Job {
         let unit = UnitName.unit(of: name)
         do throws(BusError) {
-            // An explicit start resets the start-limit counter. What is not loaded has no failure, and no older copy.
+            // An explicit start resets the start-limit counter. A unit that is not loaded has no failure and no stale
+            // copy.
             if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
             services[name]?.remarks.refusal = nil
             do throws(BusError) {
@@ -349,11 +351,11 @@ extension Supervisor {
         }
     }
 
-    /// Has the start count as done when its job ends, however long that takes.
+    /// Completes the start when its job ends, without a time limit.
     private func follow(_ job: Job, _ name: ServiceName) {
         services[name]?.startJob = job
         EventLoop.start { [weak self] in
-            // The connection is lost: the states are read again, and with them what became of the start.
+            // Without a result the connection is lost: after the reconnection the states are read again.
             guard let result = try? await job.result() else { return }
             try? await self?.started(by: job, name)
             self?.ended(job, name, result)
@@ -367,7 +369,7 @@ extension Supervisor {
         if !record.isReplaced(systemd.state(of: name) ?? UnitState()) { establish(name) }
     }
 
-    /// Finds the jobs of starts again after systemd was out of sight: a start without one has ended.
+    /// Finds the start jobs again after a reconnection to systemd. A start without a job has ended.
     func followStarts() {
         for (name, service) in services.entries where service.intent == .start && service.record.phase == .established {
             if let job = systemd.job(of: service.unit) {
@@ -378,7 +380,7 @@ extension Supervisor {
         }
     }
 
-    /// Takes note that the job of a start has ended.
+    /// Handles the end of a start job.
     private func started(by job: Job, _ name: ServiceName) async throws(Obstacle) {
         // Round trip (Ping): JobRemoved can come before the unit's last PropertiesChanged.
         try await hearSystemd()
@@ -387,7 +389,7 @@ extension Supervisor {
         if services[name]?.intent == .start { intend(.none, name) }
     }
 
-    /// Waits until the job of a start has ended, and says how.
+    /// Waits for the end of a start job; returns its result.
     private func wait(for job: Job, _ name: ServiceName) async throws(Obstacle) -> Job.Result {
         services[name]?.startJob = job
         let result: Job.Result
@@ -403,19 +405,19 @@ extension Supervisor {
         return result
     }
 
-    /// Waits until a service's main process is its command.
+    /// Waits until the main process of a service has executed the command.
     private func awaitLaunch(of name: ServiceName) async {
         let begin = MonotonicClock.now()
         while services[name]?.state.isLaunching ?? false {
-            // A launcher that hangs in execve(2), on a file system that does not answer, is shown as what it is.
+            // A launcher can hang in execve(2), on a file system that does not answer. It is then reported as starting.
             let left = configuration.jobTimeout - MonotonicClock.now().duration(since: begin)
             guard left > .zero else { return }
             await nextChange(of: name, within: left)
         }
     }
 
-    /// Stops the unit, and gives back how its job has ended; nil for a unit that is not loaded. systemd may have more
-    /// to say of that until it lets go of the unit or answers a question.
+    /// Stops the unit; returns the result of the job, nil for a unit that is not loaded. systemd may still send signals
+    /// about the unit until it unloads it or answers a ping.
     private func endUnit(_ name: ServiceName) async throws(Obstacle) -> Job.Result? {
         let unit = UnitName.unit(of: name)
         let job: Job
@@ -431,18 +433,18 @@ extension Supervisor {
         return result
     }
 
-    /// How much longer than its time-out a stop may take before its processes are killed.
+    /// The time that a stop job may take beyond the unit's stop time-out before the agent sends SIGKILL.
     private static let killMargin = Duration.seconds(2)
 
-    /// Waits until the job of a stop has ended. A main process can put off its own end (`EXTEND_TIMEOUT_USEC=` of
-    /// sd_notify(3)), since systemd takes the launcher's messages from it: once the unit's own time-out is over, the
+    /// Waits for the end of a stop job. A main process can extend its stop time-out (`EXTEND_TIMEOUT_USEC=` of
+    /// sd_notify(3)), since the unit has NotifyAccess=main for the launcher: when the unit's own time-out is over, its
     /// processes are killed.
     private func result(ofStop job: Job, _ unit: String) async throws(Obstacle) -> Job.Result {
         let begin = MonotonicClock.now()
         func left(of duration: Duration) -> Duration { duration - MonotonicClock.now().duration(since: begin) }
         let usual = Duration.seconds(UnitFile.stopTimeoutSeconds) + Self.killMargin
         if let result = try await result(of: job, ifWithin: min(usual, configuration.jobTimeout)) { return result }
-        // A drop-in may have set another one.
+        // A drop-in may have set another stop time-out.
         var timeout: Duration?
         try await ask { () throws(BusError) in timeout = try await self.systemd.stopTimeout(of: unit) }
         if let timeout, timeout < configuration.jobTimeout - Self.killMargin {
@@ -453,7 +455,7 @@ extension Supervisor {
         return try await result(of: job, within: max(.zero, left(of: configuration.jobTimeout)))
     }
 
-    /// Nil when the job has not ended by then.
+    /// The result of a job; nil when it has not ended within `timeout`.
     private func result(of job: Job, ifWithin timeout: Duration) async throws(Obstacle) -> Job.Result? {
         do throws(Obstacle) {
             return try await result(of: job, within: timeout)
@@ -494,17 +496,17 @@ extension Obstacle {
 }
 
 extension ServiceRecord {
-    /// Whether a unit in this state runs what the start that is outstanding replaces.
+    /// Whether a unit in this state still has the run that the outstanding start replaces.
     fileprivate func isReplaced(_ state: UnitState) -> Bool {
         if let replacedRun { return state.invocationID == replacedRun }
-        // Nothing ran, or version 0.1.0 has written the record.
+        // There was no run, or the record is of version 0.1.0.
         guard let startedAt = state.main.startedAt else { return false }
         return startedAt < updatedAt
     }
 }
 
 extension PendingChange {
-    /// What a record has outstanding.
+    /// The outstanding change of a record.
     convenience init(of record: ServiceRecord, _ reason: Reason) {
         let operation: Operation
         switch record.phase {

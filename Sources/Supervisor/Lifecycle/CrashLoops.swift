@@ -1,14 +1,14 @@
 internal import Services
 internal import Systemd
 
-/// Counts the ends that nobody asked for, and tells crash loops: ``CrashLoop``. Of a service that does not end it knows
-/// nothing.
+/// Counts unexpected ends of services and detects crash loops: ``CrashLoop``. Keeps no entry for a service that has not
+/// ended.
 @EventLoopActor
 final class CrashLoops {
     private final class Count {
-        /// The newest ends, as many as decide.
+        /// The newest ends, as many as the rules of ``CrashLoop`` need.
         var recent: [MonotonicClock] = []
-        /// All of them since the last steady run.
+        /// The number of ends since the last run of ``CrashLoop/steadySeconds``.
         var ends = 0
         var isLoop = false
         var timer: Timer?
@@ -27,7 +27,7 @@ final class CrashLoops {
         self.ended = ended
     }
 
-    /// Counts an end; gives back how many there were in a row where that is a loop.
+    /// Counts an end; returns the number of ends in a row when it is a crash loop, else nil.
     func count(_ name: ServiceName) -> Int? {
         let count = counts[name] ?? Count()
         counts[name] = count
@@ -46,7 +46,7 @@ final class CrashLoops {
         return count.isLoop ? count.ends : nil
     }
 
-    /// A new run began: it ends the loop once it has lasted long enough.
+    /// Handles the beginning of a run: it ends the loop after ``CrashLoop/steadySeconds``.
     func restarted(_ name: ServiceName) {
         guard let count = counts[name] else { return }
         arm(count, name)
@@ -62,7 +62,7 @@ final class CrashLoops {
 
     private func elapsed(_ name: ServiceName) {
         guard let count = counts[name] else { return }
-        // It may wait for its next start for longer than that.
+        // The delay before the automatic restart can be longer than the timer.
         guard isRunning(name) else { return arm(count, name) }
         counts[name] = nil
         if count.isLoop { ended(name) }

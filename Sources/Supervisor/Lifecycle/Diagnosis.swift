@@ -1,16 +1,16 @@
 internal import Services
 internal import Systemd
 
-/// Finding out why a run has failed: from the journal, and from the kernel's list of listening sockets.
+/// Diagnosis of a failed run: from the journal, and from the kernel's list of listening sockets.
 extension Supervisor {
     /// The number of lines at the end of the log among which those of standard error are looked for.
     private static let linesLimit = 20
-    /// How long an operation waits for the diagnosis of the failure that it reports.
+    /// How long a request waits for the diagnosis of the failure that it reports.
     private static let patience = Duration.seconds(3)
-    /// How long journald gets to write down what has just been sent to it.
+    /// How long journald may take to write the entries that it has just received.
     private static let journalPatience = Duration.seconds(2)
 
-    /// Has a failure looked up, or what is behind a crash loop, unless that is known.
+    /// Starts the diagnosis of a failure or of a crash loop, unless it is known.
     func diagnoseFailure(of name: ServiceName) {
         guard let service = services[name], service.lacksDiagnosis, !undiagnosed.contains(name) else { return }
         undiagnosed.append(name)
@@ -19,7 +19,7 @@ extension Supervisor {
         EventLoop.start { [weak self] in await self?.diagnose() }
     }
 
-    /// One after another: each reads files.
+    /// Diagnoses one service after another: each reads files.
     private func diagnose() async {
         defer { isDiagnosing = false }
         while let name = undiagnosed.first {
@@ -36,12 +36,12 @@ extension Supervisor {
             undiagnosed.removeFirst()
             announce(name)
             tell(name)
-            // It may have failed once more meanwhile.
+            // The service may have failed again during the diagnosis.
             diagnoseFailure(of: name)
         }
     }
 
-    /// Waits until the diagnosis of a failure is there, where one is being made.
+    /// Waits for the diagnosis of a failure, if one is being made.
     func awaitDiagnosis(of name: ServiceName) async {
         let begin = MonotonicClock.now()
         while undiagnosed.contains(name) {
@@ -53,7 +53,7 @@ extension Supervisor {
 
     private func diagnosis(of service: Service) async -> RunDiagnosis {
         var evidence = RunDiagnosis.Evidence()
-        // Now: it may be gone when the journal has been read.
+        // First: the owner of the port may be gone after the journal has been read.
         if case .exited = service.record.run.ending { evidence.portHolder = portHolder(of: service) }
         await JournalSync.synchronize(within: Self.journalPatience)
         if service.needsErrorLines { evidence.errorLines = await errorLines(of: service) }
@@ -84,7 +84,7 @@ extension Supervisor {
 }
 
 extension ManagedService {
-    /// Whether it has failed, or is in a crash loop, for a reason that has not been looked up.
+    /// Whether the service has failed or is in a crash loop, and the reason has not been looked up.
     fileprivate var lacksDiagnosis: Bool {
         if snapshot.status == .failed { return remarks.refusal == nil && remarks.diagnosis == nil }
         guard state.isAutoRestarting, remarks.diagnosis == nil else { return false }
@@ -93,7 +93,7 @@ extension ManagedService {
 }
 
 extension Service {
-    /// Whether systemd and the launcher do not explain the failure themselves.
+    /// Whether neither systemd nor the launcher explains the failure.
     fileprivate var needsErrorLines: Bool {
         guard case .exited(let code) = record.run.ending else { return false }
         return code != 0 && state.launchMark?.isFailure != true
@@ -109,13 +109,13 @@ private enum FailureReport {
         let run = service.record.run
         if service.state.result == "oom-kill" { evidence.outOfMemory = try outOfMemory(service) }
         guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return }
-        // The exit codes that systemd has for itself.
+        // Exit codes from 200 on are systemd's own: systemd.exec(5), "Process Exit Codes".
         if case .exited(200...) = run.ending { evidence.setUpFailure = try setUpFailure(service, invocationID) }
         if !run.hasMainProcess { evidence.failedStep = try failedStep(service, invocationID) }
         if service.record.spec.restart != .no { evidence.hasGivenUp = try hasGivenUp(service, invocationID) }
     }
 
-    /// "Failed at step USER spawning …: No such process"; nil when nothing of the kind was written of the run.
+    /// "Failed at step USER spawning …: No such process"; nil when the journal has no such entry for the run.
     private static func setUpFailure(_ service: Service, _ invocationID: String) throws(SystemError) -> String? {
         let unit = UnitName.unit(of: service.name)
         let journal = try JournalReader()
@@ -123,7 +123,7 @@ private enum FailureReport {
         try journal.match("INVOCATION_ID", invocationID)
         try journal.seekHead()
         while try journal.next() {
-            // The process that was to become the service's, as root or already as the service's account.
+            // Written by the forked process before execve(2), as root or already as the service's account.
             guard journal.field("_UID", is: "0") ?? false || journal.field("_SYSTEMD_UNIT", is: unit) ?? false else {
                 continue
             }
@@ -135,7 +135,7 @@ private enum FailureReport {
         return nil
     }
 
-    /// The process beside the main one that systemd says has failed.
+    /// The control process (ExecStartPre= …) that systemd reports as failed.
     private static func failedStep(
         _ service: Service,
         _ invocationID: String
@@ -162,7 +162,7 @@ private enum FailureReport {
         return false
     }
 
-    /// A reader of what PID 1 has written about a run.
+    /// A reader of the entries that PID 1 wrote about a run.
     private static func messages(of service: Service, _ invocationID: String) throws(SystemError) -> JournalReader {
         let journal = try JournalReader()
         try journal.match("_PID", "1")
@@ -171,7 +171,7 @@ private enum FailureReport {
         return journal
     }
 
-    /// How many of the kernel's messages are looked through: a kill writes some hundred.
+    /// The number of kernel messages that are searched: one OOM kill writes some hundred.
     private static let kernelMessagesLimit = 2000
 
     /// Whose memory ran out, by the kernel's line

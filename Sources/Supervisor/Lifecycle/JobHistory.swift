@@ -16,7 +16,8 @@ enum JobHistory {
         }
     }
 
-    /// Whether a job of the kind was done since a moment. Only PID 1 itself is believed.
+    /// Whether a job of the kind was done since a moment. Only entries of PID 1 count. Throws when the journal cannot
+    /// be read.
     static func isDone(_ kind: Kind, of unit: String, since moment: Timestamp) throws(SystemError) -> Bool {
         let journal = try JournalReader()
         try journal.match("_PID", "1")

@@ -1,21 +1,21 @@
 internal import Services
 internal import Systemd
 
-/// Carries out what concerns one key one after another, in the order in which it came, and what concerns different keys
-/// side by side.
+/// A serial queue for each key: operations of one key run one after another in the order of arrival, operations of
+/// different keys run concurrently.
 @EventLoopActor
 final class KeyedSerialQueue<Key: Hashable & Sendable> {
     private var queues: [Key: SerialQueue] = [:]
-    /// Called with a key of which nothing is being carried out any more.
+    /// Called with a key whose queue has become empty.
     var quiet: (@EventLoopActor (Key) -> Void)?
 
-    /// Whether something is being carried out.
+    /// Whether an operation is running.
     var isBusy: Bool { !queues.isEmpty }
 
-    /// Whether something that concerns a key is being carried out.
+    /// Whether an operation of a key is running.
     func isBusy(_ key: Key) -> Bool { queues[key] != nil }
 
-    /// Carries out an operation whose place in the line is taken now: before that of every later call.
+    /// Queues an operation before this call returns, so that it runs before every later one.
     func begin(_ key: Key, _ operation: @escaping @EventLoopActor () async -> Void) {
         let queue = queues[key] ?? SerialQueue()
         queues[key] = queue

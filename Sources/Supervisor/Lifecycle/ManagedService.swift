@@ -1,24 +1,25 @@
 internal import Services
 
-/// A service as the supervisor holds it: the record, and systemd's word on its unit.
+/// A service in the supervisor's table: its record, and the state of its unit as systemd reported it.
 ///
-/// What is shown of it is in one object that is replaced with every change, and what is hardly ever there in boxes: of
-/// a thousand services most do nothing most of the time.
+/// The part that clients see is one object that is replaced with every change. Rare values are boxed: of a thousand
+/// services most are idle most of the time.
 struct ManagedService {
     /// Record, state, intent and remarks.
     private(set) var snapshot: Service {
-        // Whoever still has the old one, such as the events, shows it once at most.
+        // Events may still reference the old object, which they encode at most once more: its cached encoding is
+        // dropped.
         willSet { snapshot.forgetEncoding() }
     }
     /// The job of the newest start, until its end is known.
     var startJob: Job?
     private var heldBackState: Box<UnitState>?
     private var runBefore: Box<ServiceRun>?
-    /// Counts the states that systemd reported, so that one which was held back knows whether it is still the newest.
+    /// Counts the states that systemd reported. A held-back state is applied only if the count has not changed.
     var generation = 0
-    /// What the readers of events were told last; nil before they have heard of the service.
+    /// The state that was last sent to the readers of events; nil before the first.
     var announced: Service?
-    /// How the runs ended whose end this agent has learned of, each with how often.
+    /// The number of run ends that this agent has observed, by kind of end.
     private(set) var exits: [RunEnding: Int] = [:]
 
     init(_ record: ServiceRecord) {
@@ -42,7 +43,7 @@ struct ManagedService {
         set { show(intent: newValue) }
     }
 
-    /// What is out of the ordinary.
+    /// Unusual conditions: failures, drift, crash loops.
     var remarks: Remarks {
         get { snapshot.remarks }
         set {
@@ -58,7 +59,7 @@ struct ManagedService {
     ) {
         let record = record ?? self.record
         var remarks = remarks
-        // It is about another run.
+        // The diagnosis is about an earlier run.
         if let diagnosis = remarks.diagnosis, diagnosis.invocationID != record.run.invocationID {
             remarks.diagnosis = nil
         }
@@ -70,13 +71,13 @@ struct ManagedService {
         )
     }
 
-    /// The figures from before systemd was out of sight; nil when nothing can have been missed.
+    /// The run as it was before the connection to systemd was lost; nil when no signal can have been missed.
     var runBeforeAbsence: ServiceRun? {
         get { runBefore?.value }
         set { runBefore = newValue.map { Box($0) } }
     }
 
-    /// A state that is held back until systemd has had its say.
+    /// A dead state that is not applied yet: an automatic restart may follow it (``mayRestartItself(from:)``).
     var heldBack: UnitState? {
         get { heldBackState?.value }
         set { heldBackState = newValue.map { Box($0) } }
@@ -84,13 +85,13 @@ struct ManagedService {
 
     var unit: String { UnitName.unit(of: record.spec.name) }
 
-    /// Counts the end of a run that was not known of before, where it is known how it ended.
+    /// Counts a newly observed end of a run, if it is known how the run ended.
     mutating func countExit(since run: ServiceRun) {
         guard record.run.exitedAt != run.exitedAt, let ending = record.run.ending else { return }
         exits[ending, default: 0] += 1
     }
 
-    /// Takes over what the kernel tells of the unit's processes before systemd has told the state: their PIDs.
+    /// Estimates the state from the PIDs in the unit's cgroup, before systemd has reported it.
     mutating func estimate(_ pids: Set<Int>) {
         var state = UnitState()
         state.activeState = .unknown
@@ -102,13 +103,13 @@ struct ManagedService {
         show(state: state, intent: !pids.isEmpty ? ServiceStatus.Intent.none : isExpected ? .start : .stop)
     }
 
-    /// Takes over a state, and what it says about intents that have come true.
+    /// Applies a state, and clears an intent that it fulfils.
     mutating func settle(_ newState: UnitState) {
-        // From dead to alive: systemd has begun, or somebody started by hand what was stopped. A unit that is about to
-        // be stopped reports its job while it is still active; that is no new beginning.
+        // From dead to alive: a start has begun, on request or by hand. A unit with a stop job queued still reports
+        // active; that is not a start.
         let wasDead = state.activeState.isDead || state.activeState == .unknown
         let hasBegun = wasDead && !newState.activeState.isDead
-        // Whoever stops a service that has only just been started hears of its beginning all the same.
+        // A stop request can overtake the state changes of the preceding start: these must not clear its intent.
         let isBeingStopped = record.phase == .stopping || record.phase == .deleting
         let newIntent = hasBegun && !isBeingStopped ? .none : intent
         var record = record
@@ -117,9 +118,9 @@ struct ManagedService {
         heldBack = nil
     }
 
-    /// Whether a new state shows that the main process has ended with exit code 0, by itself, while other processes of
-    /// the unit were there: systemd stops them then. When a stop job stops the unit, the first state that is
-    /// `deactivating` has a main process. The relay of pipes is such a process and always there.
+    /// Whether a new state shows that the main process has ended with exit code 0 by itself while the unit had other
+    /// processes, which systemd then stops. For a stop job, the first `deactivating` state has a main process. With
+    /// pipes there is always another process: the relay.
     func leavesProcesses(in newState: UnitState) -> Bool {
         newState.activeState == .deactivating && newState.subState.utf8.starts(with: "stop-sig".utf8)
             && newState.mainPID == nil && newState.main.ending == .exited(0) && state.activeState != .deactivating
@@ -127,37 +128,36 @@ struct ManagedService {
             && record.spec.stdio == .journal
     }
 
-    /// Whether a new state shows that a stop job has begun which the agent did not queue. When a unit stops by itself,
-    /// the first state that is `deactivating` has no main process.
+    /// Whether a new state shows the beginning of a stop job that the agent did not queue. When a unit stops by itself,
+    /// the first `deactivating` state has no main process.
     func isStoppedByHand(in newState: UnitState) -> Bool {
         newState.activeState == .deactivating && newState.mainPID != nil && newState.result == "success"
             && !state.activeState.isDead && state.activeState != .deactivating && isUndisturbed
     }
 
-    /// Whether a stop job that the agent did not queue has kept systemd from starting the unit again.
+    /// Whether a stop job that the agent did not queue has cancelled an automatic restart.
     private func isStoppedBeforeRestart(in newState: UnitState) -> Bool {
         state.isAutoRestarting && newState.activeState == .inactive && isUndisturbed
     }
 
-    /// Whether the main process has ended in a way that counts for a crash loop: nobody has asked for it, and systemd
-    /// starts the unit again.
+    /// Whether an end of the main process counts for a crash loop: it was not requested, and systemd restarts the unit.
     func isUnexpectedEnd(since run: ServiceRun) -> Bool {
         let isNewEnd = record.run.hasEnded ? !run.hasEnded : run.startedAt != record.run.startedAt && !run.hasEnded
         return isNewEnd && record.spec.restart != .no && !record.run.wasStopped && isUndisturbed
     }
 
-    /// Whether nothing that was asked for is outstanding, so that what happens has other reasons.
+    /// Whether no request is outstanding, so that a change has another cause.
     private var isUndisturbed: Bool { intent != .stop && record.phase == .established }
 
-    /// Whether systemd may be about to start the unit again: it reports a dead unit for an instant in between, which is
-    /// not to be taken for the end.
+    /// Whether an automatic restart may follow: systemd reports a dead unit for an instant before it, which must not be
+    /// taken for the end of the service.
     func mayRestartItself(from newState: UnitState) -> Bool {
         newState.activeState.isDead && record.spec.restart != .no && intent != .stop
     }
 
-    /// Whether the state that is held back was the end of a run, and the new state follows a request from outside: a
-    /// start, or `reset-failed`. An automatic restart by systemd shows in a higher NRestarts or the sub-state
-    /// `auto-restart`; the last one, which StartLimitBurst= refuses, shows as `inactive` before `failed`.
+    /// Whether the held-back state was the end of a run, and the new state follows a request of another client: a start
+    /// or `reset-failed`. An automatic restart shows as a higher NRestarts or the sub-state `auto-restart`; the last
+    /// one, which StartLimitBurst= refuses, shows as `inactive` before `failed`.
     func endedBefore(_ newState: UnitState) -> Bool {
         guard let heldBack, heldBack.mainPID == nil, newState.restarts == heldBack.restarts else { return false }
         guard !newState.activeState.isDead else {
@@ -168,6 +168,6 @@ struct ManagedService {
 }
 
 extension ActiveState {
-    /// Without a process, and none to come by itself.
+    /// Without a process and without a pending automatic restart.
     var isDead: Bool { self == .inactive || self == .failed }
 }

@@ -1,9 +1,10 @@
 internal import Services
 internal import Systemd
 
-/// The operations on one service, in its turn: each writes down what is wanted and converges on it.
+/// The operations on one service, run in its queue: each writes the desired state and converges on it.
 extension Supervisor {
-    /// Creates a service and dispatches its start.
+    /// Creates a service and queues its start. Throws `tooManyServices` at the limit, and what keeps the record from
+    /// being written.
     func add(_ spec: ServiceSpec) async throws(ControlError) -> Service {
         guard services.count + additions < configuration.servicesLimit else {
             throw .tooManyServices(limit: configuration.servicesLimit)
@@ -28,7 +29,7 @@ extension Supervisor {
         let failure = await failure { () throws(ControlError) in try await self.converge(spec.name, by: .dispatch) }
         switch failure {
         case nil, .systemdTimeout: break
-        // The service's own failure, which it tells of.
+        // A failure of the service itself, which its status shows.
         case .systemdRefused: establish(spec.name)
         case .superseded: establish(spec.name)
         case let failure?: throw failure
@@ -45,11 +46,12 @@ extension Supervisor {
         return try find(spec.name).snapshot
     }
 
-    /// Makes the files of a new service durable, and the link for boot. That is left until systemd has loaded the unit:
-    /// it reads directories of the same file system, and would wait for the file system's journal.
+    /// Synchronizes the files of a new service and creates its link for boot. Done after systemd has loaded the unit:
+    /// systemd reads directories of the same file system, and would wait for that file system's journal.
     private func finishFiles(of name: ServiceName) async throws(ControlError) {
         try await store { changes in
-            // What starts at boot has a record, whatever is lost with the power: both may be on different disks.
+            // The record first, as it may be on another disk: after a power loss a unit that starts at boot has a
+            // record.
             self.records.synchronize(into: &changes)
             self.units.setEnabled(true, name, into: &changes)
             self.units.synchronize(into: &changes)
@@ -57,25 +59,25 @@ extension Supervisor {
         }
     }
 
-    /// Gives a service another spec, and starts it anew with that unless it was stopped on purpose.
+    /// Replaces the spec of a service, and restarts the service unless it was stopped on request.
     func change(_ name: ServiceName, to spec: ServiceSpec) async throws(ControlError) -> Service {
         try await awaitStart(of: name)
         let before = try find(name)
         let isDrifted = before.snapshot.drift != nil
-        // Also what was started by hand after a stop: the answer tells of the new spec.
+        // Also a unit that was started by hand after a stop: the answer describes the new spec.
         let isToRun = before.record.isEnabled || !before.state.activeState.isDead
         let hasOtherFiles = try await update(name) { record in
             record.spec = spec
             if isToRun { record.begin(.starting, replacing: before.state) }
         }
-        // Where no file of the unit has changed the process sees nothing of the change: a port.
+        // When no file of the unit has changed (for example only the port), the process needs no restart.
         if isToRun, hasOtherFiles || isDrifted { try await converge(name, orRevertTo: before) }
         establish(name)
         return try find(name).snapshot
     }
 
-    /// Waits until a start that is queued has ended: it runs what the files say now, and its run has an id by which it
-    /// can be told from the next one.
+    /// Waits for the end of a queued start: it uses the current files, and after it the run has an id that
+    /// distinguishes it from the next one.
     private func awaitStart(of name: ServiceName) async throws(ControlError) {
         guard let job = services[name]?.startJob ?? systemd.job(of: UnitName.unit(of: name)) else { return }
         do throws(Obstacle) {
@@ -86,7 +88,7 @@ extension Supervisor {
         }
     }
 
-    /// Starts the unit, or restarts it where it is active, and waits for systemd's job.
+    /// Starts the unit, or restarts it when it is active, and waits for systemd's job.
     func run(_ name: ServiceName) async throws(ControlError) -> Service {
         forgetCrashLoop(of: name)
         let before = try find(name)
@@ -103,7 +105,7 @@ extension Supervisor {
         return try find(name).snapshot
     }
 
-    /// Stops the service for good: until somebody starts it, it stays stopped over a reboot.
+    /// Stops the service and disables it: it stays stopped over a reboot, until the next start.
     func halt(_ name: ServiceName) async throws(ControlError) -> Service {
         forgetCrashLoop(of: name)
         let before = try find(name)
@@ -123,7 +125,7 @@ extension Supervisor {
         try await converge(name, orRevertTo: before)
     }
 
-    /// Converges, and goes back to what was before when systemd refuses.
+    /// Converges; restores the earlier record when systemd refuses. Throws the failure.
     private func converge(
         _ name: ServiceName,
         by method: StartMethod = .stopAndStart,
@@ -151,8 +153,8 @@ extension Supervisor {
 
     // MARK: Steps on disk
 
-    /// Changes the record and what is derived from it, on disk first. When something cannot be written nothing has
-    /// changed. True when a file that systemd reads is another than before. The names are durable, too.
+    /// Changes the record and the derived files, on disk first and durably. Throws when a file cannot be written: then
+    /// nothing has changed. Returns whether a file that systemd reads has changed.
     private func update(
         _ name: ServiceName,
         _ change: (inout ServiceRecord) -> Void
@@ -171,7 +173,7 @@ extension Supervisor {
             await revert(name, to: before)
             throw error
         }
-        // The run may have ended meanwhile.
+        // The run may have ended during the write.
         record.run = services[name]?.record.run ?? record.run
         services[name]?.record = record
         findDrift(of: name)
@@ -179,8 +181,8 @@ extension Supervisor {
         return result.isChanged(files)
     }
 
-    /// The same for what does not depend on the disk: what cannot be written is tried again later. The names are
-    /// durable; with `isSynchronizedMeanwhile` they are once the work is done that it gives back.
+    /// The same for operations that must work without the disk: a failed write is retried later. The names are durable
+    /// on return; with `isSynchronizedMeanwhile` when the returned work is done.
     @discardableResult
     private func updateLater(
         _ name: ServiceName,
@@ -206,7 +208,7 @@ extension Supervisor {
         changes.synchronize(units.wantsDirectory)
     }
 
-    /// Waits until names are on disk; a failure is tried again.
+    /// Waits until the names are durable; a failure is retried later.
     private func finish(_ names: Disk.Work?, _ name: ServiceName) async {
         guard let names else { return }
         guard let result = await names.wait(atMost: configuration.diskPatience) else {
@@ -222,7 +224,7 @@ extension Supervisor {
         return record
     }
 
-    /// Writes down that a service is to be removed and by whom, as far as the disk allows.
+    /// Writes the requested removal and its requester, as far as the disk allows.
     private func beginRemoval(_ name: ServiceName, by requester: Requester) async {
         guard let before = services[name]?.record else { return }
         let record = changed(before) { record in
@@ -235,13 +237,13 @@ extension Supervisor {
         await storeOrLater(record) { changes in
             self.records.save(record, into: &changes)
             self.units.setEnabled(false, name, into: &changes)
-            // The room for the audit's record, where there is some: the files that are removed will leave more.
+            // Reserves disk space for the audit record; if there is none, the removed files will free some.
             self.removed.reserve(for: RemovedService(record), into: &changes)
         }
         _ = begin { self.synchronizeNames(into: &$0) }
     }
 
-    /// Makes the derived files what the record says, should a person have touched them.
+    /// Rewrites the derived files from the record, in case a person has changed them.
     private func repair(_ record: ServiceRecord) async {
         let name = record.spec.name
         let result = await result { self.units.write(record, into: &$0) }
@@ -250,7 +252,7 @@ extension Supervisor {
         findDrift(of: name)
     }
 
-    /// Goes back to an earlier record.
+    /// Restores an earlier record.
     private func revert(_ name: ServiceName, to before: ManagedService) async {
         guard let current = services[name] else { return }
         var record = before.record
@@ -271,7 +273,7 @@ extension Supervisor {
         guard !isUp, record.isEnabled, before.snapshot.status.isUp else {
             return intend(isUp ? .none : before.intent, name)
         }
-        // It was stopped on the way to what was refused.
+        // The old run was stopped before systemd refused the new one: it is started again.
         services[name]?.record.begin(.starting)
         intend(.start, name)
         retryLater(name)
@@ -290,8 +292,8 @@ extension Supervisor {
         notice(.error, "cannot remove the files of a service that was not created: \(error)", name)
     }
 
-    /// Notes that what was begun is done. It is written with the other changes of this moment: an agent that dies
-    /// before finds it done, or does it once more.
+    /// Marks the outstanding change as done. It is written with the next batch: an agent that dies before that finds it
+    /// done in the journal, or repeats it.
     func establish(_ name: ServiceName) {
         guard services[name]?.record.phase != .established else { return }
         services[name]?.record.phase = .established
@@ -311,13 +313,13 @@ extension Supervisor {
         tell(name)
     }
 
-    /// Notes what was asked of a service and has not yet shown in its state.
+    /// Stores what was requested and does not yet show in the unit's state.
     func intend(_ intent: ServiceStatus.Intent, _ name: ServiceName) {
         services[name]?.intent = intent
         announce(name)
     }
 
-    /// A new record. A unit of that name that runs, of which there was no record, is replaced.
+    /// A new record. A running unit of that name without a record will be replaced.
     private func newRecord(_ spec: ServiceSpec) throws(ControlError) -> ServiceRecord {
         do throws(SystemError) {
             var record = ServiceRecord(id: try Identifier.random().description, spec: spec, createdAt: Self.now())
@@ -332,12 +334,12 @@ extension Supervisor {
 }
 
 extension ServiceStatus {
-    /// Whether there is something to stop.
+    /// Whether the service can be stopped.
     var isUp: Bool { self == .starting || self == .running }
 }
 
 extension ServiceRecord {
-    /// Notes what is outstanding from now on; a start replaces the run that goes on.
+    /// Sets the outstanding change; a start replaces the current run.
     fileprivate mutating func begin(_ phase: Phase, replacing state: UnitState? = nil) {
         self.phase = phase
         replacedRun = state.flatMap { $0.activeState.isDead ? nil : $0.invocationID }
@@ -345,7 +347,7 @@ extension ServiceRecord {
 }
 
 extension RemovedService {
-    /// The record of a deletion that is under way.
+    /// The audit record of a deletion in progress.
     init(_ record: ServiceRecord) {
         let nobody = Requester(uid: nil, requestID: "none")
         self.init(record, removedAt: record.updatedAt, removedBy: record.deletedBy ?? nobody)

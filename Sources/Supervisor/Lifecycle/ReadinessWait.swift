@@ -3,15 +3,15 @@ internal import Systemd
 
 /// Waiting for a service to be ready.
 extension Supervisor {
-    /// How long a process without a port has to live.
+    /// The age at which a process of a service without a port counts as ready.
     private static let settlingTime = Duration.seconds(1)
-    /// The kernel does not signal listen(2): the interval at which the port is looked at while a request waits.
+    /// The polling interval of the port while a request waits: the kernel does not signal listen(2).
     private static let portInterval = Duration.milliseconds(50)
-    /// What of the log goes with a wait that took too long.
+    /// The number of log lines in the answer to a wait that timed out.
     private static let logLines = 20
 
-    /// A command that puts itself into the background may open its port first. A port that a process has opened in its
-    /// first second counts when the process lives that much longer.
+    /// A command that forks into the background may open its port before its main process exits. A port that was opened
+    /// in the first second of a process counts when the process lives this much longer.
     private static let backgroundTime = Duration.milliseconds(100)
 
     public func waitUntilReady(
@@ -39,7 +39,7 @@ extension Supervisor {
         }
     }
 
-    /// The service as it is now, if it is ready.
+    /// The current state of the service if it is ready, else nil.
     private func ready(_ service: Service, _ reference: String) async throws(ControlError) -> Service? {
         guard let port = service.record.spec.port else {
             return Self.hasMainProcess(service) && age(of: service) >= Self.settlingTime ? service : nil
@@ -49,8 +49,8 @@ extension Supervisor {
         let wait = age(of: service) < Self.settlingTime ? Self.backgroundTime : .zero
         while true {
             let current = try find(reference).snapshot
-            // Another process may have come meanwhile, or none: processes that the main process has left behind still
-            // answer while systemd stops them.
+            // The main process may have been replaced or have ended: processes that it left behind still answer while
+            // systemd stops them.
             guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
             let left = wait - MonotonicClock.now().duration(since: begin)
             guard left > .zero else { return current }
@@ -62,7 +62,7 @@ extension Supervisor {
         service.status == .running && service.state.activeState != .deactivating && service.state.mainPID != nil
     }
 
-    /// When to look again should nothing happen.
+    /// The time until the next check, if no change is reported before.
     private func pause(before service: Service) -> Duration {
         guard service.status == .running else { return .seconds(60) }
         if service.record.spec.port != nil { return Self.portInterval }
@@ -74,7 +74,7 @@ extension Supervisor {
         return .microseconds(max(0, WallClock.now().microseconds - startedAt.microseconds))
     }
 
-    /// What the service wrote last.
+    /// The last log lines of the service.
     private func lastLines(of service: Service) async -> [String] {
         do throws(ControlError) {
             return try await lastLines(of: service, Self.logLines)

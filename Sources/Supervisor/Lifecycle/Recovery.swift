@@ -1,22 +1,21 @@
 internal import Services
 internal import Systemd
 
-/// What an agent has to catch up with when it starts, or when systemd has come back.
+/// Recovery of missed run ends: at the start of the agent and after a reconnection to systemd.
 extension Supervisor {
-    /// Finds out how runs ended while systemd was not heard.
+    /// Looks up the ends of runs that were missed while there was no connection.
     func catchUpWithEndings() {
         for name in services.names { catchUpWithEnding(of: name) }
     }
 
-    /// Finds out from the journal how a run has ended of which systemd remembers nothing any more: it was forgotten or
-    /// started again before it was asked. What nothing tells is not known.
+    /// Looks up in the journal how a run has ended whose end systemd does not report any more: the unit was unloaded or
+    /// started again. Without an entry the end stays unknown.
     func catchUpWithEnding(of name: ServiceName) {
         guard let service = services[name], let run = service.runBeforeAbsence else { return }
         services[name]?.runBeforeAbsence = nil
         guard let startedAt = run.startedAt, !run.hasEnded else { return }
         let isKnown = service.state.main.startedAt == startedAt
-        // The run is still going on, or systemd's picture of its end has been read. Whether a stop job has ended it is
-        // in the journal alone.
+        // The run is active, or systemd has reported its end. Only the journal tells whether a stop job ended it.
         let isStopUnknown =
             isKnown && service.state.activeState.isDead && service.record.isEnabled
             && service.record.phase == .established

@@ -1,9 +1,9 @@
 internal import Services
 internal import Systemd
 
-/// What systemd wrote into the journal about the end of a unit's runs.
+/// The journal entries of systemd about the ends of a unit's runs.
 struct RunHistory {
-    /// The newest end, if one was written down.
+    /// The newest end, if there is an entry.
     private(set) var end: ServiceRun.End?
 
     /// "A unit's process has exited": sd-messages(3), with COMMAND, EXIT_CODE and EXIT_STATUS. Not written for an end
@@ -14,15 +14,15 @@ struct RunHistory {
     /// "A unit is being stopped", with JOB_TYPE.
     private static let unitStopping = "de5b426a63be47a7b6ac3eaac82e2f6f"
 
-    /// Reads what was written from the beginning of a run on, but nothing about the run that goes on: by the runs' ids
-    /// and in the order of the journal, whatever became of the clock. Only PID 1 itself is believed.
+    /// Reads the entries from the beginning of a run to the beginning of the current one, by invocation id and in
+    /// journal order, independent of the clock. Only entries of PID 1 count. Throws when the journal cannot be read.
     init(of unit: String, since invocationID: String, before current: String?) throws(SystemError) {
         let journal = try JournalReader()
         try journal.match("_PID", "1")
         try journal.match("UNIT", unit)
         try journal.match("INVOCATION_ID", Self.journalID(invocationID))
         try journal.seekHead()
-        // Nothing is left of that run: what is there of later ones is not known to be all of it.
+        // The journal has no entry of that run any more: the entries of later runs may be incomplete too.
         guard try journal.next() else { return }
         let first = try journal.cursor()
         journal.matchEverything()
@@ -48,7 +48,7 @@ struct RunHistory {
                 end?.wasStopped = wasStopped
                 wasStopped = false
             case Self.unitSucceeded:
-                // Exit code 0, or SIGHUP, SIGINT, SIGTERM or SIGPIPE: which of them was not written down.
+                // Exit code 0, or SIGHUP, SIGINT, SIGTERM or SIGPIPE: the entry does not tell which.
                 end = ServiceRun.End(at: moment, ending: nil, result: "success")
                 end?.wasStopped = wasStopped
                 wasStopped = false

@@ -1,12 +1,12 @@
 internal import Systemd
 
-/// Lets the calls for one service through one after another, in the order in which they came.
+/// A mutual-exclusion queue: callers run one at a time, in the order of arrival.
 @EventLoopActor
 final class SerialQueue {
     private var isTaken = false
     private var waiting: [@EventLoopActor () -> Void] = []
 
-    /// Waits for its turn.
+    /// Waits for the turn of the caller. Each return must be followed by ``leave()``.
     func enter() async {
         guard isTaken else {
             isTaken = true
@@ -15,7 +15,7 @@ final class SerialQueue {
         await withCheckedContinuation { continuation in waiting.append { continuation.resume() } }
     }
 
-    /// Takes the next place in the line now, and calls `turn` when its turn has come.
+    /// Joins the queue before this call returns, and calls `turn` when it is its turn.
     func enter(_ turn: @escaping @EventLoopActor () -> Void) {
         guard isTaken else {
             isTaken = true
@@ -24,7 +24,7 @@ final class SerialQueue {
         waiting.append(turn)
     }
 
-    /// Ends a turn; the next in line has it at once. True when nobody was waiting.
+    /// Ends a turn and starts the next one. True when the queue is empty.
     func leave() -> Bool {
         guard !waiting.isEmpty else {
             isTaken = false

@@ -1,11 +1,11 @@
 internal import Services
 internal import Systemd
 
-/// Writing to the disk what was asked for. A disk that is slow or hangs keeps the operation on one service, and nothing
-/// else: the changes are made by ``Disk``.
+/// Writes of requested changes. A disk that is slow or hangs delays the operation on one service and nothing else: the
+/// changes are made by ``Disk``.
 extension Supervisor {
-    /// Makes changes that an operation cannot do without. Throws `storageTimeout` when the disk takes too long; they
-    /// are made all the same once it answers.
+    /// Makes changes that an operation depends on. Throws `storageTimeout` when the disk takes too long (the changes
+    /// are still made once it answers), `storageFull` or `storageFailed` when a change fails.
     @discardableResult
     func store(_ change: (inout FileChanges) -> Void) async throws(ControlError) -> FileResult {
         guard let result = await result(of: change) else { throw .storageTimeout(Self.silence) }
@@ -13,7 +13,7 @@ extension Supervisor {
         return result
     }
 
-    /// The same on the way to what was asked for.
+    /// The same for convergence. Throws `storageHangs` or `storage`.
     @discardableResult
     func reachDisk(_ change: (inout FileChanges) -> Void) async throws(Obstacle) -> FileResult {
         guard let result = await result(of: change) else { throw .storageHangs }
@@ -21,25 +21,25 @@ extension Supervisor {
         return result
     }
 
-    /// What has become of changes; nil when the disk takes too long.
+    /// The result of changes; nil when the disk takes longer than `diskPatience`.
     func result(of change: (inout FileChanges) -> Void) async -> FileResult? {
         await begin(change).wait(atMost: configuration.diskPatience)
     }
 
-    /// Has changes made, after those that were begun before.
+    /// Queues changes behind the earlier ones.
     func begin(_ change: (inout FileChanges) -> Void) -> Disk.Work {
         var changes = FileChanges()
         change(&changes)
         return disk.begin(changes)
     }
 
-    /// Makes a record and the unit's files say what is wanted, for an operation that goes on without the disk; a
-    /// failure is tried again.
+    /// Writes a record and the unit's files for an operation that must work without the disk; a failed write is
+    /// retried.
     func storeOrLater(_ record: ServiceRecord, _ change: (inout FileChanges) -> Void) async {
         let name = record.spec.name
         guard let result = await result(of: change) else { return writeLater(name, because: .diskHangs) }
         guard let error = result.error else { return }
-        // To rename the record and to change the link takes no room.
+        // Renaming the record and changing the link need no disk space.
         _ = await self.result { changes in
             self.records.mark(name, record.phase, into: &changes)
             self.units.setEnabled(record.isEnabled, name, into: &changes)

@@ -1,13 +1,13 @@
 internal import Services
 internal import Systemd
 
-/// Comparing the unit's files with the records: what a person has changed is shown and not undone.
+/// Comparison of unit files with records: changes by a person are shown and not undone.
 extension Supervisor {
     func unitFilesChanged(_ scope: UnitFileObserver.Scope) {
         switch scope {
         case .services(let names):
             for name in names where services[name] != nil {
-                // During an operation some of its files are not written yet.
+                // During an operation the files are only partly written.
                 if operations.isBusy(name) { unitFiles?.lookLater(name) } else { lookAtUnitFiles(of: name) }
             }
         case .everything:
@@ -21,7 +21,7 @@ extension Supervisor {
         }
     }
 
-    /// No operation is under way any more.
+    /// Checks the files of a service that were touched during an operation, which has ended.
     func lookAtTouchedFiles(of name: ServiceName) {
         if unitFiles?.isToBeLooked(at: name) ?? false { lookAtUnitFiles(of: name) }
     }
@@ -35,7 +35,7 @@ extension Supervisor {
         tell(name)
     }
 
-    /// Compares the unit's files with the record where they differed before they were written.
+    /// The same, only for a service whose files differed before.
     func findDrift(of name: ServiceName) {
         if services[name]?.remarks.unitFiles != nil { lookAtUnitFiles(of: name) }
     }

@@ -4,14 +4,14 @@ internal import Systemd
 /// A job that systemd has queued: org.freedesktop.systemd1(5), `JobRemoved`.
 @EventLoopActor
 final class Job {
-    /// Its result in systemd's words: "done", "failed", "canceled", "timeout", "dependency", "skipped" …;
-    /// "unknown" where systemd did not say.
+    /// The result that systemd reports: "done", "failed", "canceled", "timeout", "dependency", "skipped" …; "unknown"
+    /// if it reported none.
     typealias Result = String
 
     static let done = "done"
     static let canceled = "canceled"
 
-    /// What the wait for a job can end with instead.
+    /// Why a wait for a job has failed.
     enum Failure: Error {
         case disconnected
         case timeout
@@ -19,14 +19,14 @@ final class Job {
 
     private let promise = Promise<Swift.Result<Result, Failure>>()
 
-    /// Waits until systemd has ended the job, for ever unless a time-out is given. The job itself goes on when a wait
-    /// for it times out.
+    /// Waits until systemd has ended the job, without a limit unless a time-out is given. Throws `timeout`, which does
+    /// not cancel the job, and `disconnected`.
     func result(within timeout: Duration? = nil) async throws(Failure) -> Result {
         guard let timeout else { return try await promise.wait().get() }
         guard let result = await promise.wait(atMost: timeout) else { throw .timeout }
         return try result.get()
     }
 
-    /// Ends it; only the first end counts.
+    /// Ends the job; later calls have no effect.
     func end(_ result: Swift.Result<Result, Failure>) { promise.fulfil(result) }
 }

@@ -1,17 +1,17 @@
 internal import Services
 internal import Systemd
 
-/// Knows of which services the main process is still the launcher, and tells when it has become the command.
+/// Tracks the services whose main process is still the launcher, and reports when it has executed the command.
 ///
-/// To systemd a unit is active as soon as the launcher runs. The kernel shows in /proc/PID/cmdline what a process is,
-/// and execve(2) closes the launcher's file, which inotify tells: nothing is asked while no service is starting.
+/// systemd reports a unit as active as soon as the launcher runs. /proc/PID/cmdline shows the program of a process, and
+/// execve(2) closes the launcher's file, which inotify(7) reports: nothing is polled while no service is starting.
 @EventLoopActor
 final class LaunchWatch {
-    /// The main processes that are launchers, each with a watch on its file: a file of that name may be another one by
-    /// the time that the next launcher runs.
+    /// The main processes that are launchers, each with a watch on the launcher's file: the next launcher may be
+    /// another file of that name.
     private var launching: [ServiceName: (pid: Int, watch: CloseWatch)] = [:]
-    /// Looks again, should a close have been missed: a file that was replaced between the launcher's start and the
-    /// watch is not the one that is closed.
+    /// Checks again in case a close was missed: if the file was replaced between the launcher's start and the watch,
+    /// the close is reported for another file.
     private var timer: Timer?
     private var delay = LaunchWatch.firstDelay
     private static let firstDelay = Duration.milliseconds(100)
@@ -21,7 +21,7 @@ final class LaunchWatch {
     private let launcherPrefix: String
     private let launched: @EventLoopActor (ServiceName) -> Void
 
-    /// `launched` is called with a service whose main process has become the command, or has ended.
+    /// `launched` is called with a service whose main process has executed the command, or has ended.
     init(
         processDirectory: String = "/proc",
         launcherPrefix: String = UnitFile.launcherPrefix,
@@ -32,17 +32,17 @@ final class LaunchWatch {
         self.launched = launched
     }
 
-    /// Whether a service's main process is still the launcher. `former` is the state before.
+    /// Whether a service's main process is still the launcher. `former` is the previous state.
     func isLaunching(_ name: ServiceName, _ state: UnitState, after former: UnitState) -> Bool {
         if launching.removeValue(forKey: name) != nil, launching.isEmpty { timer?.cancel() }
         guard state.activeState == .active, let pid = state.mainPID else { return false }
-        // A process that has become the command stays it, for all that matters here.
+        // A process that has executed the command counts as the command from then on.
         if former.activeState == .active, former.mainPID == pid, !former.isLaunching { return false }
-        // Of a file that cannot be watched the end would not be told.
+        // Without a watch the execution of the command would not be noticed.
         guard let launcher = launcher(pid),
             let watch = try? CloseWatch(launcher, handler: { [weak self] in self?.look(name, pid, launcher) })
         else { return false }
-        // It may have closed the file before it was watched.
+        // The process may have closed the file before the watch was set.
         guard self.launcher(pid) == launcher else { return false }
         if launching.isEmpty { delay = Self.firstDelay }
         launching[name] = (pid, watch)
@@ -71,7 +71,7 @@ final class LaunchWatch {
         launched(name)
     }
 
-    /// The launcher that a process is; nil when it is another program, or has ended.
+    /// The path of the launcher that a process executes; nil when it is another program, or has ended.
     private func launcher(_ pid: Int) -> String? {
         let prefix = launcherPrefix
         guard let line = KernelFile.text("\(processDirectory)/\(pid)/cmdline"), line.utf8.starts(with: prefix.utf8),

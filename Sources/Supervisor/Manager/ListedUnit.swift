@@ -8,7 +8,7 @@ struct ListedUnit {
     let subState: String
     let path: String
 
-    /// Reads the members of a structure, which is entered.
+    /// Reads the members of a structure that has been entered. Throws when they are not as documented.
     init(reading reply: borrowing MessageReader) throws(SystemError) {
         unit = try reply.string()
         // Its description, and whether its file could be loaded.

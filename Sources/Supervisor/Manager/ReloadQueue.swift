@@ -1,8 +1,8 @@
 internal import Systemd
 
-/// Shares reloads of systemd: one runs at a time, and all who ask meanwhile share the next.
+/// Coalesces reloads of systemd: one runs at a time, and all callers that arrive meanwhile share the next one.
 ///
-/// A reload that has begun may have read a file before it changed, so nobody joins one that is under way.
+/// A running reload may have read a file before the caller changed it, so no caller joins it.
 @EventLoopActor
 final class ReloadQueue {
     private typealias Turn = Promise<Result<Void, BusError>>
@@ -10,7 +10,8 @@ final class ReloadQueue {
     private var running: Turn?
     private var next: Turn?
 
-    /// Waits for a reload that begins after this call. `reload` does it where this caller is the one to begin it.
+    /// Waits for a reload that begins after this call. `reload` is called if this caller has to start it. Throws its
+    /// error.
     func run(_ reload: @EventLoopActor () async throws(BusError) -> Void) async throws(BusError) {
         if let next { return try await next.wait().get() }
         let turn = Turn()

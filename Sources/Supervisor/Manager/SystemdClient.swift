@@ -1,27 +1,28 @@
 internal import Services
 internal import Systemd
 
-/// systemd as the agent speaks to it: org.freedesktop.systemd1(5) over the manager's private socket.
+/// The client of systemd: org.freedesktop.systemd1(5) over the manager's private socket.
 ///
-/// That socket is root's, three times as quick as the system bus, needs no bus daemon, and carries every signal without
-/// a subscription. It breaks when systemd re-executes itself; the client says so and connects again.
+/// That socket is accessible to root only, three times as fast as the system bus, needs no bus daemon, and carries
+/// every signal without a subscription. It is closed when systemd re-executes itself; the client reports that and
+/// reconnects.
 @EventLoopActor
 final class SystemdClient {
-    /// What the client tells its owner, always in the order in which systemd said it.
+    /// Callbacks of the client, called in the order of systemd's messages.
     struct Observer {
-        /// The connection stands. Signals come from now on; what was before has to be asked for.
+        /// The connection is established. Signals arrive from now on; the state before has to be read.
         var connected: @EventLoopActor () -> Void
-        /// The connection is gone; every call and job that was waiting has failed.
+        /// The connection is lost; every pending call and job has failed.
         var disconnected: @EventLoopActor () -> Void
-        /// systemd has read its unit files anew.
+        /// systemd has reloaded its unit files.
         var reloaded: @EventLoopActor () -> Void
-        /// A unit of ours has a new state.
+        /// A unit of the agent has a new state.
         var unitChanged: @EventLoopActor (ServiceName, UnitState) -> Void
     }
 
     private static let ping = BusMethod(path: objectPath, interface: "org.freedesktop.DBus.Peer", member: "Ping")
     private static let objectPath = "/org/freedesktop/systemd1"
-    /// The unit to which services write their output, and its object.
+    /// journald's unit, and its object path.
     private static let journalUnit = "systemd-journald.service"
     private static let journalPath = unitPath + "/systemd_2djournald_2eservice"
     private static let unitPath = "/org/freedesktop/systemd1/unit"
@@ -33,11 +34,11 @@ final class SystemdClient {
     /// SIGKILL: signal(7).
     private static let killSignal: Int32 = 9
 
-    /// A method that systemd answers from memory; longer than that and it is in trouble.
+    /// The time-out of methods that systemd answers from memory.
     private static let callTimeout = Duration.seconds(25)
-    /// A reload takes seconds where there are thousands of units.
+    /// The time-out of a reload, which takes seconds with thousands of units.
     private static let reloadTimeout = Duration.seconds(90)
-    /// A ping is answered at once by a systemd that is not in the middle of something long, such as a reload.
+    /// The time-out of a ping. systemd answers at once unless it is busy with a long task such as a reload.
     private static let probeTimeout = Duration.seconds(2)
     private static let probeInterval = Duration.seconds(1)
     private static let firstRetryDelay = Duration.milliseconds(20)
@@ -51,19 +52,20 @@ final class SystemdClient {
     private var retryDelay = SystemdClient.firstRetryDelay
 
     private var states: [ServiceName: Box<UnitState>] = [:]
-    /// The state of journald's unit; nil while systemd's word on it is not known.
+    /// The state of journald's unit; nil while it is not known.
     private(set) var journalState: ActiveState?
     private var jobs: [String: (unit: String, job: Job)] = [:]
-    /// Whether systemd still holds a unit, by unit: false when it has let go of it.
+    /// The units that systemd is expected to unload: fulfilled with false when it has, with true when it still holds
+    /// the unit.
     private var releases: [String: Promise<Result<Bool, BusError>>] = [:]
     private let reloads = ReloadQueue()
-    /// When systemd was last asked whether it answers, and whether it did.
+    /// The time and the result of the last ping.
     private var lastProbe: (at: MonotonicClock, isAnswered: Bool)?
-    /// Lets one ask at a time: the others take its answer.
+    /// One ping at a time: the other callers use its result.
     private let probing = SerialQueue()
-    /// How long systemd took to answer, by method.
+    /// The durations of calls, by method.
     private(set) var callDurations: [String: DurationHistogram] = [:]
-    /// How often systemd was had to read its unit files anew, and did.
+    /// The number of completed reloads.
     private(set) var reloadsCount = 0
 
     /// - Parameter socketPath: The manager's private socket, `/run/systemd/private`.
@@ -71,7 +73,8 @@ final class SystemdClient {
         self.socketPath = socketPath
     }
 
-    /// Starts to connect; the observer hears when that is done, and again after each loss of the connection.
+    /// Starts to connect; the observer is called when the connection is established, and again after each reconnection.
+    /// Throws when the timer for retries cannot be made.
     func start(_ observer: Observer) throws(SystemError) {
         self.observer = observer
         retry = try Timer { [weak self] in self?.connect() }
@@ -80,16 +83,16 @@ final class SystemdClient {
 
     // MARK: Calls
 
-    /// Queues a start job, or one that stops the unit first where it is active. The unit's file is loaded unless
-    /// systemd holds a copy.
+    /// Queues a start job, or a restart job, which stops the unit first if it is active. systemd loads the unit's file
+    /// unless it holds a copy.
     func queueStart(_ unit: String, restarting: Bool) async throws(BusError) -> Job {
         try await queueJob(restarting ? "RestartUnit" : "StartUnit", unit)
     }
 
     func stopUnit(_ unit: String) async throws(BusError) -> Job { try await queueJob("StopUnit", unit) }
 
-    /// Has systemd forget a unit's failure and its count of starts before it is asked anything else. A unit that is not
-    /// loaded has neither, of which systemd would complain.
+    /// Resets a unit's failure and its start-limit counter, before any later call is handled. systemd would return an
+    /// error for a unit that is not loaded, which has neither.
     func resetFailedUnit(_ unit: String) throws(BusError) {
         guard let bus else { throw .local(.notConnected) }
         do throws(SystemError) {
@@ -99,11 +102,10 @@ final class SystemdClient {
         }
     }
 
-    /// The state of a unit in systemd's latest word on it; nil for one that was never loaded since the connection
-    /// stands.
+    /// The latest reported state of a unit; nil for one that was not loaded since the connection was established.
     func state(of name: ServiceName) -> UnitState? { states[name]?.value }
 
-    /// How long systemd waits for a unit's processes to end after SIGTERM; nil for ever.
+    /// The unit's TimeoutStopSec=, the time between SIGTERM and SIGKILL; nil for infinity.
     func stopTimeout(of unit: String) async throws(BusError) -> Duration? {
         guard let path = try await path(of: unit) else { return nil }
         let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
@@ -117,7 +119,7 @@ final class SystemdClient {
         }
     }
 
-    /// Kills all processes of a unit.
+    /// Sends SIGKILL to all processes of a unit.
     func kill(_ unit: String) async throws(BusError) {
         try await call(Self.manager("KillUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(unit)
@@ -126,28 +128,27 @@ final class SystemdClient {
         }
     }
 
-    /// Forgets the state of a unit of no service, unless it runs.
+    /// Drops the state of a unit whose service is deleted, unless it is active.
     func forgetState(of name: ServiceName) {
         if state(of: name)?.activeState.isDead ?? false { states[name] = nil }
     }
 
-    /// Removes what was set for a unit by hand: its drop-ins in /etc and /run.
+    /// Removes a unit's drop-ins in /etc and /run: RevertUnitFiles.
     func revert(_ unit: String) async throws(BusError) {
         try await call(Self.manager("RevertUnitFiles"), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.strings([unit])
         }
     }
 
-    /// Thaws a frozen unit, which systemd from version 256 on neither stops nor restarts.
+    /// Thaws a frozen unit: systemd from version 256 on neither stops nor restarts a frozen one.
     func thaw(_ unit: String) async throws(BusError) {
         try await call(Self.manager("ThawUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string(unit)
         }
     }
 
-    /// Makes sure that the unit's next start runs what is on disk now: reloads systemd when, and only when, it holds an
-    /// older copy. Reading a property of a unit that is not loaded would load it, so that is asked first; false for
-    /// one.
+    /// Makes the unit's next start use the file on disk: reloads systemd if it holds a stale copy. Returns false for a
+    /// unit that is not loaded; that is checked first, because reading a property would load it.
     @discardableResult
     func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
         guard let path = try await path(of: unit) else { return false }
@@ -177,7 +178,8 @@ final class SystemdClient {
         }
     }
 
-    /// Waits for systemd's last word on a unit whose stop has ended.
+    /// Waits until all signals about a unit whose stop has ended have been received: it is unloaded, or a ping is
+    /// answered.
     func settle(_ unit: String) async throws(BusError) {
         _ = try await lastWord(on: unit) { [self] () throws(BusError) in
             try await settle()
@@ -185,22 +187,21 @@ final class SystemdClient {
         }
     }
 
-    /// Makes sure that nothing is left in systemd of a unit whose stop has ended and whose file is gone.
+    /// Makes sure that systemd holds nothing of a unit whose stop has ended and whose file is removed.
     func forget(_ unit: String) async throws(BusError) {
         let isHeld = try await lastWord(on: unit) { [self] () throws(BusError) in
-            // Before that it may still be about to let go of the unit.
+            // Before the ping is answered systemd may still be unloading the unit.
             try await settle()
             return try await path(of: unit) != nil
         }
         if isHeld { try await forgetStaleCopy(of: unit) }
     }
 
-    /// From now on it counts that systemd lets go of a unit, for the next ``forget(_:)``.
+    /// Records from now on whether systemd unloads the unit, for the next ``forget(_:)``.
     func expectRelease(of unit: String) { releases[unit] = Promise() }
 
-    /// Waits until systemd lets go of a unit, as it does with one that has stopped and that nothing else holds, or
-    /// until a question is answered whether it still has it. With many units in systemd an answer takes milliseconds
-    /// longer.
+    /// Waits until systemd unloads a unit, as it does with a stopped one that has no references, or until `isHeld` has
+    /// asked it whether it still holds the unit: with many units that answer takes milliseconds longer than the signal.
     private func lastWord(
         on unit: String,
         orAnswerTo isHeld: @escaping @EventLoopActor () async throws(BusError) -> Bool
@@ -219,12 +220,13 @@ final class SystemdClient {
         return try await word.wait().get()
     }
 
-    /// Waits until systemd has sent everything that it had to say before now: what it answers comes after that.
+    /// Round trip (Ping): D-Bus keeps order, so every signal that systemd sent before the reply has been handled when
+    /// it returns.
     func settle() async throws(BusError) {
         try await call(Self.ping, timeout: Self.callTimeout)
     }
 
-    /// The number of systemd's version: "252.39-1~deb12u1" is 252. Nil where it has none.
+    /// The number of systemd's version: 252 for "252.39-1~deb12u1". Nil if it has none.
     func versionNumber() async throws(BusError) -> Int? {
         let get = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "Get")
         return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
@@ -237,14 +239,15 @@ final class SystemdClient {
         }
     }
 
-    /// Takes note that a unit was frozen or thawed, of which systemd sends no signal.
+    /// Applies that a unit was frozen or thawed, for which systemd sends no signal.
     func noticeFreezing(of name: ServiceName, isFrozen: Bool) {
         guard var state = states[name]?.value, state.isFrozen != isFrozen else { return }
         state.isFrozen = isFrozen
         publish(state, of: name)
     }
 
-    /// Whether systemd answers, as of at most a second ago: anybody may ask, and systemd is not to feel it.
+    /// Whether systemd answers a ping. The result is cached for 1 s, because any client may ask and must not load
+    /// systemd.
     func answers() async -> Bool {
         await probing.enter()
         defer { _ = probing.leave() }
@@ -261,9 +264,9 @@ final class SystemdClient {
         return isAnswered
     }
 
-    /// Asks for the state of every unit of ours that is loaded; the answers come through `unitChanged`. What
-    /// `recall` knows by what the list says of a unit is not asked for: a unit's properties are many, and it takes
-    /// systemd the better part of a millisecond to tell them.
+    /// Reads the states of all loaded units of the agent and passes them to `unitChanged`. A unit for which `recall`
+    /// can derive the state from its entry in the list is not read: reading all properties takes systemd almost 1 ms
+    /// per unit.
     func readStates(
         _ recall: @escaping @EventLoopActor (ServiceName, ListedUnit) -> UnitState?
     ) async throws(BusError) {
@@ -276,7 +279,7 @@ final class SystemdClient {
                 try reply.structure(of: "ssssssouso") { () throws(SystemError) in
                     let unit = try ListedUnit(reading: reply)
                     guard let name = UnitName.service(ofUnit: unit.unit) else { return }
-                    // Inside the callback: what systemd says next changes what it says here.
+                    // Inside the callback: the next message may change this state.
                     if let state = recall(name, unit) {
                         self?.publish(state, of: name)
                     } else {
@@ -290,13 +293,13 @@ final class SystemdClient {
             do throws(BusError) {
                 try await readState(of: entry.name, at: entry.path)
             } catch .remote {
-                // A unit that systemd cannot tell about must not hide the others.
+                // A unit that cannot be read must not hide the others.
                 continue
             }
         }
     }
 
-    /// Asks for the state of journald's unit; signals change it from then on.
+    /// Reads the state of journald's unit; signals update it from then on.
     func readJournalState() async throws(BusError) {
         let get = BusMethod(path: Self.journalPath, interface: Self.propertiesInterface, member: "Get")
         try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
@@ -310,11 +313,11 @@ final class SystemdClient {
         }
     }
 
-    /// The job that a unit is known to have queued.
+    /// The known queued job of a unit.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
 
     private func readState(of name: ServiceName, at path: String) async throws(BusError) {
-        // The empty interface stands for all of them.
+        // The empty interface name selects the properties of all interfaces.
         let getAll = BusMethod(path: path, interface: Self.propertiesInterface, member: "GetAll")
         try await call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.string("")
@@ -326,7 +329,7 @@ final class SystemdClient {
         }
     }
 
-    /// What systemd says about itself: its version, and when the kernel or, in a container, systemd was started.
+    /// The version of systemd, and the time at which the kernel or, in a container, systemd was started.
     func describe() async throws(BusError) -> (version: String?, startedAt: Timestamp?) {
         let getAll = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "GetAll")
         return try await call(getAll, timeout: Self.callTimeout) { writer throws(SystemError) in
@@ -348,8 +351,8 @@ final class SystemdClient {
         }
     }
 
-    /// Reloads systemd's configuration. Callers that wait at the same time share one reload, which begins after the
-    /// last of them has asked.
+    /// Reloads systemd's unit files. Concurrent callers share one reload, which begins after the last of them has
+    /// called.
     func reload() async throws(BusError) {
         try await reloads.run { () async throws(BusError) in
             try await self.call(Self.manager("Reload"), timeout: Self.reloadTimeout)
@@ -369,7 +372,7 @@ final class SystemdClient {
         }
     }
 
-    /// Calls a method, and counts how long that takes however it ends.
+    /// Calls a method and records the duration, also of a failure.
     private func call<Reply: Sendable>(
         _ method: BusMethod,
         timeout: Duration = callTimeout,
@@ -387,7 +390,7 @@ final class SystemdClient {
         )
     }
 
-    /// Calls a method whose reply carries nothing that matters.
+    /// Calls a method whose reply has no content of interest.
     private func call(
         _ method: BusMethod,
         timeout: Duration = callTimeout,
@@ -422,13 +425,12 @@ final class SystemdClient {
         EventLoop.start { [weak self] in await self?.greet() }
     }
 
-    /// The connection is made in the background: the first answer shows that it stands.
+    /// The connection is made in the background: the first reply shows that it is established.
     private func greet() async {
         do throws(BusError) {
             try await settle()
         } catch {
-            // The disconnect that goes with it schedules the next attempt; a peer that is there and does not answer
-            // has to be dropped.
+            // A lost connection schedules the next attempt itself; a peer that does not answer has to be dropped.
             if error.isTimeout { lost() }
             return
         }
@@ -449,12 +451,12 @@ final class SystemdClient {
         scheduleRetry()
     }
 
-    /// Takes note of a loss of the connection that a call has met before its handler was called.
+    /// Handles a lost connection that a call has noticed before the disconnect handler was called.
     func noticeLoss() {
         if let bus, !bus.isOpen { lost() }
     }
 
-    /// Drops the connection and makes another.
+    /// Closes the connection and connects again.
     func reconnect() { lost() }
 
     private func scheduleRetry() {
@@ -479,15 +481,15 @@ final class SystemdClient {
             var state = states[name]?.value ?? UnitState()
             let job = try UnitProperties.apply(message, to: &state)
             if interface == Self.serviceInterface {
-                // The unit's own signal follows at once and completes the picture; between the two it would show a new
-                // process in an old state.
+                // The signal of the Unit interface follows at once and completes the state; in between it would combine
+                // a new process with an old state.
                 states[name] = Box(state)
             } else if interface == Self.unitInterface {
                 publish(state, of: name)
                 if let job { endJobs(of: unit, but: job) }
             }
         } catch {
-            // systemd does not send such a message; reading everything again is the way back to the truth.
+            // systemd does not send such a message; all states are read again.
             EventLoop.start { [weak self] in try? await self?.readStates { _, _ in nil } }
         }
     }
@@ -496,7 +498,7 @@ final class SystemdClient {
         do throws(SystemError) {
             guard try message.string() == Self.unitInterface else { return }
             var state = UnitState()
-            // Stays when the signal says nothing of it.
+            // Kept when the signal does not contain it.
             if let journalState { state.activeState = journalState }
             _ = try UnitProperties.apply(message, to: &state)
             journalState = state.activeState
@@ -507,7 +509,7 @@ final class SystemdClient {
     }
 
     private func unitRemoved(_ message: borrowing MessageReader) {
-        // A message that is not as documented releases nothing; the question is answered.
+        // A malformed message is ignored: the question to systemd is answered in any case.
         guard let unit = try? message.string() else { return }
         releases[unit]?.fulfil(.success(false))
     }
@@ -525,18 +527,18 @@ final class SystemdClient {
             _ = try message.string()
             job.end(.success(try message.string()))
         } catch {
-            // A message that is not as documented ends no job; the wait for it has a time-out.
+            // A malformed message is ignored: the wait for the job has a time-out.
         }
     }
 
-    /// Takes note of a job that was queued before the connection stood.
+    /// Registers a job that was queued before the connection was established.
     private func adopt(_ path: String?, of name: ServiceName) {
         guard let path, path != "/", jobs[path] == nil else { return }
         jobs[path] = (UnitName.unit(of: name), Job())
     }
 
-    /// Ends what is left of a unit's jobs but the one that it has. Their JobRemoved signals were sent before; had one
-    /// been lost, the wait for it would not end.
+    /// Ends all jobs of a unit except its current one. Their JobRemoved signals were sent before; if one was lost, the
+    /// wait for it would not end.
     private func endJobs(of unit: String, but path: String) {
         for (other, entry) in jobs where entry.unit == unit && other != path {
             jobs[other] = nil

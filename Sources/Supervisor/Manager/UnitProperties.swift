@@ -3,8 +3,8 @@ internal import Systemd
 
 /// Reads the properties of a unit that make up its state, from a PropertiesChanged signal or a GetAll reply.
 enum UnitProperties {
-    /// Takes over every property that is there: an a{sv} of either interface, or of both. Gives back the path of the
-    /// unit's job, "/" where it has none; nil when nothing is said about that.
+    /// Applies every property that is present: an a{sv} of either interface, or of both. Returns the path of the unit's
+    /// job, "/" for none; nil when the message has no `Job`. Throws when the message is not as documented.
     @discardableResult
     static func apply(_ reader: borrowing MessageReader, to state: inout UnitState) throws(SystemError) -> String? {
         var changed = state
@@ -15,7 +15,7 @@ enum UnitProperties {
             case "FreezerState": changed.isFrozen = Self.frozenStates.contains(try reader.string())
             case "SubState": changed.subState = try reader.string()
             case "InvocationID":
-                // Sixteen zero bytes, or none, stand for a unit that was never started.
+                // Sixteen zero bytes, or none, mean that the unit was never started.
                 let id = Identifier(bytes: try reader.bytes())
                 changed.invocationID = id.flatMap { $0.isNull ? nil : $0.description }
             case "Job":
@@ -44,6 +44,7 @@ enum UnitProperties {
         return job
     }
 
-    /// The values of `FreezerState` of a unit that is frozen, or about to be. Those with a parent are of version 256.
+    /// The values of `FreezerState` for a unit that is frozen or being frozen. Those with a parent exist from version
+    /// 256 on.
     private static let frozenStates: Set<String> = ["freezing", "frozen", "freezing-by-parent", "frozen-by-parent"]
 }

@@ -1,18 +1,18 @@
 internal import Systemd
 
-/// Where the cgroups of systemd's units are in the file system, found without asking systemd: on cgroup v2, on v1, and
-/// on the hybrid of both. cgroups(7).
+/// The paths of the cgroups of systemd's units, found without asking systemd: on cgroup v2, v1, and the hybrid of both:
+/// cgroups(7).
 struct ControlGroups: Equatable {
-    /// The cgroup of systemd itself in the v2 hierarchy, as a path; nil where that is not mounted.
+    /// The path of systemd's own cgroup in the v2 hierarchy; nil if that is not mounted.
     private(set) var unified: String?
     /// The same in the v1 hierarchies, by controller.
     private(set) var controllers: [String: String] = [:]
 
-    /// As this machine has them now.
+    /// The present paths on this machine.
     static func current() -> ControlGroups {
         ControlGroups(
             mountInfo: KernelFile.text("/proc/self/mountinfo") ?? "",
-            // Process 1 and not this one, which is somewhere further below.
+            // Of process 1: this process is in a cgroup further below.
             processOne: KernelFile.text("/proc/1/cgroup") ?? ""
         )
     }
@@ -56,39 +56,39 @@ struct ControlGroups: Equatable {
         return parts.indices.map { parts[...$0].joined(separator: "-") + ".slice" }.joined(separator: "/")
     }
 
-    /// A line of mountinfo, as far as it matters here.
+    /// The used fields of a line of mountinfo.
     private struct Mount {
         let type: Substring
-        /// What of the hierarchy is mounted.
+        /// The root of the mount within the hierarchy.
         let root: Substring
         let point: Substring
-        /// The hierarchy's controllers, among other things.
+        /// The mount options, with the hierarchy's controllers.
         let options: [String]
 
         init?(_ line: Substring) {
             let fields = line.split(separator: " ")
-            // Before the hyphen is a list of any length.
+            // The hyphen ends a list of optional fields of any length.
             guard let hyphen = fields.firstIndex(of: "-"), hyphen >= 6, fields.count > hyphen + 3 else { return nil }
             (root, point, type) = (fields[3], fields[4], fields[hyphen + 1])
             options = fields[hyphen + 3].split(separator: ",").map { String($0) }
         }
 
-        /// Where a cgroup of the hierarchy is in the file system; nil when it is not within what is mounted.
+        /// The path of a cgroup in the file system; nil when it is not within the mounted part.
         func path(of group: Substring) -> String? {
-            // Without the slash that stands for the whole hierarchy both are prefixes.
+            // "/" becomes the empty prefix.
             let (group, root) = (group == "/" ? "" : group, root == "/" ? "" : root)
             guard group == root || group.hasPrefix(root + "/") else { return nil }
             return "\(point)\(group.dropFirst(root.count))"
         }
     }
 
-    /// systemd's own cgroup in the v2 hierarchy, and in the v1 hierarchy that it has for itself.
+    /// systemd's own cgroup in the v2 hierarchy, and in its named v1 hierarchy.
     private static func roots(_ processOne: String) -> (unified: Substring?, named: Substring?) {
         var roots: (unified: Substring?, named: Substring?)
         for line in processOne.split(separator: "\n") {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3, fields[2].hasPrefix("/") else { continue }
-            // systemd leaves its own cgroup to the units and lives in a scope of its own.
+            // systemd itself runs in the scope init.scope below the cgroup that holds the units.
             let scope = "/init.scope"
             var root = fields[2].hasSuffix(scope) ? fields[2].dropLast(scope.count) : fields[2]
             if root.isEmpty { root = "/" }

@@ -1,8 +1,8 @@
 internal import Services
 internal import Systemd
 
-/// Hears from the kernel that the processes of a unit are frozen or thawed. systemd before version 256 sends no signal
-/// when the property `FreezerState` changes.
+/// Reports when the processes of a unit are frozen or thawed, by watching cgroup.events. systemd before version 256
+/// sends no signal when the property `FreezerState` changes.
 @EventLoopActor
 final class FreezerWatch {
     private var watch: ModificationWatch?
@@ -11,18 +11,18 @@ final class FreezerWatch {
     private let directory: String?
     private let changed: @EventLoopActor (ServiceName, Bool) -> Void
 
-    /// `changed` is called with a service whose file cgroup.events was modified, and whether that says frozen.
+    /// `changed` is called with a service whose file cgroup.events was modified, and whether it is frozen.
     init(changed: @escaping @EventLoopActor (ServiceName, Bool) -> Void) {
         self.changed = changed
         directory = ControlGroups.current().unified.map { $0 + "/" + ControlGroups.path(ofSlice: UnitFile.slice) }
     }
 
-    /// Watches a unit that has processes; again is no error. A watch goes with the unit's cgroup.
+    /// Watches a unit with processes; a second call has no effect. The watch ends with the unit's cgroup.
     func follow(_ name: ServiceName) {
         guard let directory else { return }
         if watch == nil { watch = try? ModificationWatch { [weak self] in self?.look($0, gone: $1) } }
         let unit = UnitName.unit(of: name)
-        // The unit may have ended meanwhile.
+        // Fails if the unit has ended in the meantime.
         guard let number = try? watch?.watch("\(directory)/\(unit)/cgroup.events") else { return }
         names[number] = name
         if groups.isFrozen(unit) { changed(name, true) }

@@ -1,7 +1,7 @@
 public import Services
 internal import Systemd
 
-/// Figures about everything: what was counted, and what the kernel has counted meanwhile.
+/// Metrics of all services: the agent's counts and the kernel's.
 extension Supervisor {
     public func measurements() -> Measurements {
         let groups = ControlGroups.current().slice(UnitFile.slice)
@@ -25,7 +25,7 @@ extension Supervisor {
     }
 
     private func measurements(of service: ManagedService, _ groups: SliceGroups) -> ServiceMeasurements {
-        // Of a unit that is dead the kernel has nothing to tell. While systemd's word is not known the kernel's is.
+        // A dead unit has no cgroup. While systemd is not connected the kernel's counts are used anyway.
         let isDead = isReady && service.state.activeState.isDead
         return ServiceMeasurements(
             name: service.record.spec.name,

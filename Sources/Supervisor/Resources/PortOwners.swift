@@ -1,7 +1,7 @@
 internal import Services
 internal import Systemd
 
-/// Who listens on a service's port: the kernel tells the cgroup of each listener.
+/// Owners of ports: the kernel reports the cgroup of each listening socket.
 extension Supervisor {
     /// Whether a process of the service listens on its port, on any local address.
     func isListening(_ service: Service, on port: Int) async -> Bool {
@@ -13,14 +13,14 @@ extension Supervisor {
         if listeners.contains(where: { $0.cgroupID != nil }), let group, group.exists {
             return listeners.contains { $0.cgroupID.map(group.contains) ?? false }
         }
-        // Without cgroup v2 the kernel does not tell: the account and a connection are less certain.
+        // Without cgroup v2 the owner is not known: a socket of the service's account that accepts a connection counts.
         let uid = ProcessContext.userID(of: service.record.spec.user)
         guard listeners.contains(where: { $0.uid == uid }) else { return false }
         return await LoopbackPort.accepts(UInt16(port))
     }
 
-    /// What holds the service's port, where that is not the service: "the service 'web'", "nginx.service (nginx, pid
-    /// 812)". Nil where nothing does or the kernel does not tell.
+    /// The owner of the service's port, if that is not the service: "the service 'web'", "nginx.service (nginx, pid
+    /// 812)". Nil if there is none or it is not known.
     func portHolder(of service: Service) -> String? {
         guard let port = service.record.spec.port,
             let listeners = try? ListeningPorts.listeners(on: UInt16(port))
@@ -44,11 +44,11 @@ extension Supervisor {
     private static func isUnit(_ name: Substring) -> Bool { name.hasSuffix(".service") || name.hasSuffix(".scope") }
 }
 
-/// The cgroups of a unit's processes in the v2 hierarchy: its own, and what a service makes below it.
+/// The cgroups of a unit's processes in the v2 hierarchy: its own, and those that the service creates below it.
 private struct UnitGroup {
     private let path: String
 
-    /// Nil where cgroup v2 is not mounted.
+    /// Nil if cgroup v2 is not mounted.
     init?(of name: ServiceName) {
         guard let root = ControlGroups.current().unified else { return nil }
         path = "\(root)/\(ControlGroups.path(ofSlice: UnitFile.slice))/\(UnitName.unit(of: name))"

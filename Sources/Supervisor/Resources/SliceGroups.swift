@@ -1,12 +1,12 @@
 internal import Services
 internal import Systemd
 
-/// What the kernel counts in the cgroups of a slice's units. What it does not count for a unit by itself is absent, and
-/// never the count of something larger.
+/// The kernel's counts in the cgroups of a slice's units. A value that is not counted per unit is absent, and never
+/// that of a parent cgroup.
 struct SliceGroups {
-    /// The slice's directory in the v2 hierarchy, where there is one.
+    /// The slice's directory in the v2 hierarchy, if it exists.
     let unified: KernelDirectory?
-    /// The controllers of v2 that count for each of its units. No file of another one is looked for.
+    /// The v2 controllers that are enabled for the units. No files of other controllers are read.
     let enabled: Set<String>
     /// The slice's directories in the v1 hierarchies, by controller.
     let cpuacct: KernelDirectory?
@@ -14,7 +14,7 @@ struct SliceGroups {
     let pids: KernelDirectory?
     let blkio: KernelDirectory?
 
-    /// What the processes of a unit use.
+    /// The resource usage of a unit's processes.
     func usage(of unit: String) -> ResourceUsage {
         var usage = ResourceUsage()
         if let time = Self.value(of: "usage_usec", in: unified?.text(unit + "/cpu.stat")) {
@@ -46,7 +46,7 @@ struct SliceGroups {
         enabled.contains(controller) ? unified?.text(unit + "/" + file) : nil
     }
 
-    /// What v1 counts of I/O; older kernels do not have the recursive files.
+    /// The I/O counts of cgroup v1; older kernels do not have the recursive files.
     private func throttledIO(_ unit: String) -> ResourceUsage.IO? {
         for suffix in ["_recursive", ""] {
             guard let bytes = blkio?.text(unit + "/blkio.throttle.io_service_bytes" + suffix),
@@ -57,7 +57,7 @@ struct SliceGroups {
         return nil
     }
 
-    /// A count, with the line end that the kernel writes.
+    /// Parses a number, with the line feed that the kernel adds.
     static func number(_ text: (some StringProtocol)?) -> Int? {
         guard let text else { return nil }
         let digits = text.hasSuffix("\n") ? text.dropLast() : text[...]
@@ -107,7 +107,7 @@ struct SliceGroups {
     }
 
     private static func sum(_ kind: String, _ text: String) -> Int? {
-        // Without a device the total of zero says nothing: newer kernels count only where something is limited.
+        // A total of zero without devices means "not counted": newer kernels count only limited devices.
         var total: Int?
         for line in text.split(separator: "\n") {
             let fields = line.split(separator: " ")
@@ -120,7 +120,7 @@ struct SliceGroups {
         return total
     }
 
-    /// Nil when there is nothing to add, or more than the kernel can have counted.
+    /// Nil without a summand, or on overflow.
     private static func sum(_ left: Int, _ right: Int?) -> Int? {
         guard let right else { return nil }
         let (sum, overflow) = left.addingReportingOverflow(right)

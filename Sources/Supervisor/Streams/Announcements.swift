@@ -1,12 +1,12 @@
 internal import Services
 internal import Systemd
 
-/// Telling the readers of events what has become of the services.
+/// Events about changes of services.
 extension Supervisor {
-    /// Tells what a client can see of a service and could not when it was told last.
+    /// Adds an event for the changes that a client can see since the last event.
     func announce(_ name: ServiceName) {
-        // While systemd cannot be heard there is nothing to tell, and of a state that is held back nobody knows yet
-        // whether it is one.
+        // Not without a connection to systemd, when nothing is known, and not for a held-back state, which may not be
+        // final.
         guard isReady, let service = services[name], service.heldBack == nil else { return }
         let current = service.snapshot
         guard let last = service.announced else {
@@ -19,7 +19,7 @@ extension Supervisor {
         services[name]?.announced = current
     }
 
-    /// Tells what has changed while systemd was not heard. What the first picture shows is no change.
+    /// Adds events for changes during a lost connection. The first complete state after the start is no change.
     func announceAll() {
         for (name, service) in services.entries.sorted(by: { $0.name < $1.name }) {
             if hasBeenReady { announce(name) } else { services[name]?.announced = service.snapshot }
@@ -27,7 +27,7 @@ extension Supervisor {
         hasBeenReady = true
     }
 
-    /// Tells that a service is gone.
+    /// Adds the event of a removal.
     func announceRemoval(of service: ManagedService) {
         guard let last = service.announced else { return }
         events.append(.removed, last.status, service.snapshot)

@@ -1,26 +1,26 @@
 internal import Services
 internal import Systemd
 
-/// The newest events, for those who read them now and those who come back.
+/// The newest events, for connected readers and for those that reconnect.
 @EventLoopActor
 final class EventLog {
     private struct Kept {
         let event: ServiceEvent
-        /// The bytes of all events up to and with this one.
+        /// The size of all events up to and including this one.
         let bytesBehind: Int
     }
 
-    /// Nil in front of `oldest`: what is not kept any more takes no memory.
+    /// Nil before `oldest`: events that are dropped need no memory.
     private var kept: [Kept?] = []
-    /// Where in `kept` the oldest is: the places before it are emptied many at a time.
+    /// The index of the oldest event in `kept`. The entries before it are removed many at a time.
     private var oldest = 0
     private var waiting: [Promise<Void>] = []
 
-    /// The event that comes next. An agent that is started anew goes on with a number that no earlier one can have
-    /// come to in this boot: there are not as many events as microseconds.
+    /// The sequence number of the next event. It begins with the microseconds since boot, which are more than the
+    /// events of an earlier process of the agent can have been.
     private(set) var nextSequence = Int(MonotonicClock.sinceBoot() / .microseconds(1))
 
-    /// The first event that is still known; the next one where none is.
+    /// The sequence number of the oldest kept event; that of the next one if none is kept.
     var firstSequence: Int { nextSequence - (kept.count - oldest) }
 
     func append(_ kind: ServiceEvent.Kind, _ previousStatus: ServiceStatus?, _ service: Service) {
@@ -45,8 +45,8 @@ final class EventLog {
         waiting = []
     }
 
-    /// The events from one on, of which all but the first are within so many bytes; nil when that one is not known any
-    /// more, or was never made.
+    /// The events from a sequence number on; all but the first fit into `bytes`. Nil when that event is not kept any
+    /// more, or does not exist.
     func events(from sequence: Int, bytes: Int) -> [ServiceEvent]? {
         guard (firstSequence...nextSequence).contains(sequence) else { return nil }
         let wanted = kept.dropFirst(oldest + sequence - firstSequence).lazy.compactMap { $0 }
@@ -55,14 +55,14 @@ final class EventLog {
         return [first.event] + wanted.dropFirst().prefix { $0.bytesBehind <= limit }.map(\.event)
     }
 
-    /// The bytes of all events from one on that is known.
+    /// The size of all events from a kept sequence number on.
     func byteCount(from sequence: Int) -> Int {
         let index = oldest + sequence - firstSequence
         guard index < kept.count, let first = kept[index] else { return 0 }
         return bytesBehind - first.bytesBehind + first.event.byteCount
     }
 
-    /// Waits for the next event, until the time is over or the task is cancelled.
+    /// Waits for the next event, at most for `duration` or until the task is cancelled.
     func nextEvent(within duration: Duration) async {
         let waiter = Promise<Void>()
         waiting.append(waiter)

@@ -1,15 +1,15 @@
 internal import Services
 internal import Systemd
 
-/// One reader of the events.
+/// The reader of one event stream.
 @EventLoopActor
 final class EventReader {
     private enum State {
-        /// What the reader knows is too old to go on from.
+        /// The event after the reader's position is not kept any more.
         case gap
-        /// The reader knows nothing.
+        /// The reader has no position.
         case new
-        /// The event that the reader gets next.
+        /// The sequence number of the reader's next event.
         case following(Int)
         case ended
     }
@@ -18,11 +18,11 @@ final class EventReader {
     private let stream: OpenStreams.Stream
     private var state: State
     let bootID: String
-    /// The event that came next when the reader did. What was before is kept for those who come back, and is not what
-    /// they are behind.
+    /// The next sequence number when the reader connected. Earlier events, kept for reconnecting readers, do not count
+    /// towards its lag.
     private let firstSequence: Int
 
-    /// So many bytes of events at a time: what a reader costs that has stopped reading.
+    /// The size of one batch of events: the memory that a stalled reader needs.
     private static let bytesAtATime = 64 * 1024
 
     init(_ supervisor: Supervisor, _ stream: OpenStreams.Stream, after position: EventPosition?) {
@@ -76,6 +76,6 @@ final class EventReader {
 extension EventReader: EventReading {}
 
 extension ManagedService {
-    /// What a reader has to know before the next event.
+    /// The state that a reader must have before the next event.
     fileprivate var told: Service { (announced ?? snapshot).withoutEnvironment() }
 }

@@ -1,22 +1,21 @@
 internal import Services
 internal import Systemd
 
-/// Wakes those who follow a log when there is something for them in the journal. Without anybody who follows, the
-/// journal is not looked at.
+/// Wakes followers of logs when the journal has new entries for them. Without followers the journal is not read.
 @EventLoopActor
 final class JournalNews {
-    /// The fields by whose values entries are told apart, as far as that goes without reading them.
+    /// The fields by which new entries are assigned to followers, without reading the rest of the entry.
     private static let fields = ["_SYSTEMD_UNIT", "SYSLOG_IDENTIFIER"]
 
     private var watch: JournalWatch?
     private var followers = 0
     private var waiting: [(values: [String], waiter: Promise<Void>)] = []
-    /// Counts how often files came or went.
+    /// Counts changes of the set of journal files.
     private(set) var fileGeneration = 0
 
     typealias Follower = JournalFollower
 
-    /// Looks at the journal from now on.
+    /// Starts to watch the journal. Throws when it cannot be opened.
     func follow() throws(SystemError) -> Follower {
         if watch == nil {
             watch = try JournalWatch(fields: Self.fields) { [weak self] in self?.tell($0) }
@@ -25,8 +24,8 @@ final class JournalNews {
         return Follower(self)
     }
 
-    /// Waits for an entry with one of these values, or for other files; until the time is over or the task is
-    /// cancelled.
+    /// Waits for an entry with one of these values, or for a change of files; at most for `duration` or until the task
+    /// is cancelled.
     func wait(for values: [String], atMost duration: Duration) async {
         let waiter = Promise<Void>()
         waiting.append((values, waiter))
@@ -34,7 +33,7 @@ final class JournalNews {
         waiting.removeAll { $0.waiter === waiter }
     }
 
-    /// Has all who wait look again: a service was deleted.
+    /// Wakes all waiting followers: a service was deleted.
     func wake() { for (_, waiter) in waiting { waiter.fulfil() } }
 
     fileprivate func leave() {

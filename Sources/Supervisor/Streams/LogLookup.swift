@@ -1,21 +1,21 @@
 internal import Services
 internal import Systemd
 
-/// Finds in the journal's index the runs of a service and the streams through which they have written.
+/// Finds the runs of a service and the streams of their output in the journal's index.
 ///
-/// Each question is a search for one value that journald vouches for, such as the unit or the invocation id of a run.
-/// What it costs does not depend on what other accounts write, nor on what this one writes outside of the service.
+/// Each lookup searches for one value of a trusted field, such as the unit or the invocation id. Its cost does not
+/// depend on what other accounts write, nor on what this account writes outside of the service.
 @EventLoopActor
 final class LogLookup {
-    /// A run of the unit that has written something.
+    /// A run of the unit with at least one line.
     struct Run {
-        /// The streams of its standard output and error, as far as its first lines tell.
+        /// The streams of its standard output and error, as far as its first lines show them.
         var streams: [String]
         /// The run's first entry.
         var begin: String
     }
 
-    /// Where a question begins.
+    /// The position where a lookup begins.
     enum Place {
         case head
         case tail
@@ -26,13 +26,14 @@ final class LogLookup {
     private let subject: LogSubject
     private let journal: JournalReader
 
-    /// The first lines of a run or of a process that are looked at. The mark, the first line of standard error, is one
-    /// of them unless it is no longer on disk. systemd tells journald the unit of standard output; a line there has
-    /// none only when journald could not place an earlier line of the same process on standard error.
+    /// The number of lines at the beginning of a run or process that are examined. The mark, the first line of standard
+    /// error, is one of them unless it is no longer on disk. systemd tells journald the unit of standard output; a line
+    /// there has no unit only when journald could not assign an earlier line of the same process on standard error.
     private static let examinedLimit = 64
-    /// Those of standard output and error.
+    /// Standard output and standard error.
     private static let streamsLimit = 2
-    /// The runs before the current one whose lines may still come: journald reads several streams at a time.
+    /// The number of runs before the current one that may still have unread lines: journald reads several streams
+    /// concurrently.
     private static let earlierRunsLimit = 2
 
     /// Opens the journal's files.
@@ -43,7 +44,7 @@ final class LogLookup {
 
     // MARK: Runs
 
-    /// The run that has written the newest of the unit's lines before a place; nil when there is none.
+    /// The run of the unit's newest line before a position; nil when there is none.
     func run(before place: Place) throws(SystemError) -> Run? {
         try ask("_SYSTEMD_UNIT", subject.unit)
         switch place {
@@ -55,26 +56,26 @@ final class LogLookup {
         return try journal.previous() ? try run() : nil
     }
 
-    /// The run that has written the first of the unit's lines at a place or after it; nil when there is none.
+    /// The run of the unit's first line at or after a position; nil when there is none.
     private func run(after place: Place) throws(SystemError) -> Run? {
         try ask("_SYSTEMD_UNIT", subject.unit)
         return try isAnythingBehind(place) ? try run() : nil
     }
 
-    /// The run that has written the entry at which the lookup stands.
+    /// The run of the current entry.
     private func run() throws(SystemError) -> Run {
         let cursor = try journal.cursor()
         if let invocation = journal.field("_SYSTEMD_INVOCATION_ID") {
             return try run(invocation) ?? Run(streams: [], begin: cursor)
         }
-        // journald does not find it for a unit that is gone already. What came through the same stream is of one run.
+        // journald cannot look up the invocation id of a unit that is unloaded. All lines of one stream are of one run.
         guard let stream = subject.stream(journal) else { return Run(streams: [], begin: cursor) }
         try ask("_STREAM_ID", stream)
         try journal.seekHead()
         return Run(streams: [stream], begin: try journal.next() ? try journal.cursor() : cursor)
     }
 
-    /// A run by its invocation id; nil when there is no line of it.
+    /// A run by its invocation id; nil when it has no line.
     func run(_ invocation: String) throws(SystemError) -> Run? {
         try ask("_SYSTEMD_INVOCATION_ID", invocation)
         try journal.seekHead()
@@ -90,16 +91,16 @@ final class LogLookup {
         return run
     }
 
-    /// Whether a stream has lines behind a place.
+    /// Whether a stream has lines after a position.
     func hasLines(_ stream: String, behind place: Place) throws(SystemError) -> Bool {
         try ask("_STREAM_ID", stream)
         return try isAnythingBehind(place)
     }
 
-    /// The streams that lines behind a place can have come through, of the runs that had begun by then; those of later
-    /// runs are known when their marks are read.
+    /// The streams that lines after a position can be from, of runs that had begun by then. Those of later runs are
+    /// found by their marks.
     func streams(at place: Place) throws(SystemError) -> [String] {
-        // The mark of the run that is going on there may be gone from the disk, and its lines not.
+        // The mark of the current run may have been rotated away while its lines are still on disk.
         var streams: [String] = []
         if let next = try run(after: place) { streams += next.streams }
         var earlier = place
@@ -107,7 +108,7 @@ final class LogLookup {
             guard let run = try run(before: earlier) else { break }
             earlier = .behind(run.begin)
             for stream in run.streams where !streams.contains(stream) {
-                // The current run and the one before may go on writing.
+                // The current run and the previous one may still write.
                 let mayGoOn = if age < 2 { true } else { try hasLines(stream, behind: place) }
                 if mayGoOn { streams.append(stream) }
             }
@@ -115,7 +116,7 @@ final class LogLookup {
         return streams
     }
 
-    /// The run of the newest line before a place, and those before it: for a reader that goes back from there.
+    /// The run of the newest line before a position, and those before it: for reading backwards.
     func window(before place: Place) throws(SystemError) -> Window {
         var window = Window()
         var earlier = place
@@ -127,8 +128,8 @@ final class LogLookup {
         return window
     }
 
-    /// Goes back to the run before: the reader has come to the first entry of the current one. Gives back the run that
-    /// matters from now on besides; nil when there is none.
+    /// Moves to the previous run: the reader has reached the first entry of the current one. Returns the run that is
+    /// added to the window; nil when there is none.
     func advance(_ window: inout Window) throws(SystemError) -> Run? {
         window.runs.removeFirst()
         var earliest: Run?
@@ -138,7 +139,7 @@ final class LogLookup {
         return earliest
     }
 
-    /// The current run's streams, and of those before it the streams that have lines within the current run.
+    /// The streams of the current run, and those of earlier runs that have lines within the current run.
     private func choose(_ window: inout Window) throws(SystemError) {
         window.streams = []
         guard let current = window.runs.first else { return }
@@ -148,27 +149,27 @@ final class LogLookup {
         }
     }
 
-    /// The runs that matter to a reader who goes back, the newest first.
+    /// The relevant runs for reading backwards, the newest first.
     struct Window {
         fileprivate(set) var runs: [Run] = []
-        /// The streams that the reader has to look at besides the lines of the unit.
+        /// The streams that the reader matches besides the unit.
         fileprivate(set) var streams: [String] = []
 
-        /// The entry at which the run before has its turn.
+        /// The entry at which the previous run begins to count.
         var boundary: String? { runs.first?.begin }
     }
 
     // MARK: Lines without a unit
 
-    /// What the lines of a main process tell.
+    /// What the lines of a main process show.
     struct Trace {
-        /// The streams through which the process has written lines that have lost the unit.
+        /// The streams with lines of the process that have no unit field.
         fileprivate(set) var lost: [String] = []
-        /// Whether it has written to standard error and the line has the unit: journald has kept up.
+        /// Whether a line on standard error has the unit: journald could look it up in time.
         fileprivate(set) var isKnown = false
     }
 
-    /// Looks at the first lines of a main process, as far as the mark of its standard error.
+    /// Examines the first lines of a main process, up to the mark of its standard error.
     func trace(_ process: LogSubject.MainProcess) throws(SystemError) -> Trace {
         var trace = Trace()
         try ask("_PID", process.pid)
@@ -189,7 +190,7 @@ final class LogLookup {
         return trace
     }
 
-    /// Whether the first line of a stream that has an id has the service's; false where none has.
+    /// Whether the first line of a stream with a service id has this service's; false if none has an id.
     func hasOwnID(_ stream: String) throws(SystemError) -> Bool {
         try ask("_STREAM_ID", stream)
         try journal.seekHead()
@@ -209,7 +210,7 @@ final class LogLookup {
         try journal.match(field, value)
     }
 
-    /// Goes to the first entry that is asked for at a place or behind it; false when there is none.
+    /// Seeks to the first matching entry at or after a position; false when there is none.
     private func isAnythingBehind(_ place: Place) throws(SystemError) -> Bool {
         switch place {
         case .head: try journal.seekHead()

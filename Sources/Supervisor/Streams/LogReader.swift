@@ -1,11 +1,11 @@
 internal import Services
 internal import Systemd
 
-/// Reads the log of one service for one client, a slice at a time.
+/// Reads the log of one service for one client, in slices.
 @EventLoopActor
 final class LogReader {
     private enum Position {
-        /// Before the first line that is wanted, which is still to be found.
+        /// The position of the first requested line is not determined yet.
         case unknown
         case at(LogLookup.Place)
     }
@@ -16,10 +16,10 @@ final class LogReader {
     private let news: JournalNews
     private let follower: JournalNews.Follower?
     private let stream: OpenStreams.Stream?
-    /// The boot that the lines have to be of.
+    /// The boot of the lines; nil for all boots.
     private let bootID: String?
-    /// What was the newest entry when the client asked, for a reader that does not follow: the log ends there, however
-    /// fast the service goes on writing. Not a time: the clock may have been put back since.
+    /// The newest entry at the time of the request, where a reader that does not follow ends even if the service goes
+    /// on writing. Not a time: the clock may have been set back since.
     private var newest: String?
 
     private var journal: JournalReader
@@ -27,13 +27,13 @@ final class LogReader {
     private var position: Position
     private var isPrepared = false
     private var hasEnded = false
-    /// The service has been deleted, and journald has written down its last lines.
+    /// The service has been deleted, and journald has written its last lines.
     private var isLastLook = false
     private static let lastLinesPatience = Duration.seconds(2)
-    /// How many lines are still wanted; nil for whatever comes.
+    /// The number of lines still to be sent; nil for no limit.
     private var remaining: Int?
 
-    /// A slice is over after so many entries, so many bytes, or so long: then others have their turn.
+    /// The limits of a slice, in entries, bytes and time: after it other work of the loop gets its turn.
     private static let sliceEntries = 64
     private static let sliceBytes = 128 * 1024
     private static let sliceTime = Duration.milliseconds(1)
@@ -80,11 +80,11 @@ final class LogReader {
                 if !isPrepared { try await prepare() }
                 guard !hasEnded else { break }
                 if fileGeneration != news.fileGeneration { try reopen() }
-                // Before the lines of such a stream are passed over.
+                // Before lines of a newly found stream are passed over.
                 if query.isFollowing, try streams.trace() { try match() }
                 let (entries, isMore) = try slice()
                 guard entries.isEmpty else {
-                    // The client may take its time.
+                    // The client may be slow: close the files meanwhile.
                     streams.close()
                     return .entries(entries)
                 }
@@ -92,7 +92,7 @@ final class LogReader {
                 guard query.isFollowing, !hasEnded else { break }
                 if subject.isRemoved {
                     guard isLastLook else {
-                        // Its last lines may be on their way to the journal.
+                        // Its last lines may not be in the journal yet.
                         isLastLook = true
                         await JournalSync.synchronize(within: Self.lastLinesPatience)
                         continue
@@ -111,7 +111,7 @@ final class LogReader {
 
     // MARK: Reading on
 
-    /// Reads what is there, up to the size of a slice; `isMore` says that there is more than that.
+    /// Reads up to one slice; `isMore` means that there is more.
     private func slice() throws(SystemError) -> (entries: [LogEntry], isMore: Bool) {
         let begin = MonotonicClock.now()
         var entries: [LogEntry] = []
@@ -161,14 +161,14 @@ final class LogReader {
         subject.owns(journal, writtenAt: moment) { streams.hasOwnID($0) }
     }
 
-    /// Notes where the reader stands, should the files have to be opened anew.
+    /// Stores the position, in case the files have to be opened again.
     private func rememberPosition(_ examined: Int) {
-        // Without an entry to read since other streams are matched, it still stands where it stood then.
+        // No entry was read since the matches were changed: the stored position is still valid.
         guard examined > 0, let cursor = try? journal.cursor() else { return }
         position = .at(.behind(cursor))
     }
 
-    /// Waits for something to be written. True when nothing was for so long that the client should hear of it.
+    /// Waits for new entries. True when there was none for ``StreamLimits/quietTime``.
     private func waitForMore() async throws(SystemError) -> Bool {
         let begin = MonotonicClock.now()
         streams.close()
@@ -185,8 +185,8 @@ final class LogReader {
         return MonotonicClock.now().duration(since: begin) >= StreamLimits.quietTime
     }
 
-    /// Opens the files that are there now, and goes to where reading was: archived files are among them, so that
-    /// nothing is passed over that is still on disk.
+    /// Opens the current set of files and seeks to the stored position. Archived files are included, so that no entry
+    /// that is still on disk is skipped.
     private func reopen() throws(SystemError) {
         fileGeneration = news.fileGeneration
         streams.close()
@@ -195,7 +195,7 @@ final class LogReader {
         try go()
     }
 
-    /// Goes to the noted position.
+    /// Seeks to the stored position.
     private func go() throws(SystemError) {
         switch position {
         case .unknown, .at(.tail): break
@@ -205,7 +205,7 @@ final class LogReader {
         }
     }
 
-    /// Has the journal pass over what is not to be read. The place in it stays.
+    /// Sets the matches of the journal. The position is kept.
     private func match() throws(SystemError) {
         journal.matchEverything()
         if let bootID {
@@ -217,7 +217,7 @@ final class LogReader {
 
     // MARK: Finding the beginning
 
-    /// Finds the streams whose lines are to be read, the newest entry, and where to begin.
+    /// Finds the streams to read, the newest entry, and the position to begin at.
     private func prepare() async throws(SystemError) {
         isPrepared = true
         _ = try streams.trace()
@@ -235,7 +235,7 @@ final class LogReader {
         }
     }
 
-    /// Goes to where the lines begin that are wanted.
+    /// Seeks to the first requested line.
     private func findTail() async throws(SystemError) {
         guard let count = query.tail else { return try begin(at: query.since.map { .from($0) } ?? .head) }
         var tail: (found: Int, isAtHead: Bool)?
@@ -256,8 +256,9 @@ final class LogReader {
         try go()
     }
 
-    /// Goes back before so many of the service's lines, or before as many as there are; says how many that were, and
-    /// whether nothing is before them. Nil when lines have been passed over: it has come to another stream.
+    /// Seeks backwards over `count` lines of the service, or over all if there are fewer. Returns the number of lines,
+    /// and whether the beginning of the journal was reached. Nil when another stream was found, whose lines have been
+    /// skipped.
     private func goBack(over count: Int) async throws(SystemError) -> (found: Int, isAtHead: Bool)? {
         let end: LogLookup.Place = query.until.map { .from(Timestamp(microseconds: $0.microseconds + 1)) } ?? .tail
         var window = try streams.window(before: end)
@@ -277,7 +278,7 @@ final class LogReader {
             case .own:
                 guard !streams.discover(journal) else { return nil }
                 found += subject.isMark(journal) ? 0 : 1
-            // What is older than another service of the same name is older than this one.
+            // An entry of an earlier service of the same name: all lines before it are older than this service.
             case .earlier: return (found, false)
             case .other: break
             }

@@ -1,38 +1,39 @@
 internal import Services
 internal import Systemd
 
-/// The streams of a service that a log reader matches besides the unit: those whose lines may have lost it.
+/// The streams of a service that a log reader matches besides the unit, because their lines may have no unit field.
 @EventLoopActor
 final class LogStreams {
     private let subject: LogSubject
-    /// Open only while it is needed: it has a descriptor of each file of the journal.
+    /// Open only while needed: it uses a descriptor for each journal file.
     private var lookup: LogLookup?
-    /// Streams of main processes, with lines that have lost the unit.
+    /// Streams of main processes with lines that have no unit field.
     private var lost: [String] = []
-    /// Streams that the reader comes to at last.
+    /// Streams of the newest lines, which the reader reaches last.
     private var newest: [String] = []
-    /// Streams of the runs where the reader is, the newest last.
+    /// Streams of the runs around the reader's position, the newest last.
     private var recent: [String] = []
     private var discovered = 0
-    /// When the reader was made: later lines come while it reads.
+    /// The creation time of the reader: later lines arrive while it reads.
     private let begin = Timestamp(microseconds: WallClock.now().microseconds)
     /// Main processes whose streams are known, or that have none.
     private var settled: [LogSubject.MainProcess] = []
-    /// The processes that opened the streams which the reader has come to, the newest last.
+    /// The processes that opened the streams found by the reader, the newest last.
     private var openers: [String] = []
     /// Whether a stream has a line with the service's id.
     private var identified: [String: Bool] = [:]
 
-    /// The streams of a run and of two before it: each one that is matched costs a search for each line.
+    /// The streams of a run and of two runs before it. Each matched stream costs one search for each line.
     private static let recentLimit = 6
-    /// A stream is discovered when the first lines of its run do not tell of it; each one has a reader begin anew.
+    /// The number of streams that may be found only by reading, because the first lines of their run do not show them.
+    /// Each one makes the reader start again.
     private static let discoveredLimit = 8
-    /// The number of streams whose id is remembered; the others are looked up again.
+    /// The size of the cache of stream ids; others are looked up again.
     private static let identifiedLimit = 256
 
     init(_ subject: LogSubject) { self.subject = subject }
 
-    /// What ``LogSubject/match(_:streams:)`` takes.
+    /// The argument of ``LogSubject/match(_:streams:)``.
     var matched: [String] {
         var all: [String] = []
         for stream in lost + newest + recent where !all.contains(stream) { all.append(stream) }
@@ -48,11 +49,11 @@ final class LogStreams {
         return opened
     }
 
-    /// Closes the files, or has them opened anew when they are needed.
+    /// Closes the files; they are opened again when needed.
     func close() { lookup = nil }
 
-    /// Looks for streams of main processes with lines that have lost the unit; true when there is another one. journald
-    /// finds the unit of a main process unless it hangs for as long as the process lives.
+    /// Looks for streams of main processes with lines that have no unit field; true when another one was found.
+    /// journald finds the unit of a main process unless it hangs for the whole life of the process.
     func trace() throws(SystemError) -> Bool {
         let known = lost.count
         let now = Timestamp(microseconds: WallClock.now().microseconds)
@@ -73,29 +74,29 @@ final class LogStreams {
         if settled.count > ServiceRun.processesLimit { settled.removeFirst() }
     }
 
-    /// Matches the streams that the newest lines can have come through.
+    /// Matches the streams that the newest lines can be from.
     func matchNewest() throws(SystemError) { newest = try opened().streams(at: .tail) }
 
-    /// Matches the streams that lines behind a place can have come through, for a reader who begins there.
+    /// Matches the streams that lines after a position can be from, for a reader that begins there.
     func match(at place: LogLookup.Place) throws(SystemError) { recent = try opened().streams(at: place) }
 
-    /// The same for a reader who goes back from there.
+    /// The same for reading backwards from a position.
     func window(before place: LogLookup.Place) throws(SystemError) -> LogLookup.Window {
         let window = try opened().window(before: place)
         recent = window.streams
         return window
     }
 
-    /// What a reader who goes back has to do.
+    /// The next step of reading backwards.
     enum Step {
         case goOn
-        /// Other streams are to be matched from there on.
+        /// Set the matches again.
         case match
-        /// Begin anew: lines of another stream have been passed over.
+        /// Start again: lines of another stream have been skipped.
         case again
     }
 
-    /// The reader has gone back to the first entry of a run, `boundary`.
+    /// Handles that reading backwards has reached the first entry of a run, `boundary`.
     func advance(_ window: inout LogLookup.Window, over boundary: String) throws(SystemError) -> Step {
         let lookup = try opened()
         let before = matched
@@ -106,8 +107,8 @@ final class LogStreams {
         return matched == before ? .goOn : .match
     }
 
-    /// A reader who goes back has come to an entry of the service; true when its stream was not among those of its run,
-    /// and is matched from now on.
+    /// Handles an entry of the service while reading backwards; true when its stream is not among those of its run, and
+    /// is matched from now on.
     func discover(_ journal: borrowing JournalReader) -> Bool {
         guard let stream = journal.field("_STREAM_ID"), !recent.contains(stream), subject.stream(journal) != nil,
             !newest.contains(stream), !lost.contains(stream)
@@ -122,7 +123,7 @@ final class LogStreams {
         return true
     }
 
-    /// The reader has come to an entry of the service; true when other streams are to be matched from there on.
+    /// Handles an entry of the service while reading forwards; true when the matches have to be set again.
     func notice(_ journal: borrowing JournalReader, writtenAt moment: Timestamp) throws(SystemError) -> Bool {
         guard let stream = journal.field("_STREAM_ID"), !recent.contains(stream), subject.stream(journal) != nil
         else { return false }
@@ -132,8 +133,8 @@ final class LogStreams {
         }
         let before = matched
         recent.append(stream)
-        // The run's other stream may have lines without a unit before the first one that has it. A run that has just
-        // begun has none yet.
+        // The run's other stream may have lines without a unit before its first line with it. A run that has just begun
+        // has none yet.
         if moment < begin, let invocation = journal.field("_SYSTEMD_INVOCATION_ID"),
             let run = try opened().run(invocation)
         {
@@ -146,7 +147,7 @@ final class LogStreams {
     /// Whether a stream has a line with the service's id.
     func hasOwnID(_ stream: String) -> Bool {
         if let isOwn = identified[stream] { return isOwn }
-        // A journal that cannot be read has nothing to vouch with.
+        // An unreadable journal proves nothing.
         let isOwn = (try? opened().hasOwnID(stream)) ?? false
         if identified.count == Self.identifiedLimit { identified = [:] }
         identified[stream] = isOwn

@@ -1,7 +1,7 @@
 internal import Services
 internal import Systemd
 
-/// Counts the streams that are open.
+/// Counts the open streams.
 @EventLoopActor
 final class OpenStreams {
     enum Kind {

@@ -1,20 +1,20 @@
 public import Services
 internal import Systemd
 
-/// What clients read for as long as they like.
+/// Streams of logs and events.
 extension Supervisor {
     public func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {
         try await readLog(reference, query, as: try openStreams.open(.log))
     }
 
-    /// `stream` is the client's; the agent's own reading takes none.
+    /// `stream` is the client's slot; nil for reads by the agent itself.
     func readLog(
         _ reference: String,
         _ query: LogQuery,
         as stream: OpenStreams.Stream?
     ) async throws(ControlError) -> any LogReading {
         let subject = try await logSubject(reference)
-        // Whoever follows gets what is still on its way when it comes.
+        // A follower gets late lines when they arrive.
         if !query.isFollowing { await awaitLastLines(of: subject) }
         let boot = try query.boot.map { (boot) throws(ControlError) in try journalID(of: boot) }
         return try LogReader(subject, query, bootID: boot, news: journalNews, stream: stream)
@@ -35,27 +35,27 @@ extension Supervisor {
         return lines
     }
 
-    /// How long after the end of a process its last lines can be on their way to the journal.
+    /// The longest delay between the end of a process and the arrival of its last lines in the journal.
     private static let journalDelay = Duration.seconds(30)
-    /// How long they are waited for.
+    /// The time-out of the wait for these lines.
     private static let journalPatience = Duration.seconds(2)
 
-    /// Has journald write down the last lines of a process that has just ended.
+    /// Waits until journald has written the last lines of a process that has just ended.
     private func awaitLastLines(of subject: LogSubject) async {
         guard let endedAt = subject.endedAt else { return }
         let age = Duration.microseconds(WallClock.now().microseconds - endedAt.microseconds)
         if age < Self.journalDelay { await JournalSync.synchronize(within: Self.journalPatience) }
     }
 
-    /// Before a name is used again: has journald write down the last lines of the service that had it, which it could
-    /// not tell from the next one's.
+    /// Before a name is used again: waits until journald has written the last lines of the former service of that name,
+    /// which it could not distinguish from the next one's.
     func awaitLastLines(ofFormer name: ServiceName) async {
         let now = MonotonicClock.now()
         removals = removals.filter { now.duration(since: $0.value) < Self.journalDelay }
         if removals[name] != nil { await JournalSync.synchronize(within: Self.journalPatience) }
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     public var streamCounts: (logs: Int, events: Int) { (openStreams.count(of: .log), openStreams.count(of: .events)) }
 
     private func logSubject(_ reference: String) async throws(ControlError) -> LogSubject {
@@ -86,7 +86,7 @@ extension Supervisor {
         }
     }
 
-    /// The id of a boot as the journal has it.
+    /// The boot id in the journal's format. Throws `bootNotFound`.
     private func journalID(of boot: LogQuery.Boot) throws(ControlError) -> String {
         let current = bootID.filter { $0 != "-" }
         switch boot {

@@ -8,9 +8,9 @@ internal import Glibc
     /// The slot through which libsystemd reports the end of the connection.
     private var disconnected: Slot?
 
-    /// Connects to a peer that listens on a Unix socket, without a bus daemon between: the sender of every message is
-    /// that peer, and there are no names. Connecting goes on in the background; a failure comes as a disconnect.
-    /// `onDisconnect` is called once, when the connection is gone and every pending call has failed.
+    /// Connects to a peer that listens on a Unix socket, without a bus daemon: the sender of every message is that
+    /// peer, and there are no bus names. The connection is made in the background; a failure is reported as a
+    /// disconnect. `onDisconnect` is called once, when the connection is lost and every pending call has failed.
     public convenience init(
         connectingTo path: String,
         onDisconnect: @escaping @EventLoopActor () -> Void
@@ -21,7 +21,7 @@ internal import Glibc
         }
     }
 
-    /// Speaks over a connected socket, which it takes over.
+    /// Uses a connected socket and takes ownership of it.
     public convenience init(
         adopting socket: consuming FileDescriptor,
         onDisconnect: @escaping @EventLoopActor () -> Void
@@ -59,9 +59,10 @@ internal import Glibc
 
     /// Calls a method and waits for its reply.
     ///
-    /// `arguments` appends the arguments to the message. `decode` reads the reply, inside the callback: whatever must
+    /// `arguments` appends the arguments to the message. `decode` reads the reply inside the callback: whatever must
     /// not be reordered with the messages that follow (a job's path before its JobRemoved) is done there and not after
-    /// the `await`. `meanwhile` is called when the message is on its way, once.
+    /// the `await`. `meanwhile` is called once, when the message has been sent. Throws `local` and `remote` errors:
+    /// ``BusError``.
     public func call<Reply: Sendable>(
         _ method: BusMethod,
         timeout: Duration = .seconds(25),
@@ -91,7 +92,7 @@ internal import Glibc
         return try result.get()
     }
 
-    /// Calls a method whose reply carries nothing that matters.
+    /// Calls a method whose reply has no content of interest.
     public func call(
         _ method: BusMethod,
         timeout: Duration = .seconds(25),
@@ -100,7 +101,7 @@ internal import Glibc
         try await call(method, timeout: timeout, arguments: arguments) { _ throws(SystemError) in }
     }
 
-    /// Whether the connection stands: sd_bus_is_open(3). It can be closed before the handler of its loss is called.
+    /// Whether the connection is open: sd_bus_is_open(3). It can be closed before the disconnect handler is called.
     public var isOpen: Bool { unsafe sd_bus_is_open(bus) > 0 }
 
     /// Calls a handler for every message that a match rule fits (sd_bus_add_match(3)), until the slot is dropped.
@@ -126,8 +127,7 @@ internal import Glibc
         return slot
     }
 
-    /// Calls a method without wanting to hear of it: not even an error is answered. The peer takes it up before what it
-    /// is asked next.
+    /// Calls a method without a reply, not even an error. The peer handles it before later calls.
     public func send(
         _ method: BusMethod,
         arguments: (borrowing MessageWriter) throws(SystemError) -> Void
@@ -187,7 +187,7 @@ internal import Glibc
             unsafe context.release()
             throw SystemError(call: "sd_bus_call_async", code: -result)
         }
-        // The slot belongs to the connection from here on, and lets go of the context when it ends, however it ends.
+        // The slot is owned by the connection from here on, and releases the context in every case when it ends.
         unsafe sd_bus_slot_set_destroy_callback(slot) { context in
             unsafe Unmanaged<PendingCall>.fromOpaque(context!).release()
         }
@@ -212,7 +212,7 @@ internal import Glibc
         return unsafe String(cString: label!)
     }
 
-    /// Escapes a value for a D-Bus address: everything but the characters that the specification lets stand.
+    /// Escapes a value for a D-Bus address: all characters except those that the specification allows unescaped.
     private static func escapeAddress(_ value: String) -> String {
         let plain = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_/.\\*".utf8)
         let digits = Array("0123456789abcdef")
@@ -239,7 +239,7 @@ public struct BusMethod: Sendable {
     }
 }
 
-/// A registration with the bus; dropping it ends it.
+/// A registration with the bus, which ends when the object is released.
 @EventLoopActor
 @safe public final class Slot {
     fileprivate var slot: OpaquePointer?
@@ -254,11 +254,11 @@ public struct BusMethod: Sendable {
     }
 }
 
-/// A call that was sent: resumes its caller exactly once, with the reply or with what came in its place.
+/// A pending call: resumes its caller exactly once, with the reply or an error.
 @safe
 @EventLoopActor
 private final class PendingCall {
-    /// A reply as libsystemd lends it to the callback.
+    /// A reply, borrowed from libsystemd during the callback.
     @unsafe struct Message {
         let pointer: OpaquePointer
     }
@@ -274,8 +274,8 @@ private final class PendingCall {
             unsafe resume(.success(Message(pointer: reply)))
             return
         }
-        // libsystemd makes the replies for a time-out and a lost connection itself, in the name of the bus driver,
-        // who is not there on a connection without a bus daemon.
+        // libsystemd creates the replies for a time-out and a lost connection itself, with the bus driver as the
+        // sender, which does not exist on a connection without a bus daemon.
         if unsafe sd_bus_message_get_sender(reply).map({ unsafe String(cString: $0) }) == "org.freedesktop.DBus" {
             let isOpen = unsafe sd_bus_is_open(sd_bus_message_get_bus(reply)) > 0
             unsafe resume(.failure(.local(isOpen ? .timedOut : .notConnected)))
@@ -297,7 +297,7 @@ extension FileDescriptor {
 }
 
 extension SystemError {
-    /// The connection is gone, or was never there.
+    /// The connection is lost, or was never established.
     var isDisconnected: Bool { [ECONNRESET, ENOTCONN, EPIPE, ECONNREFUSED, ESHUTDOWN, ENOENT].contains(code) }
 
     /// No reply came in time.

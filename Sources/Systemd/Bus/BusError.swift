@@ -1,11 +1,12 @@
-/// Why a call over D-Bus gave no answer.
+/// Why a D-Bus call failed.
 public enum BusError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The message could not be made, sent or read, or no reply came: `isDisconnected` and `isTimeout` tell which.
+    /// The message could not be made, sent or read, or there was no reply in time: see `isDisconnected` and
+    /// `isTimeout`.
     case local(SystemError)
     /// The peer answered with an error: its D-Bus name and its text.
     case remote(name: String, message: String)
 
-    /// The connection is gone, or was never there.
+    /// The connection is lost, or was never established.
     public var isDisconnected: Bool {
         guard case .local(let error) = self else { return false }
         return error.isDisconnected

@@ -3,7 +3,7 @@ internal import Glibc
 
 /// Reads a message in order: sd_bus_message_read_basic(3), sd_bus_message_enter_container(3).
 ///
-/// It borrows the message and is lent to a handler; it cannot outlive the call.
+/// It borrows the message during a handler and cannot outlive it.
 @safe public struct MessageReader: ~Copyable {
     private let message: OpaquePointer
 
@@ -48,7 +48,7 @@ internal import Glibc
         return unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
     }
 
-    /// Passes over one value of whatever type comes next.
+    /// Skips one value of any type.
     public func skip() throws(SystemError) {
         try check("sd_bus_message_skip", unsafe sd_bus_message_skip(message, nil))
     }
@@ -67,8 +67,8 @@ internal import Glibc
         try exit()
     }
 
-    /// Reads a dictionary of variants (a{sv}): `value` is called with each key and consumes the value, or gives back
-    /// false to have it passed over.
+    /// Reads a dictionary of variants (a{sv}): `value` is called with each key, and consumes the value or returns false
+    /// to skip it.
     public func properties(_ value: (String) throws(SystemError) -> Bool) throws(SystemError) {
         try enter(SD_BUS_TYPE_ARRAY, "{sv}")
         while try enter(SD_BUS_TYPE_DICT_ENTRY, "sv") {
@@ -81,7 +81,7 @@ internal import Glibc
         try exit()
     }
 
-    /// Opens a variant around whatever type it holds; `value` must consume that.
+    /// Enters a variant; `value` must consume its content.
     public func variant(_ value: () throws(SystemError) -> Void) throws(SystemError) {
         var contents: UnsafePointer<CChar>?
         try check("sd_bus_message_peek_type", unsafe sd_bus_message_peek_type(message, nil, &contents))
@@ -114,7 +114,7 @@ internal import Glibc
             "sd_bus_message_read_basic",
             unsafe sd_bus_message_read_basic(message, CChar(type), &value)
         )
-        // Zero means that the container has ended where a value was due.
+        // Zero means that the container has ended before the value.
         guard read > 0 else { throw SystemError(call: "sd_bus_message_read_basic", code: ENODATA) }
         return value
     }

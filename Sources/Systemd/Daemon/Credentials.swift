@@ -1,13 +1,13 @@
 internal import CSystemd
 internal import Glibc
 
-/// The secrets and settings that systemd hands to the service: systemd.exec(5), `LoadCredential=`.
+/// The credentials that systemd passes to the service: systemd.exec(5), `LoadCredential=`.
 public enum Credentials {
-    /// The most that a credential may hold.
+    /// The largest credential.
     public static let bytesLimit = 64 * 1024
 
-    /// The text of a credential without the line end that editors leave; nil when it was not passed.
-    /// Throws EILSEQ when it is not UTF-8.
+    /// The text of a credential without a final line end; nil when it was not passed. Throws EILSEQ when it is not
+    /// UTF-8.
     public static func text(_ name: String, directory: String?) throws(SystemError) -> String? {
         guard let directory else { return nil }
         let opened: Directory

@@ -45,8 +45,8 @@ public struct Identifier: Hashable, Sendable, CustomStringConvertible {
         return Identifier(id)
     }
 
-    /// This machine's id hashed with the product's, so that the machine id itself stays private. The result is that of
-    /// sd_id128_get_machine_app_specific(3), which needs a kernel with AF_ALG before libsystemd 248.
+    /// The machine id hashed with the product's id, so that the machine id itself stays private. The result equals that
+    /// of sd_id128_get_machine_app_specific(3), which before libsystemd 248 needs a kernel with AF_ALG.
     public static func machine(forApplication application: [16 of UInt8]) throws(SystemError) -> Identifier {
         var id = sd_id128_t()
         try check("sd_id128_get_machine", unsafe sd_id128_get_machine(&id))
@@ -86,8 +86,8 @@ public struct Identifier: Hashable, Sendable, CustomStringConvertible {
     public var isNull: Bool { high == 0 && low == 0 }
 }
 
-/// Ids that differ from each other and from those of any other sequence, without asking the kernel for each: for what
-/// has to be told apart and need not be secret.
+/// Unique ids without a system call for each, for values that need not be secret. They differ from those of any other
+/// sequence.
 public final class IdentifierSequence: Sendable {
     private let first: Identifier
     private let count = Atomic<UInt64>(0)
@@ -104,8 +104,8 @@ public final class IdentifierSequence: Sendable {
 }
 
 extension Identifier {
-    /// The id that is so many steps away, version and variant kept. An odd factor makes neighbours look different, and
-    /// no two of them alike.
+    /// The id at a distance of `number` steps, with version and variant kept. The step is an odd constant, so that
+    /// consecutive ids look different and none repeats.
     fileprivate func stepped(_ number: UInt64) -> Identifier {
         let variant: UInt64 = 0xc000_0000_0000_0000
         let step = (low &+ number &* 0x9e37_79b9_7f4a_7c15) & ~variant

@@ -1,7 +1,7 @@
 internal import CSystemd
 internal import Glibc
 
-/// What the process was started with.
+/// The environment, the standard streams and the accounts of the process.
 public enum ProcessContext {
     /// The environment; an entry that is not UTF-8 is repaired with U+FFFD.
     public static func environment() -> [String: String] {
@@ -35,7 +35,7 @@ public enum ProcessContext {
             let count = unsafe bytes.withUnsafeBytes {
                 unsafe Glibc.write(descriptor, $0.baseAddress! + offset, $0.count - offset)
             }
-            // Nobody reads what the process says; there is nowhere else to say it.
+            // The stream has no reader, and there is no other place to report that.
             guard count > 0 else { return }
             offset += count
         }
@@ -57,7 +57,7 @@ public enum ProcessContext {
     /// Whether systemd is this machine's init: sd_booted(3).
     public static var isManagedBySystemd: Bool { sd_booted() > 0 }
 
-    /// Whether an account of that name exists, by whatever source the machine has accounts from.
+    /// Whether an account of that name exists in any source of the name service switch: nsswitch.conf(5).
     public static func accountExists(_ name: String) -> Bool { unsafe getpwnam(name) != nil }
 
     /// The number of an account; nil where there is none.

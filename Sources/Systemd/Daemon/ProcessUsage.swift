@@ -1,7 +1,7 @@
 internal import CSystemd
 internal import Glibc
 
-/// What this process uses, as the kernel counts it. Nil is what the kernel does not tell.
+/// The resource usage of this process, counted by the kernel. Nil means unknown.
 public struct ProcessUsage: Equatable, Sendable {
     public var cpu: Duration?
     public var residentBytes: Int?
@@ -50,7 +50,7 @@ public struct ProcessUsage: Equatable, Sendable {
 
     private static func openFiles() -> Int? {
         do throws(SystemError) {
-            // Two of them are there because they are being counted: the directory's and that of its listing.
+            // Without the two descriptors of this listing: the directory's, and that of its stream.
             return try Directory("/proc/self/fd").names().count - 2
         } catch {
             return nil
@@ -60,7 +60,7 @@ public struct ProcessUsage: Equatable, Sendable {
     private static func openFilesLimit() -> Int? {
         var limit = rlimit()
         guard unsafe getrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
-        // "No limit" is no number.
+        // Nil for RLIM_INFINITY.
         return Int(exactly: limit.rlim_cur)
     }
 }

@@ -2,19 +2,19 @@ internal import CSystemd
 internal import Glibc
 internal import Synchronization
 
-/// The one thread of the process: sd-event waits, and Swift's tasks run between its events.
+/// The event loop of the process, on one thread: sd-event waits, and Swift's tasks run between its events.
 ///
-/// It is the executor of ``EventLoopActor`` and, through ``start(_:)``, the preferred executor of every task, so that
-/// a resumed continuation comes straight back here and runs before the next event is dispatched.
+/// It is the executor of ``EventLoopActor`` and, through ``start(_:)``, the preferred executor of every task, so that a
+/// resumed continuation runs here before the next event is dispatched.
 @safe public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
     /// The process's loop. Its thread is the one that calls ``run()``.
     public static let shared = EventLoop()
 
     /// Order in which sources that are ready at the same time are dispatched; lower goes first.
     public enum Priority {
-        /// Swift jobs: code after an `await` runs before anything else happens.
+        /// Swift jobs: code after an `await` runs before other events are dispatched.
         static let jobs: Int64 = -100
-        /// systemd's word comes before the questions about it.
+        /// Signals of systemd, before requests that ask for the state.
         public static let bus: Int64 = -50
         /// Everything else.
         public static let normal: Int64 = 0
@@ -23,9 +23,9 @@ internal import Synchronization
     package let event: OpaquePointer
     private let jobs = Mutex<[UnownedJob]>([])
     private let thread = Atomic<UInt>(0)
-    /// Wakes the loop from its own thread, without a system call. Only touched there.
+    /// Wakes the loop from its own thread, without a system call. Only used there.
     private var localWakeUp: OpaquePointer?
-    /// Whoever runs jobs sees to those that are added meanwhile. Only touched there, too.
+    /// Whether jobs are being run: jobs that are added meanwhile need no wake-up. Only used on the loop's thread.
     private var isRunningJobs = false
     /// Wakes the loop from any other thread.
     private let remoteWakeUp: CInt
@@ -52,7 +52,7 @@ internal import Synchronization
                 UInt32(EPOLLIN.rawValue),
                 { _, descriptor, _, context in
                     var count: UInt64 = 0
-                    // EAGAIN only says that an earlier dispatch took the wake-up already.
+                    // EAGAIN: an earlier dispatch has consumed the wake-up.
                     _ = unsafe read(descriptor, &count, MemoryLayout.size(ofValue: count))
                     return unsafe drain(context)
                 },
@@ -69,36 +69,38 @@ internal import Synchronization
         thread.store(currentThread, ordering: .relaxed)
     }
 
-    /// Dispatches events and jobs on the calling thread until ``exit(code:)``; gives back that code.
+    /// Dispatches events and jobs on the calling thread until ``exit(code:)``; returns that code. Throws when sd-event
+    /// fails.
     public func run() throws(SystemError) -> CInt {
         adoptThread()
         remoteWake()
         return try check("sd_event_loop", unsafe sd_event_loop(event))
     }
 
-    /// Ends ``run()`` after the source that is being dispatched.
+    /// Ends ``run()`` after the current source has been dispatched.
     public func exit(code: CInt) {
         // The only failure is a loop that has ended already.
         _ = unsafe sd_event_exit(event, code)
     }
 
-    /// Lets libsystemd answer systemd's watchdog from this loop where `WATCHDOG_USEC` asks for it
-    /// (sd_event_set_watchdog(3)); a loop that hangs stops answering. True when a watchdog is in force.
+    /// Enables libsystemd's watchdog notifications from this loop if `WATCHDOG_USEC` is set (sd_event_set_watchdog(3));
+    /// a loop that hangs stops sending them. True when a watchdog is active. Throws when sd-event fails.
     @discardableResult
     public func enableWatchdog() throws(SystemError) -> Bool {
         try check("sd_event_set_watchdog", unsafe sd_event_set_watchdog(event, 1)) > 0
     }
 
-    /// Starts a task on the loop, and keeps all of it there. It begins before the loop dispatches anything else.
+    /// Starts a task that runs completely on the loop. It begins before the loop dispatches the next event.
     @discardableResult
     public static func start(_ operation: @escaping @EventLoopActor () async -> Void) -> Task<Void, Never> {
         Task(executorPreference: EventLoop.shared, operation: operation)
     }
 
-    /// The same, and begins at once, after what has been started before: what need not wait is done when this returns.
+    /// The same, and runs the task up to its first suspension before this returns, after tasks that were started
+    /// before.
     @EventLoopActor
     public static func begin(_ operation: @escaping @EventLoopActor () async -> Void) {
-        // Task.immediate would take the task to be away from its preferred executor, and have it come here later.
+        // Task.immediate does not count this thread as the task's preferred executor, and would enqueue it again.
         let isNested = shared.isRunningJobs
         shared.isRunningJobs = true
         start(operation)
@@ -138,7 +140,7 @@ internal import Synchronization
 
     private func remoteWake() {
         var one: UInt64 = 1
-        // EAGAIN means that the counter is full of wake-ups: the loop will come.
+        // EAGAIN: the counter is full of wake-ups, so the loop will wake up.
         _ = unsafe write(remoteWakeUp, &one, MemoryLayout.size(ofValue: one))
     }
 

@@ -1,4 +1,4 @@
-/// Isolation to the event loop's thread: all state of the daemon that can change is on it.
+/// Isolation to the event loop's thread, which owns all mutable state of the daemon.
 @globalActor
 public actor EventLoopActor {
     public static let shared = EventLoopActor()
@@ -7,15 +7,15 @@ public actor EventLoopActor {
         unsafe EventLoop.shared.asUnownedSerialExecutor()
     }
 
-    /// Enters the isolation from a C callback, which runs on the loop's thread without the compiler knowing it.
-    /// Traps when called on another thread.
+    /// Enters the isolation from a C callback, which runs on the loop's thread without the compiler's knowledge. Traps
+    /// when called on another thread.
     public static func assumeIsolated<Result, Failure: Error>(
         _ operation: @EventLoopActor () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        // What preconditionIsolated() comes to, without the runtime's search for the executor.
+        // The same check as preconditionIsolated(), without the runtime's lookup of the executor.
         EventLoop.shared.checkIsolated()
-        // The compiler writes the path of the file into the program here. With one of its own the program is the same
-        // wherever it was built.
+        // The compiler embeds the path of this source file in the program. A constant instead makes the build
+        // reproducible in any directory.
         #sourceLocation(file:"EventLoopActor",line:19)
         return try withoutActuallyEscaping(operation) { escaping throws(Failure) in
             try unsafe unsafeBitCast(escaping, to: (() throws(Failure) -> Result).self)()

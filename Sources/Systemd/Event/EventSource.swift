@@ -1,7 +1,8 @@
 internal import CSystemd
 internal import Glibc
 
-/// An event source of sd-event, owned: when the last reference to it goes, it is disabled and no handler is called.
+/// An owned event source of sd-event: when its last reference is released, it is disabled and its handler is not called
+/// any more.
 @EventLoopActor
 @safe public class EventSource {
     /// Null until the subclass has registered it.
@@ -13,13 +14,13 @@ internal import Glibc
         unsafe sd_event_source_disable_unref(source)
     }
 
-    /// Sets where this source stands among those that are ready at the same time.
+    /// Sets the order of this source among those that are ready at the same time.
     public func setPriority(_ priority: Int64) {
         // Fails for a source that is not registered, which the initialisers exclude.
         _ = unsafe sd_event_source_set_priority(source, priority)
     }
 
-    /// What the C callbacks get: the object itself, unretained, because its deinit unregisters it.
+    /// The context of the C callbacks: the object itself, unretained, because its deinit unregisters it.
     var context: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
 }
 
@@ -32,15 +33,15 @@ public final class IOWatch: EventSource {
 
         public static let readable = Events(rawValue: UInt32(EPOLLIN.rawValue))
         public static let writable = Events(rawValue: UInt32(EPOLLOUT.rawValue))
-        /// Both directions are gone. Always reported, never asked for.
+        /// Both directions are closed. Always reported.
         public static let hungUp = Events(rawValue: UInt32(EPOLLHUP.rawValue))
-        /// The descriptor has failed. Always reported, never asked for.
+        /// The descriptor has failed. Always reported.
         public static let failed = Events(rawValue: UInt32(EPOLLERR.rawValue))
     }
 
     private let handler: @EventLoopActor (Events) -> Void
 
-    /// Watches a descriptor, which must stay open as long as the watch lives.
+    /// Watches a descriptor, which must stay open as long as the watch exists. Throws when it cannot be registered.
     public init(
         _ descriptor: borrowing FileDescriptor,
         _ events: Events,
@@ -63,20 +64,20 @@ public final class IOWatch: EventSource {
         try check("sd_event_add_io", result)
     }
 
-    /// The handler of a watch without the watch: a handler that drops its watch and closes the descriptor has it taken
-    /// out of epoll before its number is another one's.
+    /// The handler of a watch, without a reference to the watch: a handler that releases its watch and closes the
+    /// descriptor removes it from epoll before the number is reused.
     private static func handler(_ context: UnsafeMutableRawPointer?) -> @EventLoopActor (Events) -> Void {
         unsafe Unmanaged<IOWatch>.fromOpaque(context!).takeUnretainedValue().handler
     }
 
-    /// Waits once until a descriptor is ready, or until the time is over.
+    /// Waits once until a descriptor is ready, at most for `duration`.
     public static func wait(
         for descriptor: borrowing FileDescriptor,
         _ events: Events,
         atMost duration: Duration
     ) async {
         let wait = Wait()
-        // Without memory for an event source there is nothing to wait with; the caller finds out what there is.
+        // Without memory for an event source it returns at once; the caller's next read or write shows the state.
         guard let watch = try? IOWatch(descriptor, events, handler: { _ in wait.end() }),
             let timer = try? Timer(handler: { wait.end() })
         else { return }
@@ -95,7 +96,7 @@ public final class IOWatch: EventSource {
         }
     }
 
-    /// What is waited for. Empty: nothing but failure and hang-up.
+    /// The events to wait for. Empty: only failure and hang-up.
     public var events: Events {
         didSet {
             guard events != oldValue else { return }
@@ -105,24 +106,24 @@ public final class IOWatch: EventSource {
     }
 }
 
-/// Calls a handler once, some time from now (sd_event_add_time(3), CLOCK_MONOTONIC); can be armed again.
+/// Calls a handler once after a delay (sd_event_add_time(3), CLOCK_MONOTONIC); can be armed again.
 ///
-/// The monotonic clock stands still while a VM is paused, so a pause expires nothing.
+/// The monotonic clock stops while a VM is paused, so that a pause does not expire timers.
 ///
-/// A timer that is put off before it has elapsed, as the ones of connections are with every request, stays set in the
-/// kernel and is looked at again when it comes: that costs one wake-up at most, and no system call for each time.
+/// A timer that is postponed before it elapses, as for connections with every request, stays set in the kernel and is
+/// checked when it elapses: that costs at most one wake-up, and no system call per postponement.
 public final class Timer: EventSource {
     private let handler: @EventLoopActor () -> Void
-    /// When the handler is to be called, in microseconds of CLOCK_MONOTONIC; nil: not at all.
+    /// The time of the call, in microseconds of CLOCK_MONOTONIC; nil if not armed.
     private var deadline: UInt64?
-    /// When sd-event comes next; nil: it does not.
+    /// The time that is set in sd-event; nil for none.
     private var elapse: UInt64?
 
-    /// How late it may come, so that several can share a wake-up. Zero would be sd-event's default, a quarter of a
+    /// The allowed delay, so that several timers can share a wake-up. Zero would be sd-event's default, a quarter of a
     /// second.
     private static let accuracyMicroseconds: UInt64 = 1000
 
-    /// Makes a timer that is not armed.
+    /// Makes a timer that is not armed. Throws when it cannot be registered.
     public init(handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
         self.handler = handler
         super.init()
@@ -144,7 +145,7 @@ public final class Timer: EventSource {
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
     }
 
-    /// Calls the handler once after `duration`; an earlier arming is forgotten.
+    /// Calls the handler once after `duration`; replaces an earlier arming.
     public func arm(after duration: Duration) {
         var now: UInt64 = 0
         // Fails only for a clock that does not exist.
@@ -171,17 +172,17 @@ public final class Timer: EventSource {
         handler()
     }
 
-    /// Waits for so long.
+    /// Waits for a duration.
     public static func wait(_ duration: Duration) async {
         let wait = IOWatch.Wait()
-        // Without memory for an event source there is no waiting.
+        // Without memory for an event source it returns at once.
         guard duration > .zero, let timer = try? Timer(handler: { wait.end() }) else { return }
         timer.arm(after: duration)
         await withCheckedContinuation { wait.continuation = $0 }
         withExtendedLifetime(timer) {}
     }
 
-    /// Makes sure that the handler is not called.
+    /// Disarms the timer.
     public func cancel() { deadline = nil }
 }
 
@@ -189,7 +190,7 @@ public final class Timer: EventSource {
 public final class SignalWatch: EventSource {
     private let handler: @EventLoopActor () -> Void
 
-    /// Watches a signal; made before any other thread exists, because the mask is the thread's.
+    /// Watches a signal. Must be called before other threads exist, because the signal mask is per thread.
     public init(_ signal: Signal, handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
         self.handler = handler
         super.init()
@@ -213,17 +214,16 @@ public final class SignalWatch: EventSource {
     }
 }
 
-/// Calls a handler once, after everything that is ready now has been dispatched: work that many changes share.
+/// Calls a handler once, after all events that are ready now have been dispatched: for work that many changes share.
 public final class Deferral: EventSource {
     private let handler: @EventLoopActor () -> Void
-    /// Calls the handler where the loop does not come to rest.
+    /// Calls the handler when the loop stays busy.
     private var deadline: Timer?
 
     private let patience: Duration
     private var isRequested = false
 
-    /// Makes a deferral that is not asked for yet. `patience` is how long the loop may be busy with other things before
-    /// the handler is called all the same.
+    /// Makes a deferral without a request. `patience` is the longest time that a busy loop delays the call.
     public init(
         patience: Duration = .milliseconds(50),
         handler: @escaping @EventLoopActor () -> Void
@@ -248,7 +248,7 @@ public final class Deferral: EventSource {
         deadline = try Timer { [weak self] in self?.call() }
     }
 
-    /// Asks for one call; asking again before it has come changes nothing.
+    /// Requests one call; further requests before it have no effect.
     public func request() {
         guard !isRequested else { return }
         isRequested = true
@@ -273,7 +273,7 @@ public struct Signal: RawRepresentable, Hashable, Sendable {
     public static let interrupt = Signal(rawValue: SIGINT)
     public static let terminate = Signal(rawValue: SIGTERM)
 
-    /// Lets writes to a closed peer fail with EPIPE instead of ending the process.
+    /// Makes writes to a closed peer fail with EPIPE instead of ending the process.
     public static func ignorePipe() {
         _ = signal(SIGPIPE, SIG_IGN)
     }

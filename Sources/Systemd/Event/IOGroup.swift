@@ -1,10 +1,10 @@
 internal import CSystemd
 internal import Glibc
 
-/// Many descriptors that are waited for together: epoll(7), with sd-event waiting for the epoll instance.
+/// A group of descriptors with one epoll(7) instance, which sd-event waits for.
 ///
-/// sd-event asks the kernel anew for each source that it dispatches. A group asks once for all of its descriptors that
-/// are ready, which is half of what it costs to wait for many busy connections.
+/// sd-event calls epoll_wait(2) again for each source that it dispatches. A group calls it once for all of its ready
+/// descriptors, which halves the cost of waiting for many busy connections.
 @safe public final class IOGroup: EventSource {
     public typealias Watch = IOGroupWatch
 
@@ -18,7 +18,7 @@ internal import Glibc
     fileprivate var members: [CInt: Member] = [:]
     fileprivate var generations: UInt32 = 0
 
-    /// Makes a group without a descriptor. `eventsAtATime` are handled before whatever else is ready gets its turn.
+    /// Makes an empty group. `eventsAtATime` events are handled before other sources are dispatched.
     public init(eventsAtATime: Int) throws(SystemError) {
         let descriptor = try checkErrno("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         poll = FileDescriptor(adopting: descriptor)
@@ -40,7 +40,7 @@ internal import Glibc
         try check("sd_event_add_io", result)
     }
 
-    /// Watches a descriptor, which must stay open as long as the watch lives.
+    /// Watches a descriptor, which must stay open as long as the watch exists. Throws when epoll_ctl(2) fails.
     public func watch(
         _ descriptor: borrowing FileDescriptor,
         _ events: IOWatch.Events,
@@ -58,7 +58,7 @@ internal import Glibc
     }
 
     private func dispatch() {
-        // Interrupted or not, what is ready is still ready the next time.
+        // Errors are ignored: ready descriptors are reported again.
         let count = unsafe epoll_wait(poll.raw, &ready, CInt(ready.count), 0)
         for index in 0..<max(0, Int(count)) {
             let (key, events) = unsafe (ready[index].data.u64, ready[index].events)
@@ -66,8 +66,8 @@ internal import Glibc
         }
     }
 
-    /// The handler of a watch without the watch, as with ``IOWatch``. Another handler may have dropped the watch
-    /// before, and the number may be a new descriptor's.
+    /// The handler of a watch, without a reference to it, as with ``IOWatch``. An earlier handler may have released the
+    /// watch, and its descriptor number may have been reused.
     private func handler(of key: UInt64) -> (@EventLoopActor (IOWatch.Events) -> Void)? {
         guard let watch = members[CInt(truncatingIfNeeded: key)]?.watch, UInt64(watch.generation) == key >> 32
         else { return nil }

@@ -1,15 +1,15 @@
-/// Turns of work that has a lot to do and no hurry.
+/// Turns of the event loop for long work without urgency.
 @EventLoopActor
 public enum LoopTurn {
     private static var waiting: [CheckedContinuation<Void, Never>] = []
-    /// A loop that has more urgent things to do all the time still gives a turn so often.
+    /// The interval at which a busy loop grants a turn.
     package static let patience = Duration.milliseconds(5)
     private static let deferral = try? Deferral(patience: patience) { next() }
 
-    /// Waits until what is ready now has been dispatched, and until those that asked earlier have had their turn:
-    /// between two slices of work every request gets its answer.
+    /// Waits until all ready events have been dispatched and earlier callers have had their turn: between two slices of
+    /// work requests are answered.
     public static func wait() async {
-        // Without memory for an event source there is no order to be kept.
+        // Without memory for an event source it returns at once.
         guard let deferral else { return }
         await withCheckedContinuation { continuation in
             waiting.append(continuation)

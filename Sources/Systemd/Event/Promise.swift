@@ -1,14 +1,13 @@
-/// A value that comes once. Any number of tasks can wait for it.
+/// A value that is set once. Any number of tasks can wait for it.
 @EventLoopActor
 public final class Promise<Value: Sendable> {
-    /// Nil until it has come.
+    /// Nil until it is set.
     public private(set) var value: Value?
     private var waiting: [Wait<Value>] = []
 
     public init() {}
 
-    /// Gives the value to all who wait, in the order in which they came, and to all who ask later. Only the first one
-    /// counts.
+    /// Sets the value and resumes the waiting tasks in the order of their calls. Only the first call has an effect.
     public func fulfil(_ value: Value) {
         guard self.value == nil else { return }
         self.value = value
@@ -17,16 +16,16 @@ public final class Promise<Value: Sendable> {
         for wait in waiting { wait.end(value) }
     }
 
-    /// Waits for the value, however long that takes.
+    /// Waits for the value, without a limit.
     public func wait() async -> Value {
         if let value { return value }
-        // Without a time-out and a cancellation it ends with a value alone.
+        // Without time-out and cancellation the wait ends only with a value.
         while true {
             if let value = await wait(atMost: nil, endsWithTask: false) { return value }
         }
     }
 
-    /// Waits for the value; nil when the time is over, or the task is cancelled, before it comes.
+    /// Waits for the value; nil when `duration` is over, or the task is cancelled, before it is set.
     public func wait(atMost duration: Duration) async -> Value? {
         if let value { return value }
         return await wait(atMost: duration, endsWithTask: true)
@@ -36,7 +35,7 @@ public final class Promise<Value: Sendable> {
         let wait = Wait<Value>()
         waiting.append(wait)
         defer { waiting.removeAll { $0 === wait } }
-        // Without memory for a timer the wait has no end of its own.
+        // Without memory for a timer the wait has no time-out.
         let timer = duration.flatMap { _ in try? Timer { [weak wait] in wait?.end(nil) } }
         if let duration { timer?.arm(after: duration) }
         defer { timer?.cancel() }

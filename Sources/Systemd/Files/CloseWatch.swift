@@ -1,16 +1,15 @@
 internal import CSystemd
 internal import Glibc
 
-/// Calls a handler each time that a file has been closed which was not open for writing: inotify(7), IN_CLOSE_NOWRITE.
+/// Calls a handler each time a file that was not open for writing is closed: inotify(7), IN_CLOSE_NOWRITE.
 ///
-/// The kernel has a program's file open for as long as a process is that program: execve(2) and the end of the process
-/// close it.
+/// The kernel keeps a program's file open while a process executes it: execve(2) and the end of the process close it.
 @EventLoopActor
 public final class CloseWatch {
     private let closings: FileClosings
     private let number: CInt
 
-    /// Throws ENOENT when there is no such file. The handler may let go of the watch.
+    /// Throws ENOENT when there is no such file. The handler may release the watch.
     public init(_ path: String, handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
         closings = try FileClosings.shared()
         number = try closings.watch(path)
@@ -22,13 +21,13 @@ public final class CloseWatch {
     }
 }
 
-/// The kernel's queue of what is told to all watches, as long as there are any: an account may have 128 queues.
+/// The inotify instance that all watches share, as long as there are any: by default an account may have 128 instances.
 @EventLoopActor
 private final class FileClosings {
     private static weak var current: FileClosings?
 
     private var inotify: Inotify?
-    /// By the kernel's number for the file, and by the watch.
+    /// By watch descriptor and watch object.
     private var handlers: [CInt: [ObjectIdentifier: @EventLoopActor () -> Void]] = [:]
 
     static func shared() throws(SystemError) -> FileClosings {
@@ -42,7 +41,7 @@ private final class FileClosings {
         inotify = try Inotify { [weak self] in self?.look(at: $0) }
     }
 
-    /// The kernel's number for a file, the same for all watches on it.
+    /// The watch descriptor of a file, the same for all watches on it.
     func watch(_ path: String) throws(SystemError) -> CInt {
         guard let inotify else { throw .notConnected }
         return try inotify.add(path, UInt32(IN_CLOSE_NOWRITE))
@@ -62,11 +61,11 @@ private final class FileClosings {
     /// Calls the handlers of each file once.
     private func look(at events: [Inotify.Event]) {
         var numbers = Set(events.map(\.number))
-        // The queue was too short: anything may have been closed.
+        // IN_Q_OVERFLOW: any file may have been closed.
         if numbers.contains(-1) { numbers.formUnion(handlers.keys) }
         for number in numbers {
             for watch in handlers[number].map({ Array($0.keys) }) ?? [] {
-                // An earlier handler may have let go of this watch.
+                // An earlier handler may have released this watch.
                 handlers[number]?[watch]?()
             }
         }

@@ -1,14 +1,14 @@
 internal import CSystemd
 internal import Glibc
 
-/// Which file a name leads to, whatever its name: stat(3).
+/// The identity of a file, independent of its name: stat(3).
 public struct FileIdentity: Equatable, Sendable {
     private let device: UInt
     private let inode: UInt
-    /// A number that is free is given to the next file.
+    /// Inode numbers are reused.
     private let changed: WallClock
 
-    /// The file of that path, which is not followed when it is a symbolic link; nil when there is none.
+    /// The file at a path; a final symbolic link is not followed. Nil when there is none.
     public init?(_ path: String) {
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else { return nil }
@@ -18,11 +18,11 @@ public struct FileIdentity: Equatable, Sendable {
     }
 }
 
-/// A directory, opened, in which files are written whole or not at all.
+/// An open directory, in which files are written completely or not at all.
 ///
 /// Names are single components; a symbolic link in the last place of a path or in place of a file is never followed.
-/// Open one for the operation at hand instead of keeping it: systemctl removes and makes again directories below
-/// /etc/systemd/system, and a descriptor kept would speak of the removed one.
+/// Open one for each operation instead of keeping it: systemctl removes and creates directories below
+/// /etc/systemd/system, and a kept descriptor would refer to the removed one.
 public struct Directory: ~Copyable {
     private let descriptor: FileDescriptor
 
@@ -35,7 +35,7 @@ public struct Directory: ~Copyable {
         )
     }
 
-    /// Opens a directory and makes it first, durably, when it is missing. Its parent must exist.
+    /// Opens a directory, and creates it durably when it is missing. Its parent must exist.
     public init(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try checkErrno("mkdir") { unsafe mkdir(path, mode_t(mode)) }
@@ -50,7 +50,7 @@ public struct Directory: ~Copyable {
 
     /// The names of all entries but "." and "..", unordered.
     public func names() throws(SystemError) -> [String] {
-        // fdopendir(3) takes the descriptor over and moves its offset, so it gets one of its own.
+        // fdopendir(3) takes ownership of the descriptor and moves its offset, so it gets another one.
         let own = try checkErrno("openat") { unsafe openat(descriptor.raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         guard let stream = unsafe fdopendir(own) else {
             let code = errno
@@ -98,14 +98,14 @@ public struct Directory: ~Copyable {
         try status(of: name).map { UInt32($0.st_mode & 0o7777) }
     }
 
-    /// Whether somebody besides this process's account and root could have written a file.
+    /// Whether an account other than this process's and root could have written a file.
     public func isWritableByOthers(_ name: String) throws(SystemError) -> Bool {
         guard let status = try status(of: name) else { return false }
         return ![0, geteuid()].contains(status.st_uid) || status.st_mode & (S_IWGRP | S_IWOTH) != 0
     }
 
-    /// Puts a file in place, durably: after a crash at any instruction the name holds the old content or the new one.
-    /// With `changes` it may be the old one until those are synchronized.
+    /// Replaces a file atomically and durably: after a crash at any instruction the name has the old or the new
+    /// content. With `changes` it may be the old one until those are synchronized.
     ///
     /// The new file's modification time is newer than the old one's and the directory's is now, to the microsecond:
     /// systemd compares both and would otherwise miss a change made within one tick of the kernel's clock.
@@ -122,7 +122,7 @@ public struct Directory: ~Copyable {
             try checkErrno("renameat") { unsafe renameat(descriptor.raw, temporary, descriptor.raw, name) }
             FaultPoint.pass()
         } catch {
-            // What could not be written must not stay; the failure that counts is the first one.
+            // The temporary file must not stay; the first error is the one to report.
             _ = try? remove(temporary)
             throw error
         }
@@ -130,8 +130,8 @@ public struct Directory: ~Copyable {
         try touch()
     }
 
-    /// Takes so much of the disk, until a file of that name is written or ``release(_:)`` is called: there is room then
-    /// for what has to be written once there is no way back. After a crash a temporary file is left.
+    /// Reserves disk space until a file of that name is written or ``release(_:)`` is called, for a file that has to be
+    /// written after the point of no return. A crash leaves a temporary file.
     public func reserve(_ byteCount: Int, for name: String) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
@@ -152,10 +152,10 @@ public struct Directory: ~Copyable {
         FaultPoint.pass()
     }
 
-    /// Gives back what was reserved for a file, if anything was.
+    /// Releases the reserved space of a file, if any.
     public func release(_ name: String) throws(SystemError) { try remove(Directory.temporaryName(for: name)) }
 
-    /// Makes a symbolic link, durably, in place of whatever link or file has that name.
+    /// Makes a symbolic link durably, replacing any link or file of that name.
     public func link(_ name: String, to target: String, with changes: DirectorySync? = nil) throws(SystemError) {
         let temporary = Directory.temporaryName(for: name)
         FaultPoint.pass()
@@ -169,7 +169,7 @@ public struct Directory: ~Copyable {
         try touch()
     }
 
-    /// Where a symbolic link points; nil when the name is absent or no link.
+    /// The target of a symbolic link; nil when the name does not exist or is not a link.
     public func linkTarget(_ name: String) -> String? {
         var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let count = unsafe target.withUnsafeMutableBytes {
@@ -188,7 +188,7 @@ public struct Directory: ~Copyable {
         } catch let error where error.isNotFound {
             return false
         } catch let error where error.code == EROFS && !exists(name) {
-            // On a read-only file system the kernel does not even look for the name.
+            // On a read-only file system the kernel returns EROFS even for a missing name.
             return false
         }
     }
@@ -197,7 +197,7 @@ public struct Directory: ~Copyable {
         unsafe faccessat(descriptor.raw, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT
     }
 
-    /// Gives a file another name, durably, in place of whatever has that name.
+    /// Renames a file durably, replacing any file of the new name.
     public func rename(_ name: String, to newName: String) throws(SystemError) {
         try checkErrno("renameat") { unsafe renameat(descriptor.raw, name, descriptor.raw, newName) }
         try synchronize()
@@ -223,13 +223,13 @@ public struct Directory: ~Copyable {
         FileDescriptor(adopting: try checkErrno("fcntl") { fcntl(descriptor.raw, F_DUPFD_CLOEXEC, 0) })
     }
 
-    /// The name under which a file is written before it gets its own. systemd ignores it in a unit directory.
+    /// The temporary name under which a file is written. systemd ignores it in a unit directory.
     public static func temporaryName(for name: String) -> String { ".\(name).tmp" }
 
     private func openExisting(_ name: String) throws(SystemError) -> FileDescriptor? {
         do throws(SystemError) {
             let opened = try checkErrno("openat") {
-                // Without O_NONBLOCK a FIFO in place of the file would hold up the whole process.
+                // Without O_NONBLOCK, opening a FIFO in place of the file would block the process.
                 unsafe openat(descriptor.raw, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
             }
             return FileDescriptor(adopting: opened)
@@ -250,7 +250,7 @@ public struct Directory: ~Copyable {
         }
         let file = FileDescriptor(adopting: raw)
         FaultPoint.pass()
-        // The umask may have taken bits away.
+        // The umask may have cleared bits.
         try checkErrno("fchmod") { fchmod(file.raw, mode_t(mode)) }
         var offset = 0
         while offset < bytes.count {
@@ -267,7 +267,7 @@ public struct Directory: ~Copyable {
         try file.synchronize()
     }
 
-    /// Makes what must not exist yet, in place of what a crash may have left under that name.
+    /// Creates a file that must not exist, after removing one that a crash left under that name.
     private func replacing(
         _ name: String,
         _ make: () throws(SystemError) -> CInt

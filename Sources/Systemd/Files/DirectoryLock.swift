@@ -1,11 +1,12 @@
 internal import CSystemd
 internal import Glibc
 
-/// A lock on a directory, for one process at a time: flock(2). It goes with this object, and with the process.
+/// A lock on a directory, for one process at a time: flock(2). Released with this object, and by the end of the
+/// process.
 public final class DirectoryLock {
     private let directory: FileDescriptor
 
-    /// Takes the lock of a directory, which is made when it is missing; nil when another process has it.
+    /// Locks a directory, which is created when it is missing; nil when another process holds the lock.
     public init?(_ path: String, creatingWithMode mode: UInt32) throws(SystemError) {
         directory = try Directory(path, creatingWithMode: mode).duplicateDescriptor()
         do throws(SystemError) {

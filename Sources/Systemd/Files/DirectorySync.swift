@@ -1,8 +1,8 @@
-/// Changes of names in directories that are made durable together: where the directories share a journal, the first one
-/// that is synchronized takes the others along.
+/// Changed directories that are made durable together: when they share a file system journal, the first fsync(2)
+/// commits the others as well.
 ///
-/// What several changes of one operation may have in common. Until ``synchronize()`` has returned a crash can undo any
-/// of them, the later ones first.
+/// Shared by the changes of one operation. Until ``synchronize()`` has returned a crash can undo any of them, the later
+/// ones first.
 public final class DirectorySync {
     private var directories: [DescriptorHolder] = []
     private var failure: SystemError?
@@ -13,8 +13,8 @@ public final class DirectorySync {
         directories.append(DescriptorHolder(try directory.duplicateDescriptor()))
     }
 
-    /// Waits until all of them are on disk: fsync(2). Once that has failed it fails every time: the kernel tells an
-    /// error of the disk only once.
+    /// Waits until all of them are on disk: fsync(2). Throws its error; once failed it fails every time, because the
+    /// kernel reports a disk error only once.
     public func synchronize() throws(SystemError) {
         if let failure { throw failure }
         do throws(SystemError) {

@@ -1,15 +1,15 @@
 internal import CSystemd
 internal import Glibc
 
-/// Makes changes of files on a thread of its own: a disk can take seconds for an fsync(2), or hang, and the loop goes
-/// on meanwhile. Nothing else of the process runs on another thread.
+/// Makes changes of files on its own thread: an fsync(2) can take seconds, or hang, and must not block the loop. No
+/// other code of the process runs on another thread.
 ///
-/// The changes are made in the order in which they were begun. The thread begins with the first of them and ends soon
-/// after the last, so that a process that changes nothing has one thread. It is given copies of plain bytes and makes
-/// every object that it uses itself: reference counts are not atomic in this process.
+/// Changes are made in the order of ``begin(_:)``. The thread is started by the first of them and ends soon after the
+/// last, so that an idle process has one thread. It gets copies of plain bytes and makes every object that it uses
+/// itself: reference counts are not atomic in this process.
 @EventLoopActor
 public final class Disk {
-    /// Changes that are under way or done.
+    /// Changes that are queued, running or done.
     @EventLoopActor
     public final class Work {
         fileprivate let promise = Promise<FileResult>()
@@ -17,36 +17,36 @@ public final class Disk {
 
         fileprivate init() {}
 
-        /// What has become of them; nil while they are under way.
+        /// The result; nil while the changes are not done.
         public var result: FileResult? { promise.value }
 
-        /// Waits until they are made, however long that takes.
+        /// Waits for the result, without a limit.
         public func wait() async -> FileResult { await promise.wait() }
 
-        /// Waits until they are made; nil when that takes longer.
+        /// Waits for the result; nil when `duration` is over before.
         public func wait(atMost duration: Duration) async -> FileResult? { await promise.wait(atMost: duration) }
     }
 
-    /// The process's.
+    /// The instance of the process.
     public static let shared = Disk()
 
-    /// To the thread, and back: addresses of batches.
+    /// Pipes to the thread and back, for the addresses of batches.
     private let queue: Pipe?
     private let done: Pipe?
     private var reader: IOWatch?
-    /// Lets the thread end.
+    /// Ends an idle thread.
     private var idle: Timer?
     private(set) var isRunning = false
-    /// What is under way, by the address of its batch.
+    /// The unfinished work, by the address of its batch.
     private var works: [UInt: Work] = [:]
 
-    /// How long the thread stays for the next changes: those of one operation come one after another.
+    /// How long an idle thread waits for more changes: those of one operation follow one another.
     private static let lingering = Duration.milliseconds(50)
-    /// How long the end of the process waits for the disk.
+    /// How long the process waits for the disk at its end.
     public static let patience = Duration.seconds(5)
 
     init() {
-        // One heap for both threads: another one would stay when the thread ends.
+        // One malloc arena for both threads: a second one would stay after the thread's end.
         _ = mallopt(M_ARENA_MAX, 1)
         queue = try? Pipe(isReaderBlocking: true)
         done = try? Pipe(isReaderBlocking: false)
@@ -55,23 +55,23 @@ public final class Disk {
         idle = try? Timer { [weak self] in self?.endThread() }
     }
 
-    /// Whether changes are under way.
+    /// Whether changes are unfinished.
     public var isBusy: Bool { !works.isEmpty }
 
-    /// Whether changes are under way for longer than a disk that works takes.
+    /// Whether changes have been unfinished for longer than ``patience``.
     public var isHanging: Bool {
         let now = MonotonicClock.now()
         return works.values.contains { now.duration(since: $0.begin) > Self.patience }
     }
 
-    /// Makes changes, and waits until they are made.
+    /// Makes changes and waits for the result. Throws the first error.
     public func perform(_ changes: FileChanges) async throws(SystemError) -> FileResult {
         let result = await begin(changes).wait()
         try result.get()
         return result
     }
 
-    /// Has changes made after all that were begun before.
+    /// Queues changes behind all earlier ones.
     public func begin(_ changes: FileChanges) -> Work {
         let work = Work()
         guard !changes.isEmpty else {
@@ -79,13 +79,13 @@ public final class Disk {
             return work
         }
         guard reader != nil, startThread() else {
-            // Without a thread the loop waits.
+            // Without a thread the changes block the loop.
             work.promise.fulfil(changes.perform())
             return work
         }
         let batch = Batch.make(changes.encoded(), changesCount: changes.count)
         guard let queue, queue.send(batch) else {
-            // As many as the pipe holds are waiting for a disk that hangs.
+            // The pipe is full of batches that wait for a disk that hangs.
             Batch.discard(batch)
             var result = FileResult()
             result.error = SystemError(call: "fsync", code: ETIMEDOUT)
@@ -96,8 +96,9 @@ public final class Disk {
         return work
     }
 
-    /// Makes changes on the loop's thread, after all that were begun before: for a process that begins or ends. Throws
-    /// ``SystemError/timedOut`` when those take longer than ``patience``.
+    /// Makes changes synchronously on the loop's thread, after all earlier ones: for the start and the end of the
+    /// process. Throws ``SystemError/timedOut`` when the earlier ones take longer than ``patience``, and the first
+    /// error.
     public func performNow(_ changes: FileChanges) throws(SystemError) {
         let begin = MonotonicClock.now()
         while isBusy {
@@ -127,17 +128,18 @@ public final class Disk {
         return isRunning
     }
 
-    /// Tells the thread to end after what is queued. One that is started meanwhile may end in its place.
+    /// Makes the thread end after the queued batches. A new thread that is started meanwhile may read the message
+    /// instead.
     private func endThread() {
         guard isRunning, !isBusy, queue?.send(DiskThread.end) ?? false else { return }
         isRunning = false
     }
 }
 
-/// The bytes of changes, and then of their result, in memory that goes from one thread to the other with its address.
+/// A memory block with the encoded changes, and then their result; its address is passed between the threads.
 private enum Batch {
     private static let header = MemoryLayout<Int>.size
-    /// What a result takes at most beside a byte for each change.
+    /// The largest encoded result, without the one byte for each change.
     private static let resultBytes = 256
 
     static func make(_ bytes: [UInt8], changesCount: Int) -> UInt {
@@ -195,9 +197,9 @@ private final class Pipe {
     }
 }
 
-/// What runs on the thread.
+/// The code of the thread.
 private enum DiskThread {
-    /// In place of an address: the thread ends.
+    /// Sent instead of an address: the thread ends.
     static let end = UInt(0)
     private static let stackBytes = 256 * 1024
 
@@ -216,8 +218,8 @@ private enum DiskThread {
         }
     }
 
-    /// False when there is no memory for a thread, or no descriptor. The thread has descriptors of its own and ends
-    /// when the other end of its queue is closed.
+    /// Starts the thread; false when there is no memory or no descriptor. It has its own descriptors and ends when the
+    /// writing end of its queue is closed.
     static func start(from queue: Pipe, to done: Pipe) -> Bool {
         let reader = fcntl(queue.reader.raw, F_DUPFD_CLOEXEC, 0)
         let writer = fcntl(done.writer.raw, F_DUPFD_CLOEXEC, 0)
@@ -235,7 +237,7 @@ private enum DiskThread {
         unsafe pthread_attr_setstacksize(&attributes, stackBytes)
         unsafe pthread_attr_setdetachstate(&attributes, CInt(PTHREAD_CREATE_DETACHED))
         var thread = pthread_t()
-        // Both descriptors in the bits of the one argument.
+        // Both descriptors, packed into the one argument.
         let bits = UInt(UInt32(bitPattern: queue)) << 32 | UInt(UInt32(bitPattern: done))
         let result = unsafe pthread_create(
             &thread,

@@ -1,32 +1,34 @@
 internal import Glibc
 
-/// Changes of files, to be made in their order: ``Disk``. The first that fails ends them.
+/// A list of changes of files, made in order by ``Disk``. The first one that fails ends it, unless it is marked
+/// otherwise.
 public struct FileChanges: Sendable {
-    /// One of them. Directories are paths, names are single components.
+    /// One change. Directories are paths, names are single components.
     enum Change: Equatable {
-        /// ``Directory/write(_:_:mode:with:)``, unless the file has that content and mode where `unlessEqual` says so.
+        /// ``Directory/write(_:_:mode:with:)``; with `unlessEqual` not for a file that has that content and mode
+        /// already.
         case write(directory: String, name: String, bytes: [UInt8], mode: UInt32, unlessEqual: Bool)
-        /// ``Directory/link(_:to:with:)``, unless there is that link. The directory is made when it is missing.
+        /// ``Directory/link(_:to:with:)``, unless the link exists already. A missing directory is created.
         case link(directory: String, name: String, target: String)
-        /// ``Directory/remove(_:)``; no error where there is no such name, or no such directory if that may be missing.
+        /// ``Directory/remove(_:)``; a missing name is no error, nor is a missing directory with `mayLackDirectory`.
         case remove(directory: String, name: String, mayLackDirectory: Bool)
-        /// ``Directory/move(_:to:as:)``; no error where there is no such name.
+        /// ``Directory/move(_:to:as:)``; a missing name is no error.
         case move(directory: String, name: String, toDirectory: String, newName: String)
         /// ``Directory/reserve(_:for:)``.
         case reserve(directory: String, name: String, byteCount: Int)
         /// fsync(2) of a directory.
         case synchronize(directory: String)
-        /// fsync(2) of all directories in which something was changed.
+        /// fsync(2) of all changed directories.
         case synchronizeAll
     }
 
-    /// What becomes of a failure.
+    /// The handling of a failure.
     enum Failing: UInt8 {
-        /// It ends the changes.
+        /// The remaining changes are not made.
         case ends
-        /// The others are made all the same, and it is thrown at the end.
+        /// The remaining changes are made, and the error is thrown at the end.
         case isKept
-        /// Nothing.
+        /// The failure is ignored.
         case isIgnored
     }
 
@@ -36,10 +38,10 @@ public struct FileChanges: Sendable {
 
     public var isEmpty: Bool { changes.isEmpty }
 
-    /// How many there are; the next one gets this number.
+    /// The number of changes, which is the index of the next one.
     public var count: Int { changes.count }
 
-    /// What has become of one change, by its number.
+    /// The index of a change.
     public typealias Number = Int
 
     @discardableResult
@@ -48,7 +50,8 @@ public struct FileChanges: Sendable {
         return changes.count - 1
     }
 
-    /// Writes a file whole or not at all; its content is durable then, and its name once the directory is synchronized.
+    /// Writes a file atomically. Its content is durable when the change is made, its name when the directory is
+    /// synchronized.
     @discardableResult
     public mutating func write(
         _ name: String,
@@ -66,8 +69,8 @@ public struct FileChanges: Sendable {
         append(.link(directory: directory, name: name, target: target))
     }
 
-    /// Removes a name, which may be missing; so may the directory with `mayLackDirectory`. With `keepsFailure` what
-    /// follows is done all the same, with `ignoresFailure` a failure is no error.
+    /// Removes a name, which may be missing; with `mayLackDirectory` so may the directory. With `keepsFailure` the
+    /// remaining changes are made after a failure, with `ignoresFailure` a failure is ignored.
     @discardableResult
     public mutating func remove(
         _ name: String,
@@ -82,18 +85,18 @@ public struct FileChanges: Sendable {
         )
     }
 
-    /// Gives a file another name, in the same or another directory of the file system.
+    /// Renames a file, within its directory or to another one of the same file system.
     @discardableResult
     public mutating func move(_ name: String, in directory: String, to other: String, as newName: String) -> Number {
         append(.move(directory: directory, name: name, toDirectory: other, newName: newName))
     }
 
-    /// Takes room on the disk for a file. A failure is no error.
+    /// Reserves disk space for a file. A failure is ignored.
     public mutating func reserve(_ name: String, in directory: String, byteCount: Int) {
         append(.reserve(directory: directory, name: name, byteCount: byteCount), .isIgnored)
     }
 
-    /// Gives room back that was taken for a file. A failure is no error.
+    /// Releases the reserved space of a file. A failure is ignored.
     public mutating func release(_ name: String, in directory: String) {
         remove(Directory.temporaryName(for: name), in: directory, ignoresFailure: true)
     }
@@ -101,15 +104,15 @@ public struct FileChanges: Sendable {
     /// Waits until the names in a directory are on disk.
     public mutating func synchronize(_ directory: String) { append(.synchronize(directory: directory)) }
 
-    /// Waits until the names in all directories are on disk in which something was changed.
+    /// Waits until the names in all changed directories are on disk.
     public mutating func synchronize() { append(.synchronizeAll) }
 
     public mutating func append(_ other: FileChanges) { changes += other.changes }
 }
 
-/// What has become of changes.
+/// The result of changes.
 public struct FileResult: Sendable {
-    /// Of each, whether it has changed anything. Fewer than there were changes where one has failed.
+    /// For each change, whether it has changed anything. Shorter than the list of changes after a failure.
     public internal(set) var isChanged: [Bool] = []
     public internal(set) var error: SystemError?
 
@@ -118,7 +121,7 @@ public struct FileResult: Sendable {
         isChanged[numbers.clamped(to: isChanged.indices)].contains(true)
     }
 
-    /// Throws the failure.
+    /// Throws the first error.
     public func get() throws(SystemError) {
         if let error { throw error }
     }
@@ -155,7 +158,7 @@ extension FileChanges.Change {
         switch self {
         case .write(let path, let name, let bytes, let mode, let unlessEqual):
             let directory = try Directory(path)
-            // Comparing first keeps an untouched file's time, by which systemd decides that it holds a stale copy.
+            // Comparing first preserves the modification time, by which systemd decides whether its copy is stale.
             if unlessEqual, Self.holds(directory, name, bytes, mode) { return false }
             try directory.write(name, bytes, mode: mode, with: names)
         case .link(let path, let name, let target):
@@ -187,7 +190,8 @@ extension FileChanges.Change {
         return true
     }
 
-    /// A file that is too long or no regular file is not the one that is to be there: it is replaced like any other.
+    /// Whether the file has that content and mode; false for one that is too long or not regular, which is then
+    /// replaced.
     private static func holds(
         _ directory: borrowing Directory,
         _ name: String,
@@ -205,7 +209,7 @@ extension FileChanges.Change {
 
 // MARK: Bytes for another thread
 
-/// Changes and results as plain bytes: what goes to another thread has to be a copy, because the agent is compiled with
+/// Changes and results as plain bytes: data for another thread has to be a copy, because the agent is compiled with
 /// reference counts that are not atomic.
 extension FileChanges {
     func encoded() -> [UInt8] {

@@ -1,20 +1,20 @@
 internal import CSystemd
 internal import Glibc
 
-/// A queue of the kernel's in which it tells what happens to files: inotify(7).
+/// An inotify instance: inotify(7).
 ///
-/// Not with sd_event_add_inotify(3): before libsystemd 250 it uses freed memory after a handler that has let go of its
-/// watch, and aborts the process.
+/// sd_event_add_inotify(3) is not used: before libsystemd 250 it accesses freed memory after a handler that has
+/// released its watch, and aborts the process.
 @EventLoopActor
 final class Inotify {
     struct Event {
-        /// The kernel's number for the file or directory; -1 where the queue was too short and events were lost.
+        /// The watch descriptor; -1 for IN_Q_OVERFLOW, when events were lost.
         let number: CInt
         let mask: UInt32
         /// The name in a directory; empty for the file or directory itself.
         let name: String
 
-        /// The watch is gone, because the file is or on request.
+        /// IN_IGNORED: the watch is removed, with its file or on request.
         var isLast: Bool { mask & UInt32(IN_IGNORED) != 0 }
     }
 
@@ -22,7 +22,7 @@ final class Inotify {
     private var reader: IOWatch?
     private let handler: @EventLoopActor ([Event]) -> Void
 
-    /// The handler gets all events that are queued.
+    /// The handler gets all queued events. Throws when inotify_init1(2) fails.
     init(handler: @escaping @EventLoopActor ([Event]) -> Void) throws(SystemError) {
         self.handler = handler
         let raw = try checkErrno("inotify_init1") { inotify_init1(CInt(IN_NONBLOCK | IN_CLOEXEC)) }
@@ -31,17 +31,17 @@ final class Inotify {
     }
 
     isolated deinit {
-        // Before the descriptor goes.
+        // Before the descriptor is closed.
         reader = nil
     }
 
-    /// Watches a file or directory; gives back the kernel's number for it, which is the same for the same file. Throws
-    /// ENOENT where there is none.
+    /// Watches a file or directory; returns the watch descriptor, which is the same for the same file. Throws ENOENT
+    /// when it does not exist.
     func add(_ path: String, _ mask: UInt32) throws(SystemError) -> CInt {
         try checkErrno("inotify_add_watch") { unsafe inotify_add_watch(queue.descriptor.raw, path, mask) }
     }
 
-    /// Fails when the file is gone, and its number with it.
+    /// Fails when the file is removed, which has removed the watch as well.
     func remove(_ number: CInt) { _ = inotify_rm_watch(queue.descriptor.raw, number) }
 
     private func read() {
@@ -49,7 +49,7 @@ final class Inotify {
         let count = unsafe buffer.withUnsafeMutableBytes { bytes in
             unsafe Glibc.read(queue.descriptor.raw, bytes.baseAddress, bytes.count)
         }
-        // What is left is told again.
+        // The watch is level-triggered: the remaining events are read at the next call.
         guard count > 0 else { return }
         var events: [Event] = []
         unsafe buffer.withUnsafeBytes { bytes in

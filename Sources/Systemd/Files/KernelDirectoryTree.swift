@@ -1,9 +1,9 @@
 internal import CSystemd
 internal import Glibc
 
-/// Directories that the kernel makes up, such as those of cgroups(7), by their inode numbers.
+/// Directories of kernel file systems, such as cgroups(7), by inode number.
 public enum KernelDirectoryTree {
-    /// The number of directories that are looked at in one search.
+    /// The number of directories that one search visits at most.
     public static let directoriesLimit = 20_000
 
     /// The inode number of a directory; nil where there is none.

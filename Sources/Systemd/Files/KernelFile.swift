@@ -1,13 +1,12 @@
 internal import CSystemd
 internal import Glibc
 
-/// Files that the kernel makes up when they are read, below /proc and /sys: they have no size, and go at any moment
-/// with what they tell about.
+/// Files of kernel file systems, below /proc and /sys: they have no size, and can disappear at any moment.
 public enum KernelFile {
-    /// The most that is read of one.
+    /// The number of bytes that are read at most.
     public static let bytesLimit = 1024 * 1024
 
-    /// The text of such a file; nil when it is not there, cannot be read, or is no text.
+    /// The text of such a file; nil when it does not exist, cannot be read, or is not UTF-8.
     public static func text(_ path: String) -> String? { text(path, below: AT_FDCWD) }
 
     fileprivate static func text(_ path: String, below directory: CInt) -> String? {
@@ -25,7 +24,7 @@ public enum KernelFile {
 
     private static func read(_ file: borrowing FileDescriptor) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
-        // Most of these files are a line or two.
+        // Most of these files have one or two lines.
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = try checkErrno("read") {
@@ -38,7 +37,7 @@ public enum KernelFile {
     }
 }
 
-/// A directory of the kernel's files, opened: to find each of many files below it from there is a third of the way.
+/// An open directory of a kernel file system: opening many files relative to it takes a third of the time.
 public final class KernelDirectory {
     private let descriptor: FileDescriptor
 

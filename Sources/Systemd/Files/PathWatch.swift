@@ -1,6 +1,6 @@
 internal import CSystemd
 
-/// Tells when names in directories come, go, or get another content.
+/// Reports when names in directories are added, removed or get another content.
 @EventLoopActor
 public final class PathWatch {
     private var inotify: Inotify?
@@ -8,24 +8,23 @@ public final class PathWatch {
     private var numbers: [String: CInt] = [:]
     private let handler: @EventLoopActor (Set<Change>) -> Void
 
-    /// A name in a watched directory; nil for a directory that is gone and not watched any more, and for anything in it
-    /// where the kernel's queue was too short.
+    /// A changed name in a watched directory; nil when the directory itself was removed and is not watched any more,
+    /// and after IN_Q_OVERFLOW, when any name may have changed.
     public struct Change: Hashable, Sendable {
         public let path: String
         public let name: String?
     }
 
-    /// The handler gets all changes that the kernel has queued, each once, and may let go of the watch. Throws what
-    /// inotify_init1(2) fails with.
+    /// The handler gets all queued changes, each once, and may release the watch. Throws when inotify_init1(2) fails.
     public init(handler: @escaping @EventLoopActor (Set<Change>) -> Void) throws(SystemError) {
         self.handler = handler
         inotify = try Inotify { [weak self] in self?.look(at: $0) }
     }
 
-    /// Watches a directory; again is no error. Throws ENOENT where there is none.
+    /// Watches a directory; a second call has no effect. Throws ENOENT when it does not exist.
     public func watch(directory path: String) throws(SystemError) {
         guard numbers[path] == nil, let inotify else { return }
-        // A file counts once it is whole: closed after writing, or renamed. Links are there at once.
+        // A file counts when it is complete: closed after writing, or renamed. A link is complete at once.
         let names = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE
         let mask = UInt32(names | IN_DELETE_SELF | IN_MOVE_SELF) | UInt32(IN_ONLYDIR)
         let number = try inotify.add(path, mask)
@@ -46,7 +45,7 @@ public final class PathWatch {
                 paths[event.number] = nil
                 numbers[path] = nil
             } else if event.mask & UInt32(IN_MOVE_SELF) != 0 {
-                // It is no longer where its path says; the last event of the watch follows.
+                // The directory was renamed; IN_IGNORED follows.
                 inotify?.remove(event.number)
             }
             changes.insert(Change(path: path, name: event.name.isEmpty ? nil : event.name))
@@ -55,14 +54,14 @@ public final class PathWatch {
     }
 }
 
-/// Tells when files are modified, such as those of the kernel's that can be waited for, by the kernel's numbers for
-/// them: a watch takes no memory here.
+/// Reports when files are modified, such as pollable files of the kernel, by their watch descriptors: a watch needs no
+/// memory in this process.
 @EventLoopActor
 public final class ModificationWatch {
     private var inotify: Inotify?
 
-    /// The handler gets the numbers of files that were modified, and of those that are gone. Throws what
-    /// inotify_init1(2) fails with.
+    /// The handler gets the watch descriptors of files that were modified, and of those that were removed. Throws when
+    /// inotify_init1(2) fails.
     public init(
         handler: @escaping @EventLoopActor (_ modified: Set<Int32>, _ gone: Set<Int32>) -> Void
     ) throws(SystemError) {
@@ -72,7 +71,7 @@ public final class ModificationWatch {
         }
     }
 
-    /// Watches a file; gives back its number, the same for the same file. Throws ENOENT where there is none.
+    /// Watches a file; returns its watch descriptor, the same for the same file. Throws ENOENT when it does not exist.
     public func watch(_ path: String) throws(SystemError) -> Int32 {
         guard let inotify else { throw .notConnected }
         return try inotify.add(path, UInt32(IN_MODIFY))

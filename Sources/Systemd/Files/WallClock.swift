@@ -7,7 +7,7 @@ public struct WallClock: Comparable, Hashable, Sendable {
 
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
-    /// The present, with the clock's full precision (file stamps by the kernel have a tick's only).
+    /// The present time, with the clock's full precision (the kernel's file times have that of a tick).
     public static func now() -> WallClock {
         var time = Glibc.timespec()
         // Fails only for a clock that does not exist.
@@ -28,11 +28,11 @@ public struct WallClock: Comparable, Hashable, Sendable {
     public static func < (left: WallClock, right: WallClock) -> Bool { left.microseconds < right.microseconds }
 }
 
-/// A moment of CLOCK_MONOTONIC, for durations: no jump of the wall clock moves it.
+/// A moment of CLOCK_MONOTONIC, for durations: it is not affected by changes of the wall clock.
 public struct MonotonicClock: Sendable {
     private let nanoseconds: Int64
 
-    /// How long ago the machine was booted, pauses included: CLOCK_BOOTTIME.
+    /// The time since boot, with pauses: CLOCK_BOOTTIME.
     public static func sinceBoot() -> Duration {
         var time = timespec()
         // Fails only for a clock that does not exist.
@@ -47,7 +47,7 @@ public struct MonotonicClock: Sendable {
         return MonotonicClock(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     }
 
-    /// The moment that is so much later.
+    /// The moment after a duration.
     public func advanced(by duration: Duration) -> MonotonicClock {
         MonotonicClock(nanoseconds: nanoseconds + Int64(duration / .nanoseconds(1)))
     }

@@ -3,11 +3,12 @@ internal import Glibc
 
 /// Reads the journal of this machine: sd-journal(3).
 ///
-/// A reader knows the files that are there when it is opened; `JournalWatch` tells when there are others.
+/// A reader uses the files that exist when it is opened; `JournalWatch` reports new ones.
 @safe public struct JournalReader: ~Copyable {
     let journal: OpaquePointer
 
-    /// Opens the journal files of this machine. No more than `fieldBytesLimit` bytes are read of one field.
+    /// Opens the journal files of this machine. At most `fieldBytesLimit` bytes of a field are read. Throws when they
+    /// cannot be opened.
     public init(fieldBytesLimit: Int = 64 * 1024) throws(SystemError) {
         var opened: OpaquePointer?
         try check("sd_journal_open", unsafe sd_journal_open(&opened, CInt(SD_JOURNAL_LOCAL_ONLY)))
@@ -22,79 +23,79 @@ internal import Glibc
 
     // MARK: What is read
 
-    /// Passes over entries that do not have this field and value; several of one field are alternatives.
+    /// Skips entries that do not have this field and value; several values of one field are alternatives.
     public func match(_ field: String, _ value: String) throws(SystemError) {
         let text = "\(field)=\(value)"
         try check("sd_journal_add_match", unsafe sd_journal_add_match(journal, text, 0))
     }
 
-    /// What is matched from here on is an alternative to what was matched before.
+    /// Matches added after this call are an alternative to those before: sd_journal_add_disjunction(3).
     public func orMatch() throws(SystemError) {
         try check("sd_journal_add_disjunction", unsafe sd_journal_add_disjunction(journal))
     }
 
-    /// What is matched from here on has to be so as well.
+    /// Matches added after this call are required in addition to those before: sd_journal_add_conjunction(3).
     public func andMatch() throws(SystemError) {
         try check("sd_journal_add_conjunction", unsafe sd_journal_add_conjunction(journal))
     }
 
-    /// Forgets what was matched. The place stays, and the entry that was there cannot be read any more:
-    /// ``next()`` and ``previous()`` go on from it.
+    /// Removes all matches. The position is kept, but the current entry cannot be read any more: call ``next()`` or
+    /// ``previous()``.
     public func matchEverything() {
         unsafe sd_journal_flush_matches(journal)
     }
 
     // MARK: Where it stands
 
-    /// Goes before the oldest entry.
+    /// Seeks before the oldest entry.
     public func seekHead() throws(SystemError) {
         try check("sd_journal_seek_head", unsafe sd_journal_seek_head(journal))
     }
 
-    /// Goes behind the newest entry, to read back with ``previous()``. Not for waiting: entries that come before the
-    /// first call of ``next()`` would be passed over.
+    /// Seeks after the newest entry, to read backwards with ``previous()``. Not for waiting: entries that are written
+    /// before the first call of ``next()`` would be skipped.
     public func seekTail() throws(SystemError) {
         try check("sd_journal_seek_tail", unsafe sd_journal_seek_tail(journal))
     }
 
-    /// Goes to where ``next()`` gives the first entry at or after a moment and ``previous()`` the last one before.
+    /// Seeks to a time: ``next()`` returns the first entry at or after it, ``previous()`` the last one before it.
     public func seek(to moment: WallClock) throws(SystemError) {
         let microseconds = UInt64(max(0, moment.microseconds))
         try check("sd_journal_seek_realtime_usec", unsafe sd_journal_seek_realtime_usec(journal, microseconds))
     }
 
-    /// Goes behind the entry of a cursor, or to where it was when it is no longer there: ``next()`` gives what follows.
-    /// False when the text is no cursor.
+    /// Seeks after the entry of a cursor, or to its former position if it is removed: ``next()`` returns the following
+    /// entry. False when the text is not a valid cursor.
     public func seek(behind cursor: String) throws(SystemError) -> Bool {
         let result = unsafe sd_journal_seek_cursor(journal, cursor)
         if result == -EINVAL { return false }
         try check("sd_journal_seek_cursor", result)
         guard try next() else { return true }
-        // Another entry follows the one that is gone, and is to be read.
+        // The entry is removed: the current one follows it and has to be returned by ``next()``.
         if try !isAt(cursor) { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
         return true
     }
 
-    /// Goes before the entry of a cursor, or to where it was when it is no longer there: ``previous()`` gives what is
-    /// before it. The cursor has to be one.
+    /// Seeks before the entry of a cursor, or to its former position if it is removed: ``previous()`` returns the entry
+    /// before it. Precondition: the cursor is valid.
     public func seek(before cursor: String) throws(SystemError) {
         try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor))
         guard try previous() else { return }
-        // Another entry precedes the one that does not match or is gone, and is to be read.
+        // The entry does not match or is removed: the current one precedes it and has to be returned by ``previous()``.
         if try !isAt(cursor) { try check("sd_journal_seek_cursor", unsafe sd_journal_seek_cursor(journal, cursor)) }
     }
 
-    /// Goes on to the next entry; false when there is none.
+    /// Moves to the next entry; false when there is none.
     public func next() throws(SystemError) -> Bool {
         try check("sd_journal_next", unsafe sd_journal_next(journal)) > 0
     }
 
-    /// Goes back to the entry before; false when there is none.
+    /// Moves to the previous entry; false when there is none.
     public func previous() throws(SystemError) -> Bool {
         try check("sd_journal_previous", unsafe sd_journal_previous(journal)) > 0
     }
 
-    /// The boot that was `count` before another one; nil when the journal does not reach back so far.
+    /// The boot `count` boots before another one; nil when the journal does not reach back that far.
     public static func bootID(before bootID: String, back count: Int) throws(SystemError) -> String? {
         let journal = try JournalReader()
         var bootID = bootID
@@ -104,7 +105,7 @@ internal import Glibc
             try journal.seekHead()
             guard try journal.next() else { return nil }
             journal.matchEverything()
-            // Where files overlap, entries of the boot itself can come first.
+            // When files overlap, entries of the boot itself can come first.
             while journal.field("_BOOT_ID", is: bootID) ?? true {
                 guard try journal.previous() else { return nil }
             }
@@ -116,14 +117,14 @@ internal import Glibc
 
     // MARK: The entry
 
-    /// When the entry was written.
+    /// The time of the entry.
     public func moment() throws(SystemError) -> WallClock {
         var microseconds: UInt64 = 0
         try check("sd_journal_get_realtime_usec", unsafe sd_journal_get_realtime_usec(journal, &microseconds))
         return WallClock(microseconds: Int64(microseconds))
     }
 
-    /// The place of the entry, for `seek(behind:)` of any reader.
+    /// The cursor of the entry, for `seek(behind:)` of any reader.
     public func cursor() throws(SystemError) -> String {
         var text: UnsafeMutablePointer<CChar>?
         try check("sd_journal_get_cursor", unsafe sd_journal_get_cursor(journal, &text))
@@ -131,7 +132,7 @@ internal import Glibc
         return unsafe String(cString: text!)
     }
 
-    /// The place of the newest entry, which this goes to; nil when there is none.
+    /// The cursor of the newest entry, after seeking to it; nil when there is none.
     public func newest() throws(SystemError) -> String? {
         try seekTail()
         return try previous() ? try cursor() : nil
@@ -155,7 +156,7 @@ internal import Glibc
     private func withField<Result>(_ name: String, _ body: (Slice<UnsafeRawBufferPointer>) -> Result) -> Result? {
         var data: UnsafeRawPointer?
         var length = 0
-        // ENOENT for a field that is absent; an entry that cannot be read has no fields to tell of.
+        // ENOENT: the field is absent. An entry that cannot be read has no fields.
         guard unsafe sd_journal_get_data(journal, name, &data, &length) >= 0 else { return nil }
         return unsafe body(UnsafeRawBufferPointer(start: data, count: length).dropFirst(name.utf8.count + 1))
     }

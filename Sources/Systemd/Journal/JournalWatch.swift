@@ -1,27 +1,27 @@
 internal import CSystemd
 
-/// Tells when something has been written to the journal, as long as it exists.
+/// Reports new journal entries, as long as it exists.
 ///
-/// journald announces entries through inotify a quarter of a second late and more, to spare readers the wake-ups. That
-/// is too late for somebody who watches a program: while there is a watch, the journal is looked at every
-/// ``interval``. New and vanished files are announced at once.
+/// journald delays the inotify(7) notification of new entries by at least a quarter of a second, to save wake-ups. That
+/// is too slow for a person who watches a program: a watch polls the journal every ``interval``. Added and removed
+/// files are reported at once.
 @EventLoopActor
 public final class JournalWatch {
-    /// What there is to read.
+    /// The kinds of news.
     public enum News: Equatable, Sendable {
-        /// Entries of these values of the watched fields, and perhaps others.
+        /// Entries with these values of the watched fields, and perhaps others.
         case entries(Set<String>)
-        /// So many entries that nobody counted.
+        /// More entries than ``entriesLimit``: any value may be among them.
         case many
-        /// Files came or went: what was opened before does not have the new ones.
+        /// Files were added or removed: an open reader does not have the new ones.
         case files
     }
 
-    /// How often the journal is looked at.
+    /// The polling interval.
     public static let interval = Duration.milliseconds(10)
-    /// The pause after a look that took longer than usual, in multiples of that.
+    /// The pause after a slow poll, as a multiple of its duration.
     private static let rest = 10
-    /// So many entries are told apart at a time.
+    /// The number of entries per poll whose fields are read.
     private static let entriesLimit = 256
 
     private let journal: JournalReader
@@ -29,7 +29,7 @@ public final class JournalWatch {
     private var timer: Timer?
     private let handler: @EventLoopActor (News) -> Void
 
-    /// Tells of entries by the values that they have of `fields`.
+    /// Reports entries by their values of `fields`. Throws when the journal cannot be opened.
     public init(
         fields: [String],
         handler: @escaping @EventLoopActor (News) -> Void
@@ -37,7 +37,7 @@ public final class JournalWatch {
         self.fields = fields
         self.handler = handler
         journal = try JournalReader(fieldBytesLimit: 512)
-        // The descriptor is not waited for, but with it the library keeps watch on the directories.
+        // The descriptor is not polled, but requesting it makes the library watch the directories.
         try check("sd_journal_get_fd", unsafe sd_journal_get_fd(journal.journal))
         try journal.seek(to: WallClock.now())
         timer = try Timer { [weak self] in self?.look() }
@@ -47,7 +47,7 @@ public final class JournalWatch {
     private func look() {
         let begin = MonotonicClock.now()
         read()
-        // While files come and go a look takes long, and must not take all the time there is.
+        // While files are added and removed a poll is slow, and must not use all of the loop's time.
         let duration = MonotonicClock.now().duration(since: begin)
         timer?.arm(after: max(Self.interval, duration * Self.rest))
     }
@@ -72,7 +72,7 @@ public final class JournalWatch {
                 handler(.entries(values))
             }
         } catch {
-            // A file that is damaged: who reads will find out.
+            // A damaged file: the readers get the error.
             handler(.many)
         }
     }

@@ -1,14 +1,14 @@
 internal import CSystemd
 internal import Glibc
 
-/// Writes structured entries to the journal, and never waits for it: https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
+/// Writes structured entries to the journal without blocking: https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
 ///
-/// sd_journal_sendv(3) does the same and blocks once journald has hung for some ten entries, and with it would all of
-/// the process. Here entries wait in memory, so many of them.
+/// sd_journal_sendv(3) blocks the whole process when journald hangs for more than some ten entries. Here up to
+/// ``waitingLimit`` entries wait in memory.
 @EventLoopActor
 public final class JournalWriter {
     private static let socketPath = "/run/systemd/journal/socket"
-    /// So many entries wait for journald; later ones are lost, and counted.
+    /// The number of entries that wait for journald; further ones are dropped, and counted.
     public static let waitingLimit = 1000
 
     private let path: String
@@ -38,7 +38,7 @@ public final class JournalWriter {
     package init(socketPath: String) { path = socketPath }
 
     isolated deinit {
-        // Before the descriptor goes.
+        // Before the descriptor is closed.
         watch = nil
     }
 
@@ -74,12 +74,12 @@ public final class JournalWriter {
     private enum Delivery {
         case sent
         case wouldBlock
-        /// A journal that does not take the entry leaves nowhere to report that to.
+        /// The journal refuses the entry; there is no other place to report that.
         case refused
     }
 
     private func deliver(_ entry: [UInt8]) -> Delivery {
-        // The second time with a new socket: the old one is no one's any more when journald's was made anew.
+        // The second attempt with a new socket: after a restart of journald the old one is not connected any more.
         for _ in 0..<2 {
             do throws(SystemError) {
                 if socket == nil { socket = DescriptorHolder(try SocketAddress.unix(path: path).connected(SOCK_DGRAM)) }

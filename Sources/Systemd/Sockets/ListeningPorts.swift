@@ -1,9 +1,9 @@
 internal import CSystemd
 internal import Glibc
 
-/// Which sockets listen on a TCP port of this network namespace: sock_diag(7), which takes no capability.
+/// The sockets that listen on a TCP port of this network namespace: sock_diag(7), which needs no capability.
 ///
-/// The kernel does not signal listen(2): a caller has to ask again.
+/// The kernel does not signal listen(2): callers have to poll.
 public enum ListeningPorts {
     /// A listening socket.
     public struct Listener: Equatable, Sendable {
@@ -11,8 +11,8 @@ public enum ListeningPorts {
         public let address: String
         /// The account that made it.
         public let uid: UInt32
-        /// The inode number of the cgroup directory, in the v2 hierarchy, in which the socket was made; nil where the
-        /// kernel (before 5.9, or without cgroup v2) does not tell.
+        /// The inode number of the cgroup directory, in the v2 hierarchy, in which the socket was made; nil if the
+        /// kernel (before 5.9, or without cgroup v2) does not report it.
         public let cgroupID: UInt64?
     }
 
@@ -54,7 +54,7 @@ public enum ListeningPorts {
     /// TCP_LISTEN of the kernel's states.
     private static let listenState = UInt32(10)
 
-    /// Reads one datagram of the answer, which the kernel makes within recv(2): there is nothing to wait for. True at
+    /// Reads one datagram of the answer, which the kernel produces within recv(2), so that there is no wait. True at
     /// the end of the answer.
     private static func receive(
         _ socket: borrowing FileDescriptor,

@@ -4,9 +4,9 @@ internal import Glibc
 /// A stream socket that listens: passed by systemd, or opened here. Non-blocking.
 @EventLoopActor
 public final class ListeningSocket {
-    /// What may connect to it.
+    /// The kind of the socket.
     public enum Kind: Sendable {
-        /// A Unix socket: who reaches it is decided by its file mode.
+        /// A Unix socket: its file mode decides which accounts can connect.
         case unix
         /// TCP over IPv4 or IPv6.
         case tcp
@@ -17,7 +17,7 @@ public final class ListeningSocket {
     }
 
     public let kind: Kind
-    /// Where it listens, for a log line.
+    /// Its address, for log messages.
     public let name: String
     let descriptor: FileDescriptor
 
@@ -27,12 +27,12 @@ public final class ListeningSocket {
         self.descriptor = descriptor
     }
 
-    /// How many connections the kernel keeps until they are accepted, if it has no lower limit itself. Over TCP one
-    /// more would have to try again after a second.
+    /// The kernel's backlog of connections that are not accepted yet (net.core.somaxconn may lower it). Over TCP, a
+    /// client beyond it has to retry after a second.
     private static let backlog: CInt = 4096
 
-    /// The sockets that systemd passed to this process: sd_listen_fds_with_names(3). Takes them over, so that a
-    /// second call finds none.
+    /// The sockets that systemd passed to this process: sd_listen_fds_with_names(3). Takes ownership of them: a second
+    /// call returns none.
     public static func passed() throws(SystemError) -> [ListeningSocket] {
         var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
         let count = try check("sd_listen_fds_with_names", unsafe sd_listen_fds_with_names(1, &names))
@@ -51,15 +51,15 @@ public final class ListeningSocket {
         return sockets
     }
 
-    /// Opens a socket and listens on it. A Unix socket's path must be free or hold a socket that nobody listens on;
-    /// it gets `mode`.
+    /// Opens a socket and listens on it. The path of a Unix socket must be free or a socket without a listener; it gets
+    /// `mode`. Throws the error of socket(2), bind(2) or listen(2).
     public static func open(_ address: SocketAddress, mode: UInt32 = 0o660) throws(SystemError) -> ListeningSocket {
         let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
         let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(address.family, type, 0) })
         if case .unix(let path) = address {
             try removeStaleSocket(path, address)
         } else {
-            // A restarted agent takes over while old connections are in TIME_WAIT.
+            // A restarted agent can bind while old connections are in TIME_WAIT.
             try descriptor.setOption(SOL_SOCKET, SO_REUSEADDR)
         }
         if case .ip6 = address { try descriptor.setOption(CInt(IPPROTO_IPV6), IPV6_V6ONLY) }
@@ -72,7 +72,7 @@ public final class ListeningSocket {
         return ListeningSocket(descriptor, kind: kind, name: address.description)
     }
 
-    /// Where it listens, as the kernel says: getsockname(2). Nil for a socket that is not TCP.
+    /// The local address: getsockname(2). Nil for a socket that is not TCP.
     public var address: SocketAddress? {
         unsafe descriptor.withName(getsockname) { unsafe SocketAddress($0) }
     }
@@ -81,14 +81,14 @@ public final class ListeningSocket {
     public var path: String? {
         unsafe descriptor.withName(getsockname) { name in
             guard unsafe CInt(name.pointee.sa_family) == AF_UNIX else { return nil }
-            // The storage was zero, and is longer than the name.
+            // The storage is zeroed and longer than the name.
             let path = unsafe UnsafeRawPointer(name).advanced(by: MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!)
             let text = unsafe String(cString: path.assumingMemoryBound(to: CChar.self))
             return text.isEmpty ? nil : text
         }
     }
 
-    /// Whether a process listens on a Unix socket. It gets a connection that ends at once.
+    /// Whether a process listens on a Unix socket. Makes a connection to it, which is closed at once.
     public static func isListenedOn(_ path: String) -> Bool {
         let type = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
         do throws(SystemError) {
@@ -98,7 +98,7 @@ public final class ListeningSocket {
             }
             return true
         } catch {
-            // EAGAIN: its queue is full.
+            // EAGAIN: there is a listener with a full backlog.
             return error.wouldBlock
         }
     }
@@ -108,8 +108,8 @@ public final class ListeningSocket {
         try IOWatch(descriptor, .readable, handler: handler)
     }
 
-    /// Whether the process may open so many descriptors besides the next connection. The kernel gives out the lowest
-    /// number that is free.
+    /// Whether the process can open `count` more descriptors after the next connection. The kernel assigns the lowest
+    /// free number.
     public func leavesDescriptors(_ count: Int) -> Bool {
         var limit = rlimit()
         let next = fcntl(descriptor.raw, F_DUPFD_CLOEXEC, 0)
@@ -118,18 +118,18 @@ public final class ListeningSocket {
         return UInt64(next) + UInt64(count) < limit.rlim_cur
     }
 
-    /// Takes the next connection; nil when none waits. What went wrong with one connection (a peer that gave up) is
-    /// passed over; the lack of descriptors or memory is thrown.
+    /// Accepts the next connection; nil when none waits. Errors of a single connection (its peer has gone) are skipped;
+    /// throws when descriptors or memory are exhausted.
     public func accept() throws(SystemError) -> FileDescriptor? {
         while true {
             do throws(SystemError) {
                 let accepted = try checkErrno("accept") { Glibc.accept(descriptor.raw, nil, nil) }
                 let connection = FileDescriptor(adopting: accepted)
-                // Without a second thread nobody can fork between the two calls.
+                // Not atomic, but there is no other thread that could fork between the two calls.
                 try connection.makeNonBlocking()
                 try connection.closeOnExec()
                 if kind == .tcp {
-                    // Answers are small and whole: the kernel must not hold them back for more.
+                    // Responses are sent as a whole: the kernel must not delay them (Nagle's algorithm).
                     try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY)
                     try? connection.detectVanishedPeer()
                 }
@@ -139,13 +139,13 @@ public final class ListeningSocket {
             } catch let error where [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code) {
                 throw error
             } catch {
-                // accept(2): errors of the new connection's network are to be treated like EAGAIN, by trying again.
+                // accept(2): network errors of the new connection are to be treated like EAGAIN, by trying again.
                 continue
             }
         }
     }
 
-    /// Removes a socket that a crashed process left; one on which somebody listens stays, and bind says so.
+    /// Removes a socket without a listener, left by a crashed process. One with a listener stays, and bind(2) fails.
     private static func removeStaleSocket(_ path: String, _ address: SocketAddress) throws(SystemError) {
         var status = stat()
         guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
@@ -164,7 +164,7 @@ public final class ListeningSocket {
 extension FileDescriptor {
     fileprivate var listeningKind: ListeningSocket.Kind {
         let stream = CInt(SOCK_STREAM.rawValue)
-        // Negative results are errors about a descriptor that is no socket at all: `other` as well.
+        // Negative results are errors for a descriptor that is not a socket: also `other`.
         if sd_is_socket_unix(raw, stream, 1, nil, 0) > 0 { return .unix }
         if sd_is_socket_inet(raw, AF_UNSPEC, stream, 1, 0) > 0 { return .tcp }
         return sd_is_socket(raw, AF_VSOCK, stream, 1) > 0 ? .vsock : .other

@@ -1,17 +1,17 @@
 internal import CSystemd
 internal import Glibc
 
-/// A TCP port of this machine's own.
+/// A TCP port on the loopback addresses.
 @EventLoopActor
 public enum LoopbackPort {
-    /// Whether somebody accepts connections on the port, on 127.0.0.1 or ::1. The connection is closed at once.
+    /// Whether a process accepts connections on the port, on 127.0.0.1 or ::1. The connection is closed at once.
     public static func accepts(_ port: UInt16) async -> Bool {
         let addresses: [SocketAddress] = [
             .ip4([127, 0, 0, 1], port: port),
             .ip6([UInt8](repeating: 0, count: 15) + [1], port: port),
         ]
         for address in addresses {
-            // An error here means that there is nobody: no such network, no listener, no descriptor left to ask with.
+            // An error counts as "no": no such network, no listener, or no free descriptor.
             if await (try? connects(to: address)) ?? false { return true }
         }
         return false
@@ -26,7 +26,7 @@ public enum LoopbackPort {
             }
             return true
         } catch let error where error.code == EINPROGRESS {
-            // A listener with a full queue can take its time.
+            // A listener with a full backlog can take longer.
             await IOWatch.wait(for: descriptor, .writable, atMost: .milliseconds(500))
             return try descriptor.pendingError() == 0
         }
@@ -34,7 +34,7 @@ public enum LoopbackPort {
 }
 
 extension FileDescriptor {
-    /// The error that a connection attempt in the background ended with; zero for success or an attempt under way.
+    /// The error of a connection attempt in the background (SO_ERROR); zero for success or one in progress.
     fileprivate func pendingError() throws(SystemError) -> CInt {
         var code: CInt = 0
         var length = socklen_t(MemoryLayout<CInt>.size)

@@ -1,7 +1,7 @@
 internal import CSystemd
 internal import Glibc
 
-/// Where a stream socket listens: an IP address with a port, or a path.
+/// The address of a stream socket: an IP address with a port, or a path.
 public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// An IPv4 address of 4 bytes.
     case ip4([UInt8], port: UInt16)
@@ -9,7 +9,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     case ip6([UInt8], port: UInt16)
     case unix(path: String)
 
-    /// Parses "127.0.0.1:2088" or "[::1]:2088"; nil for anything else, names included.
+    /// Parses "127.0.0.1:2088" or "[::1]:2088"; nil for any other text, including host names.
     public init?(ip text: String) {
         guard let colon = text.lastIndex(of: ":") else { return nil }
         let digits = text[text.index(after: colon)...]
@@ -26,7 +26,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// An internet address as the kernel gives it; nil for one of another family.
+    /// Converts a sockaddr of an internet address; nil for another family.
     init?(_ address: UnsafePointer<sockaddr>) {
         let raw = unsafe UnsafeRawPointer(address)
         switch unsafe CInt(address.pointee.sa_family) {
@@ -72,7 +72,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// A non-blocking socket that is connected to a Unix socket, which takes no time or fails: connect(2).
+    /// A non-blocking socket, connected to a Unix socket; connect(2) on one succeeds or fails at once.
     func connected(_ kind: __socket_type) throws(SystemError) -> FileDescriptor {
         let type = CInt(kind.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
         let descriptor = FileDescriptor(adopting: try checkErrno("socket") { socket(family, type, 0) })
@@ -82,7 +82,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         return descriptor
     }
 
-    /// Calls `body` with the address as the kernel takes it. Throws ENAMETOOLONG for a path that does not fit.
+    /// Calls `body` with the address as a sockaddr. Throws ENAMETOOLONG for a path that does not fit.
     func withSockaddr(
         _ body: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
     ) throws(SystemError) {

@@ -2,16 +2,16 @@ internal import CSystemd
 internal import Glibc
 
 extension FileDescriptor {
-    /// What a receive gave.
+    /// The result of a receive.
     public enum Received: Equatable, Sendable {
         case bytes(Int)
-        /// Nothing yet.
+        /// No data yet.
         case wouldBlock
-        /// The peer will send no more.
+        /// The peer has shut down its sending side.
         case endOfStream
     }
 
-    /// Reads what has arrived into the front of `buffer`: recv(2).
+    /// Reads received data into the front of `buffer`: recv(2). Throws its error.
     public func receive(into buffer: inout [UInt8]) throws(SystemError) -> Received {
         do throws(SystemError) {
             let count = try checkErrno("recv") {
@@ -23,8 +23,8 @@ extension FileDescriptor {
         }
     }
 
-    /// Sends bytes from `offset` on and gives back how many the kernel took: send(2). Zero: it would have to wait. What
-    /// is not the last may be held back until more is sent.
+    /// Sends bytes from `offset` on and returns the number that the kernel took: send(2). Zero: it would block. Without
+    /// `isLast` the kernel may hold data back until more is sent (MSG_MORE). Throws the error of send(2).
     public func send(_ bytes: [UInt8], from offset: Int, isLast: Bool = true) throws(SystemError) -> Int {
         let flags = CInt(MSG_NOSIGNAL) | (isLast ? 0 : CInt(MSG_MORE))
         do throws(SystemError) {
@@ -38,13 +38,13 @@ extension FileDescriptor {
         }
     }
 
-    /// Ends the sending side, so that the peer reads what was sent and then the end: shutdown(2).
+    /// Shuts down the sending side: the peer reads the sent data and then the end of the stream: shutdown(2).
     public func shutdownSending() {
-        // ENOTCONN only says that the peer was quicker.
+        // ENOTCONN: the peer has closed the connection already.
         _ = shutdown(raw, CInt(SHUT_WR))
     }
 
-    /// Who is at the other end of a Unix socket, as the kernel saw it connect: unix(7), SO_PEERCRED.
+    /// The credentials of the peer of a Unix socket at the time of its connect(2): unix(7), SO_PEERCRED.
     public func peerCredentials() throws(SystemError) -> PeerCredentials {
         // struct ucred: pid, uid and gid, 32 bits each. Glibc shows it to _GNU_SOURCE only.
         var credentials: [UInt32] = [0, 0, 0]
@@ -68,19 +68,18 @@ extension FileDescriptor {
                 try checkErrno("getsockopt") { unsafe getsockopt(raw, SOL_SOCKET, SO_PEERGROUPS, &groups, &length) }
                 return Array(groups.prefix(Int(length) / MemoryLayout<UInt32>.size))
             } catch let error where error.code == ERANGE {
-                // Now it is known how many there are.
+                // `length` is now the required size.
                 groups = [UInt32](repeating: 0, count: Int(length) / MemoryLayout<UInt32>.size)
             }
         }
     }
 
-    /// The address at the other end of a TCP connection: getpeername(2). Nil when the connection is gone.
+    /// The address of the peer of a TCP connection: getpeername(2). Nil when the connection is closed.
     public func peerAddress() -> SocketAddress? {
         unsafe withName(getpeername) { unsafe SocketAddress($0) }
     }
 
-    /// The machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is
-    /// gone.
+    /// The machine at the other end of an AF_VSOCK connection: vsock(7). Nil when the connection is closed.
     public func peerContextID() -> ContextID? {
         unsafe withName(getpeername) { name in
             guard unsafe CInt(name.pointee.sa_family) == AF_VSOCK else { return nil }
@@ -88,7 +87,7 @@ extension FileDescriptor {
         }
     }
 
-    /// Reads the name of an end of a socket, which `call` (getsockname or getpeername) asks for; nil where that fails.
+    /// Reads the address of one end of a socket with `call` (getsockname or getpeername); nil when that fails.
     func withName<Result>(
         _ call: (CInt, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> CInt,
         _ read: (UnsafePointer<sockaddr>) -> Result?
@@ -112,15 +111,15 @@ extension FileDescriptor {
         try body(FileDescriptor(adopting: pair[0]), FileDescriptor(adopting: pair[1]))
     }
 
-    /// The memory that the kernel holds of what was sent: SIOCOUTQ. A Unix socket gives it back when the peer has read
-    /// it, TCP when the peer's kernel has acknowledged it: unix(7), tcp(7). Nil where the kernel does not tell, as of
-    /// AF_VSOCK before Linux 6.11.
+    /// The memory that the kernel holds of sent data: SIOCOUTQ. A Unix socket frees it when the peer has read it, TCP
+    /// when the peer's kernel has acknowledged it: unix(7), tcp(7). Nil if the kernel does not report it, for AF_VSOCK
+    /// before Linux 6.11.
     public var unreadByteCount: Int? {
         var count: CInt = 0
         return unsafe ioctl(raw, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : nil
     }
 
-    /// Has the kernel end a TCP connection whose peer has vanished: tcp(7).
+    /// Makes the kernel close a TCP connection whose peer has vanished: tcp(7).
     func detectVanishedPeer() throws(SystemError) {
         let level = CInt(IPPROTO_TCP)
         try setOption(SOL_SOCKET, SO_KEEPALIVE)
@@ -145,7 +144,7 @@ extension FileDescriptor {
     }
 }
 
-/// When a TCP connection without a sign of its peer ends: after a minute, with something on its way or without.
+/// Detection of vanished TCP peers: the connection is closed after one minute without a sign of the peer, idle or not.
 enum TCPKeepAlive {
     /// TCP_KEEPIDLE: silence before the first probe.
     static let idleSeconds: CInt = 30
@@ -157,17 +156,17 @@ enum TCPKeepAlive {
     static let unacknowledgedMilliseconds: CInt = 60_000
 }
 
-/// A machine as AF_VSOCK tells them apart: vsock(7).
+/// The context id of a machine: vsock(7).
 public struct ContextID: Hashable, Sendable {
     public let number: UInt32
 
-    /// The one that this machine runs on: VMADDR_CID_HOST.
+    /// The host of this machine: VMADDR_CID_HOST.
     public static let host = ContextID(number: 2)
 
     public init(number: UInt32) { self.number = number }
 }
 
-/// A process at the other end of a Unix socket.
+/// The peer process of a Unix socket.
 public struct PeerCredentials: Hashable, Sendable {
     public let pid: Int32
     public let uid: UInt32
@@ -182,7 +181,7 @@ public struct PeerCredentials: Hashable, Sendable {
         self.groups = groups
     }
 
-    /// Whether the process is root's or a member's of a group.
+    /// Whether the process runs as root or is in a group.
     public func isRoot(orIn group: UInt32?) -> Bool {
         uid == 0 || group.map { gid == $0 || groups.contains($0) } ?? false
     }
