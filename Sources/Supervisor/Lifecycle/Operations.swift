@@ -279,10 +279,10 @@ extension Supervisor {
         retryLater(name)
     }
 
-    /// Removes the files of a service that was not created. A disk that hangs does it when it answers.
+    /// Removes the files of a service whose creation failed. A disk that hangs does it when it answers.
     private func removeFiles(of name: ServiceName) async {
         let result = await result { changes in
-            // A record comes first: files without one are not taken for a service.
+            // The record first: without it the remaining files are not a service.
             self.records.remove(name, into: &changes)
             changes.synchronize()
             self.units.remove(name, into: &changes)

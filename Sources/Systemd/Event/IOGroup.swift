@@ -8,7 +8,7 @@ internal import Glibc
 @safe public final class IOGroup: EventSource {
     public typealias Watch = IOGroupWatch
 
-    /// A watch takes itself out before it goes.
+    /// `unowned`: a watch removes itself in its deinit.
     fileprivate struct Member {
         unowned let watch: Watch
     }
@@ -87,14 +87,14 @@ internal import Glibc
     }
 }
 
-/// Calls a handler while a descriptor is ready, level-triggered like ``IOWatch``. It has to go before its
-/// descriptor does.
+/// Calls a handler while a descriptor is ready, level-triggered like ``IOWatch``. Must be released before its
+/// descriptor is closed.
 @EventLoopActor
 public final class IOGroupWatch {
     private let group: IOGroup
     private let descriptor: CInt
     fileprivate let handler: @EventLoopActor (IOWatch.Events) -> Void
-    /// Tells this watch from an earlier one of a descriptor with the same number.
+    /// Distinguishes this watch from an earlier one of the same descriptor number.
     fileprivate let generation: UInt32
 
     fileprivate init(
@@ -114,7 +114,7 @@ public final class IOGroupWatch {
 
     isolated deinit { group.remove(descriptor, generation) }
 
-    /// What is waited for. Empty: nothing but failure and hang-up.
+    /// The events to wait for. Empty: only failure and hang-up.
     public var events: IOWatch.Events {
         didSet {
             guard events != oldValue else { return }
