@@ -90,7 +90,7 @@ struct Failure: Error {
         case .systemdUnavailable(let reason):
             self.init(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "systemd cannot be reached: \(reason)")
         case .badCursor:
-            self = .badRequest("\(LogRoutes.lastEventID) is no place in a log")
+            self = .badRequest("\(LogRoutes.lastEventID) is not a valid log position")
         case .bootNotFound:
             self.init(.notFound, "NOT_FOUND", "the journal has nothing of the boot that 'boot' asks for")
         case .tooManyStreams(let limit):
