@@ -29,6 +29,8 @@ final class RecordWriter {
     private var unsaved: Set<ServiceName> = []
     /// Services with a requested change that is not on disk: the record and the files derived from it.
     private var unwritten: Set<ServiceName> = []
+    /// Services whose record an operation writes or removes: the one in memory is not to follow it to the disk.
+    private var held: Set<ServiceName> = []
     private var isSaving = false
     private var saving: Deferral?
     /// Starts a write ``togetherness`` after the first change.
@@ -88,8 +90,18 @@ final class RecordWriter {
         _ = disk.begin(changes)
     }
 
+    /// Leaves a service's record to the operation that is under way, until ``release(_:)`` or ``forget(_:)``.
+    func hold(_ name: ServiceName) { held.insert(name) }
+
+    /// Writes the record of a service again when it has changed.
+    func release(_ name: ServiceName) {
+        held.remove(name)
+        if unsaved.contains(name) { changed() }
+    }
+
     /// Drops a service that is deleted.
     func forget(_ name: ServiceName) {
+        held.remove(name)
         unsaved.remove(name)
         unwritten.remove(name)
     }
@@ -108,7 +120,7 @@ final class RecordWriter {
     /// Writes everything synchronously on the loop's thread. Called last, before the process exits.
     func finish() {
         var changes = FileChanges()
-        _ = add(Array(unsaved), to: &changes)
+        _ = add(Array(unsaved.subtracting(held)), to: &changes)
         do throws(SystemError) {
             try disk.performNow(changes)
         } catch {
@@ -128,14 +140,14 @@ final class RecordWriter {
     private func begin() {
         isSavingSoon = false
         owner.settled()
-        guard !isSaving, !unsaved.isEmpty || removed.hasMissing else { return }
+        guard !isSaving, !unsaved.isSubset(of: held) || removed.hasMissing else { return }
         isSaving = true
         EventLoop.start { [weak self] in await self?.saveSome() }
     }
 
     private func saveSome() async {
         defer { isSaving = false }
-        let names = Array(unsaved.prefix(Self.recordsLimit))
+        let names = Array(unsaved.subtracting(held).prefix(Self.recordsLimit))
         unsaved.subtract(names)
         var changes = FileChanges()
         let audit = add(names, to: &changes)
@@ -154,7 +166,7 @@ final class RecordWriter {
             noteWritten(name)
             owner.written(name)
         }
-        if !unsaved.isEmpty { saving?.request() }
+        if !unsaved.isSubset(of: held) { saving?.request() }
     }
 
     /// Returns the audit records that are part of the changes.

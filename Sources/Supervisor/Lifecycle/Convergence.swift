@@ -270,6 +270,8 @@ extension Supervisor {
             // The job was refused, superseded or blocked by the freezer, or the unit has stopped nevertheless.
             try await stopUnit(name)
         }
+        writer.hold(name)
+        defer { writer.release(name) }
         // In parallel with systemd unloading the unit.
         let written = try await keepForAudit(name) { self.units.remove(name, into: &$0) }
         try await forgetDropIns(of: name)

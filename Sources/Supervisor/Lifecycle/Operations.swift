@@ -163,6 +163,8 @@ extension Supervisor {
         var record = changed(before.record, change)
         var files = 0..<0
         let result: FileResult
+        writer.hold(name)
+        defer { writer.release(name) }
         do throws(ControlError) {
             result = try await store { changes in
                 self.records.save(record, into: &changes)
