@@ -280,6 +280,26 @@ struct ConvergenceTests {
         #expect(service.drift == .started)
     }
 
+    @Test @EventLoopActor func `a run that begins while a change is written is replaced, too`() async throws {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        // What the change is written behind.
+        var others = FileChanges()
+        for number in 0..<5000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
+        let work = rig.supervisor.disk.begin(others)
+        let changed = try Rig.spec("web") { $0.command = "other" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.replace(changed).service }
+        try await dispatchTimers()
+        #expect(work.result == nil)
+        // It has crashed, and systemd has started it again from the former file.
+        rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000_000))
+        #expect(try await outcome.value().state.mainPID != 7)
+        #expect(rig.systemd.calls(of: "StopUnit").count == 1)
+    }
+
     @Test @EventLoopActor func `the dead state in the middle of a restart is never shown`() async throws {
         let rig = try Rig()
         try await rig.start()

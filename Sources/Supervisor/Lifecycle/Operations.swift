@@ -101,6 +101,7 @@ extension Supervisor {
                 record.begin(.starting, replacing: before.state)
             }
         }
+        await replaceNewestRun(of: name)
         try await converge(name, by: .restart, orRevertTo: before)
         return try find(name).snapshot
     }
@@ -178,9 +179,25 @@ extension Supervisor {
         // The run may have ended during the write.
         record.run = services[name]?.record.run ?? record.run
         services[name]?.record = record
+        await replaceNewestRun(of: name)
         findDrift(of: name)
         announce(name)
         return result.isChanged(files)
+    }
+
+    /// Makes the newest run the one that a start replaces: systemd may have started another run, of the former files,
+    /// while the record was written.
+    private func replaceNewestRun(of name: ServiceName) async {
+        while let service = services[name], service.record.phase == .starting, !service.state.activeState.isDead,
+            let run = service.state.invocationID, run != service.record.replacedRun
+        {
+            services[name]?.record.replacedRun = run
+            guard let record = services[name]?.record else { return }
+            await storeOrLater(record) { changes in
+                self.records.save(record, into: &changes)
+                changes.synchronize()
+            }
+        }
     }
 
     /// The same for operations that must work without the disk: a failed write is retried later. The names are durable
