@@ -64,7 +64,7 @@ class RealMachine(MachineTestCase):
     # Takes the memory that is given in MiB each time that the file is there, and waits for it otherwise.
     HUNGRY = (
         "while ! rm /home/user/{name} 2>/dev/null; do sleep 0.1; done;"
-        " exec python3 -c 'x = bytearray({mebibytes} << 20); print(len(x)); import time; time.sleep(1000)'"
+        " exec python3 -c 'x = bytearray({mebibytes} << 20); print(len(x), flush=True); import time; time.sleep(1000)'"
     )
 
     def run_hungry(self, name, mebibytes, *settings, restart="no"):

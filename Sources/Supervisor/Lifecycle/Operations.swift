@@ -163,18 +163,21 @@ extension Supervisor {
         let before = try find(name)
         var record = changed(before.record, change)
         var files = 0..<0
-        let result: FileResult
         writer.hold(name)
         defer { writer.release(name) }
-        do throws(ControlError) {
-            result = try await store { changes in
-                self.records.save(record, into: &changes)
-                files = self.units.write(record, into: &changes)
-                changes.synchronize()
-            }
-        } catch {
+        let result = await result { changes in
+            self.records.save(record, into: &changes)
+            files = self.units.write(record, into: &changes)
+            changes.synchronize()
+        }
+        guard let result else {
             await revert(name, to: before)
-            throw error
+            throw .storageTimeout(Self.silence)
+        }
+        if let error = result.error {
+            // When the record itself could not be written, the former one is in place.
+            if !result.isChanged.isEmpty { await revert(name, to: before) }
+            throw ControlError(error)
         }
         // The run may have ended during the write.
         record.run = services[name]?.record.run ?? record.run
