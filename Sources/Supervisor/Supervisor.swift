@@ -171,20 +171,21 @@ public final class Supervisor {
         report(LogMessage(severity: severity, text: text, service: service?.description))
     }
 
-    private func adopt(_ record: ServiceRecord) {
+    private func adopt(_ stored: ServiceRecord) {
+        var record = stored
+        record.lacksFiles = false
         let name = record.spec.name
         services.insert(ManagedService(record))
-        switch record.phase {
-        case .deleting: return
-        case .starting, .stopping:
-            // The operation was interrupted.
-            writeNow(name) { self.units.write(record, into: &$0) }
-        case .established:
-            writeNow(name) { self.units.writeEnvironment(of: record, into: &$0) }
-            // Changes by a person are shown and not undone.
-            lookAtUnitFiles(of: name)
-            if let drift = services[name]?.snapshot.drift { notice(.warning, drift.sentence, name) }
+        guard record.phase != .deleting else { return }
+        guard record.phase == .established, !stored.lacksFiles else {
+            // The operation was interrupted, or had no room for the files.
+            return writeNow(name) { self.units.write(record, into: &$0) }
         }
+        writeNow(name) { self.units.writeEnvironment(of: record, into: &$0) }
+        // Changes by a person are shown and not undone.
+        lookAtUnitFiles(of: name)
+        guard services[name]?.remarks.unitFiles != nil, let drift = services[name]?.snapshot.drift else { return }
+        notice(.warning, drift.sentence, name)
     }
 
     /// Writes synchronously, before the loop runs.

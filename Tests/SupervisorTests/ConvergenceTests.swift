@@ -378,4 +378,27 @@ struct ConvergenceTests {
             #expect(try rig.record("web")?.isEnabled == (verb == "start"))
         }
     }
+
+    @Test @EventLoopActor func `files that could not be written are written by the next agent, and are no drift`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        _ = try await rig.supervisor.stop("web")
+        // The link for boot cannot be made.
+        let wants = rig.layout.unitDirectory + "/multi-user.target.wants"
+        try FileManager.default.removeItem(atPath: wants)
+        try Data().write(to: URL(filePath: wants))
+        #expect(try await rig.supervisor.start("web").pending?.operation == .start)
+        #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == true })
+        #expect(try rig.record("web")?.phase == .established)
+        try FileManager.default.removeItem(atPath: wants)
+        try rig.restart()
+        try await rig.start()
+        #expect(rig.files("web") == ["unit", "link", "record"])
+        #expect(try await rig.supervisor.service("web").drift == nil)
+    }
 }

@@ -56,7 +56,7 @@ private struct RandomRecords {
         }
         let phases: [ServiceRecord.Phase] = [.starting, .stopping, .deleting, .established]
         let uids: [UInt32?] = [nil, 0, .max]
-        return ServiceRecord(
+        var record = ServiceRecord(
             id: text(20),
             spec: try draft.validated(defaults: SpecDraft.Defaults(user: "user")),
             createdAt: timestamp(),
@@ -68,6 +68,8 @@ private struct RandomRecords {
             replacedRun: Bool.random(using: &generator) ? text(8) : nil,
             run: run
         )
+        record.lacksFiles = Bool.random(using: &generator)
+        return record
     }
 }
 

@@ -13,6 +13,9 @@ public struct ServiceRecord: Equatable, Sendable {
     public var deletedBy: Requester?
     /// The invocation id of the run that the outstanding start replaces; nil if there was no run.
     public var replacedRun: String?
+    /// Whether the files of the unit are not what the record says, because they could not be written: set on disk
+    /// alone, for the next agent.
+    public var lacksFiles = false
     public var run: ServiceRun
 
     /// A new service, with its start outstanding.

@@ -19,6 +19,7 @@ enum RecordCoding {
             encode(requester, into: &writer)
         }
         if let run = record.replacedRun { writer.member("replaces", string: run) }
+        if record.lacksFiles { writer.member("lacks_files", bool: true) }
         writer.key("spec")
         encode(record.spec, into: &writer)
         writer.key("run")
@@ -103,7 +104,7 @@ enum RecordCoding {
         guard let phase = ServiceRecord.Phase(rawValue: try record.string("phase")) else {
             throw RecordProblem(description: "'phase' is unknown")
         }
-        return ServiceRecord(
+        var decoded = ServiceRecord(
             id: try record.string("id"),
             spec: try decodeSpec(try record.object("spec")),
             createdAt: Timestamp(microseconds: Int64(try record.integer("created_at"))),
@@ -114,6 +115,8 @@ enum RecordCoding {
             replacedRun: try record.optionalString("replaces"),
             run: try decodeRun(try record.object("run"))
         )
+        if record.has("lacks_files") { decoded.lacksFiles = try record.bool("lacks_files") }
+        return decoded
     }
 
     private static func decodeSpec(_ members: JSONMembers) throws(RecordProblem) -> ServiceSpec {

@@ -40,6 +40,8 @@ final class RecordWriter {
     private var changedAt = MonotonicClock.now()
     /// Retries failed writes.
     private var savingAgain: Timer?
+    /// Services whose last write has failed, until the retry.
+    private var delayed: Set<ServiceName> = []
     private var savingDelay = RecordWriter.firstSavingDelay
 
     /// The delay before a failed write is retried; it doubles with each failure.
@@ -67,7 +69,7 @@ final class RecordWriter {
         self.owner = owner
         saving = try Deferral { [weak self] in self?.begin() }
         savingSoon = try Timer { [weak self] in self?.beginWhenIdle() }
-        savingAgain = try Timer { [weak self] in self?.saving?.request() }
+        savingAgain = try Timer { [weak self] in self?.saveDelayed() }
     }
 
     /// Marks a record to be written with the next batch.
@@ -85,6 +87,8 @@ final class RecordWriter {
     /// Marks the requested change of a service as written, by another writer than this one.
     func noteWritten(_ name: ServiceName) {
         guard unwritten.remove(name) != nil else { return }
+        // Without the mark that it lacks files.
+        unsaved.insert(name)
         var changes = FileChanges()
         records.unmark(name, into: &changes)
         _ = disk.begin(changes)
@@ -103,6 +107,7 @@ final class RecordWriter {
     func forget(_ name: ServiceName) {
         held.remove(name)
         unsaved.remove(name)
+        delayed.remove(name)
         unwritten.remove(name)
     }
 
@@ -120,7 +125,7 @@ final class RecordWriter {
     /// Writes everything synchronously on the loop's thread. Called last, before the process exits.
     func finish() {
         var changes = FileChanges()
-        _ = add(Array(unsaved.subtracting(held)), to: &changes)
+        _ = addRecords(Array(unsaved.union(delayed).subtracting(held)), to: &changes)
         do throws(SystemError) {
             try disk.performNow(changes)
         } catch {
@@ -150,31 +155,56 @@ final class RecordWriter {
         let names = Array(unsaved.subtracting(held).prefix(Self.recordsLimit))
         unsaved.subtract(names)
         var changes = FileChanges()
-        let audit = add(names, to: &changes)
+        let audit = addRecords(names, to: &changes)
         if let error = await disk.begin(changes).wait().error {
             let list = names.isEmpty ? "the audit" : names.map(\.description).joined(separator: ", ")
-            owner.failed("cannot write the records of \(list): \(error)")
-            unsaved.formUnion(names.filter { owner.record($0) != nil })
-            savingAgain?.arm(after: savingDelay)
-            savingDelay = min(savingDelay * 2, Self.savingDelayLimit)
-            return
+            return retry(names, "cannot write the records of \(list): \(error)")
         }
-        savingDelay = Self.firstSavingDelay
         for removed in audit { self.removed.note(removed) }
-        // A service that changed during the write is in `unsaved` again: its newest state is not on disk.
-        for name in names where unwritten.contains(name) && !unsaved.contains(name) {
-            noteWritten(name)
-            owner.written(name)
-        }
+        // Each on its own: one that fails does not keep the others from the disk.
+        for name in names where unwritten.contains(name) { await saveFiles(of: name) }
+        if delayed.isEmpty { savingDelay = Self.firstSavingDelay }
         if !unsaved.isSubset(of: held) { saving?.request() }
     }
 
+    /// Writes the files of a unit that could not be written before.
+    private func saveFiles(of name: ServiceName) async {
+        guard let record = owner.record(name), record.phase != .deleting else { return }
+        // The operation that is under way writes them, too.
+        guard !held.contains(name) else { return save(name) }
+        var changes = FileChanges()
+        units.write(record, into: &changes)
+        changes.synchronize()
+        if let error = await disk.begin(changes).wait().error {
+            return retry([name], "cannot write the files of the unit of \(name): \(error)")
+        }
+        // A service that changed during the write is in `unsaved` again: its newest state is not on disk.
+        guard !unsaved.contains(name) else { return }
+        noteWritten(name)
+        owner.written(name)
+    }
+
+    private func retry(_ names: [ServiceName], _ failure: String) {
+        owner.failed(failure)
+        if delayed.isEmpty {
+            savingAgain?.arm(after: savingDelay)
+            savingDelay = min(savingDelay * 2, Self.savingDelayLimit)
+        }
+        delayed.formUnion(names.filter { owner.record($0) != nil })
+    }
+
+    private func saveDelayed() {
+        unsaved.formUnion(delayed)
+        delayed = []
+        saving?.request()
+    }
+
     /// Returns the audit records that are part of the changes.
-    private func add(_ names: [ServiceName], to changes: inout FileChanges) -> [RemovedService] {
+    private func addRecords(_ names: [ServiceName], to changes: inout FileChanges) -> [RemovedService] {
         for name in names {
-            guard let record = owner.record(name) else { continue }
+            guard var record = owner.record(name) else { continue }
+            record.lacksFiles = unwritten.contains(name)
             records.save(record, into: &changes)
-            if unwritten.contains(name), record.phase != .deleting { units.write(record, into: &changes) }
         }
         let audit = removed.hasMissing ? removed.writeMissing(into: &changes) : []
         changes.synchronize()
