@@ -173,6 +173,11 @@ struct DriftTests {
 
     // MARK: Crash loops
 
+    @EventLoopActor private final class Looping {
+        var isRunning = false
+        var questions = 0
+    }
+
     /// Reports an end of the main process, after which systemd waits to start the unit again.
     @EventLoopActor private static func crash(_ rig: Rig, _ number: Int) throws {
         let unit = FakeSystemd.unit("web")
@@ -201,5 +206,33 @@ struct DriftTests {
         }
         _ = try await rig.supervisor.restart("web")
         #expect(try await rig.supervisor.service("web").subStatus == nil)
+    }
+
+    @Test @EventLoopActor func `a loop ends when the service has run for long enough and not while it waits`()
+        async throws
+    {
+        let name = try #require(ServiceName("web"))
+        let steady = Arrivals<ServiceName>()
+        let service = Looping()
+        let loops = CrashLoops(
+            steadyTime: .milliseconds(1),
+            isRunning: { _ in
+                service.questions += 1
+                return service.isRunning
+            },
+            ended: { steady.add($0) }
+        )
+        #expect(loops.count(name) == nil)
+        #expect(loops.count(name) == 2)
+        #expect(loops.count(name) == 3)
+        #expect(try await eventually { service.questions > 1 })
+        #expect(steady.all.isEmpty)
+        service.isRunning = true
+        #expect(try await eventually { steady.all == [name] })
+        // The next ends are counted anew; an end alone is no loop that could be over.
+        #expect(loops.count(name) == nil)
+        let before = service.questions
+        #expect(try await eventually { service.questions > before })
+        #expect(steady.all == [name])
     }
 }

@@ -99,15 +99,15 @@ struct DiskTests {
         #expect(try await eventually { !disk.isRunning })
         var changes = FileChanges()
         changes.remove("file", in: directory.path)
-        #expect(try await disk.perform(changes).isChanged == [true])
+        #expect(await disk.begin(changes).wait().isChanged == [true])
     }
 
-    @Test @EventLoopActor func `a failure is thrown and no changes are no work`() async throws {
+    @Test @EventLoopActor func `a failure is told and no changes are no work`() async throws {
         let disk = Disk()
         #expect(disk.begin(FileChanges()).result?.isChanged == [])
         var changes = FileChanges()
         changes.synchronize("/none")
-        await #expect(throws: SystemError(call: "open", code: 2)) { try await disk.perform(changes) }
+        #expect(await disk.begin(changes).wait().error == SystemError(call: "open", code: 2))
     }
 
     @Test @EventLoopActor func `what has to be done now comes after what was begun`() async throws {

@@ -15,14 +15,18 @@ final class CrashLoops {
     }
 
     private var counts: [ServiceName: Count] = [:]
+    /// ``CrashLoop/steadySeconds``.
+    private let steadyTime: Duration
     private let isRunning: @EventLoopActor (ServiceName) -> Bool
     private let ended: @EventLoopActor (ServiceName) -> Void
 
     /// `ended` is called with a service that has run for ``CrashLoop/steadySeconds`` after a loop.
     init(
+        steadyTime: Duration = .seconds(CrashLoop.steadySeconds),
         isRunning: @escaping @EventLoopActor (ServiceName) -> Bool,
         ended: @escaping @EventLoopActor (ServiceName) -> Void
     ) {
+        self.steadyTime = steadyTime
         self.isRunning = isRunning
         self.ended = ended
     }
@@ -57,7 +61,7 @@ final class CrashLoops {
 
     private func arm(_ count: Count, _ name: ServiceName) {
         if count.timer == nil { count.timer = try? Timer { [weak self] in self?.elapsed(name) } }
-        count.timer?.arm(after: .seconds(CrashLoop.steadySeconds))
+        count.timer?.arm(after: steadyTime)
     }
 
     private func elapsed(_ name: ServiceName) {

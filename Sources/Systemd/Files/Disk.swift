@@ -64,13 +64,6 @@ public final class Disk {
         return works.values.contains { now.duration(since: $0.begin) > Self.patience }
     }
 
-    /// Makes changes and waits for the result. Throws the first error.
-    public func perform(_ changes: FileChanges) async throws(SystemError) -> FileResult {
-        let result = await begin(changes).wait()
-        try result.get()
-        return result
-    }
-
     /// Queues changes behind all earlier ones.
     public func begin(_ changes: FileChanges) -> Work {
         let work = Work()

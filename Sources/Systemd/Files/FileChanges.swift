@@ -106,8 +106,6 @@ public struct FileChanges: Sendable {
 
     /// Waits until the names in all changed directories are on disk.
     public mutating func synchronize() { append(.synchronizeAll) }
-
-    public mutating func append(_ other: FileChanges) { changes += other.changes }
 }
 
 /// The result of changes.

@@ -125,7 +125,7 @@ public final class ListeningSocket {
             do throws(SystemError) {
                 let accepted = try checkErrno("accept") { Glibc.accept(descriptor.raw, nil, nil) }
                 let connection = FileDescriptor(adopting: accepted)
-                // Not atomic, but there is no other thread that could fork between the two calls.
+                // Not atomic, but no thread of the process forks.
                 try connection.makeNonBlocking()
                 try connection.closeOnExec()
                 if kind == .tcp {
