@@ -280,6 +280,31 @@ struct ConvergenceTests {
         #expect(service.drift == .started)
     }
 
+    @Test @EventLoopActor func `the record of a moment before does not follow a changed one to the disk`() async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        _ = try await rig.supervisor.stop("web")
+        rig.supervisor.finish()
+        // The change waits behind these for longer than a record that has changed by itself waits for operations: 1 s.
+        var others = FileChanges()
+        for number in 0..<150_000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
+        let begin = MonotonicClock.now()
+        let work = rig.supervisor.disk.begin(others)
+        let changed = try Rig.spec("web") { $0.command = "other" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.supervisor.replace(changed).service }
+        try await dispatchTimers()
+        rig.supervisor.save(try #require(ServiceName("web")))
+        _ = await work.wait()
+        #expect(MonotonicClock.now().duration(since: begin) > .milliseconds(1100))
+        _ = try await outcome.value()
+        #expect(try await eventually { !rig.supervisor.disk.isBusy })
+        #expect(try rig.record("web")?.spec.command == "other")
+    }
+
     @Test @EventLoopActor func `a run that begins while a change is written is replaced, too`() async throws {
         let rig = try Rig()
         try await rig.start()
