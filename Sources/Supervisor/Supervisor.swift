@@ -179,7 +179,9 @@ public final class Supervisor {
         guard record.phase != .deleting else { return }
         guard record.phase == .established, !stored.lacksFiles else {
             // The operation was interrupted, or had no room for the files.
-            return writeNow(name) { self.units.write(record, into: &$0) }
+            writeNow(name) { self.units.write(record, into: &$0) }
+            if stored.lacksFiles { save(name) }
+            return
         }
         writeNow(name) { self.units.writeEnvironment(of: record, into: &$0) }
         // Changes by a person are shown and not undone.

@@ -396,7 +396,8 @@ class Background(LaunchCase):
         self.machine.create("by-hand", "trap 'exit 0' TERM; sleep 1000 & wait")
         self.machine.wait("by-hand", status="running")
         self.machine.exec("systemctl", "stop", unit_of("by-hand"))
-        self.assertIsNone(self.machine.wait("by-hand", status="stopped")["message"])
+        stopped = self.machine.wait("by-hand", status="stopped")
+        self.assertEqual(stopped["message"], "the unit was stopped by hand: start the service to run it again")
 
 
 class Journal(LaunchCase):

@@ -320,6 +320,9 @@ class ReadOnlyUnitDirectory(StorageCase):
                 pending = self.machine.get(name)["pending"]
                 if status is None:
                     self.assertEqual((reply.json["code"], pending["operation"]), ("STORAGE_FAILED", "delete"))
+                    # The record, by which the next agent knows of the deletion, stays as long as the files do.
+                    state = self.probe.snapshot()["state"]
+                    self.assertTrue([path for path in state if f"/services/{name}.json" in path], sorted(state))
                 elif path != "/v1/services/running/restart":
                     self.assertEqual(pending["reason"], "disk-full")
                 self.make_room()

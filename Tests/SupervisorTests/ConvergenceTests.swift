@@ -425,5 +425,20 @@ struct ConvergenceTests {
         try await rig.start()
         #expect(rig.files("web") == ["unit", "link", "record"])
         #expect(try await rig.supervisor.service("web").drift == nil)
+        // An act by hand after that is none of its business.
+        #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })
+    }
+
+    @Test @EventLoopActor func `a stopped service whose spec was replaced lacks no files for the next agent`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.supervisor.create(try Rig.spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        _ = try await rig.supervisor.stop("web")
+        _ = try await rig.supervisor.replace(try Rig.spec("web") { $0.command = "other" })
+        #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })
     }
 }

@@ -57,17 +57,22 @@ import Testing
         let path = directory.path
         var changes = FileChanges()
         changes.remove("x", in: path + "/none", ignoresFailure: true)
-        changes.remove("x", in: path + "/none", keepsFailure: true)
-        changes.write("kept", in: path, [], mode: 0o600)
-        var result = changes.perform()
-        #expect(result.error?.isNotFound == true)
-        #expect(result.isChanged == [false, false, true])
+        changes.write("made", in: path, [], mode: 0o600)
+        changes.write("gone", in: path, [], mode: 0o600)
+        var kept = changes
         changes.write("x", in: path + "/none", [], mode: 0o600)
         changes.write("never", in: path, [], mode: 0o600)
-        result = changes.perform()
+        var result = changes.perform()
         #expect(result.error?.isNotFound == true)
-        #expect(result.isChanged.count == 3)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["kept"])
+        #expect(result.isChanged == [false, true, true])
+        // A kept failure ends them after the others that are kept.
+        kept.remove("x", in: path + "/none", keepsFailure: true)
+        kept.remove("gone", in: path, keepsFailure: true)
+        kept.write("never", in: path, [], mode: 0o600)
+        result = kept.perform()
+        #expect(result.error?.isNotFound == true)
+        #expect(result.isChanged == [false, true, true, false, true])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path) == ["made"])
     }
 
     @Test func `a file that is no regular file is replaced`() throws {

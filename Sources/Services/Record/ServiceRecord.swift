@@ -13,10 +13,18 @@ public struct ServiceRecord: Equatable, Sendable {
     public var deletedBy: Requester?
     /// The invocation id of the run that the outstanding start replaces; nil if there was no run.
     public var replacedRun: String?
-    /// Whether the files of the unit are not what the record says, because they could not be written: set on disk
-    /// alone, for the next agent.
+    /// Whether the files of the unit may not be what the record says: they could not be written, or are written after
+    /// the record. Set on disk alone: the next agent writes them, and does not take the difference for an act by hand.
     public var lacksFiles = false
     public var run: ServiceRun
+
+    /// The record as it is written in front of the files of the unit. An outstanding change has the next agent write
+    /// them in any case.
+    public var writtenFirst: ServiceRecord {
+        var record = self
+        record.lacksFiles = phase == .established
+        return record
+    }
 
     /// A new service, with its start outstanding.
     public init(id: String, spec: ServiceSpec, createdAt: Timestamp) {

@@ -166,7 +166,7 @@ extension Supervisor {
         writer.hold(name)
         defer { writer.release(name) }
         let result = await result { changes in
-            self.records.save(record, into: &changes)
+            self.records.save(record.writtenFirst, into: &changes)
             files = self.units.write(record, into: &changes)
             changes.synchronize()
         }
@@ -182,6 +182,8 @@ extension Supervisor {
         // The run may have ended during the write.
         record.run = services[name]?.record.run ?? record.run
         services[name]?.record = record
+        // The one on disk says that the files may not be written.
+        if record.phase == .established { save(name) }
         await replaceNewestRun(of: name)
         findDrift(of: name)
         announce(name)
@@ -284,10 +286,11 @@ extension Supervisor {
             if current.record.phase == .deleting {
                 self.removed.release(RemovedService(current.record), into: &changes)
             }
-            self.records.save(record, into: &changes)
+            self.records.save(record.writtenFirst, into: &changes)
             self.units.write(record, into: &changes)
             changes.synchronize()
         }
+        save(name)
         if result == nil { writeLater(name, because: .diskHangs) }
         if let error = result?.error { writeLater(name, because: PendingChange.Reason(error)) }
         if let result, result.error == nil { written(name) }

@@ -7,7 +7,7 @@ internal import Systemd
 final class FreezerWatch {
     private var watch: ModificationWatch?
     private var names: [Int32: ServiceName] = [:]
-    private let groups = ControlGroups.current().slice(UnitFile.slice)
+    /// The slice's directory. It is not held open: systemd removes an empty slice and makes it again.
     private let directory: String?
     private let changed: @EventLoopActor (ServiceName, Bool) -> Void
 
@@ -19,19 +19,26 @@ final class FreezerWatch {
 
     /// Watches a unit with processes; a second call has no effect. The watch ends with the unit's cgroup.
     func follow(_ name: ServiceName) {
-        guard let directory else { return }
+        guard let path = path(of: name) else { return }
         if watch == nil { watch = try? ModificationWatch { [weak self] in self?.look($0, gone: $1) } }
-        let unit = UnitName.unit(of: name)
         // Fails if the unit has ended in the meantime.
-        guard let number = try? watch?.watch("\(directory)/\(unit)/cgroup.events") else { return }
+        guard let number = try? watch?.watch(path) else { return }
         names[number] = name
-        if groups.isFrozen(unit) { changed(name, true) }
+        if isFrozen(name) { changed(name, true) }
+    }
+
+    private func path(of name: ServiceName) -> String? {
+        directory.map { "\($0)/\(UnitName.unit(of: name))/cgroup.events" }
+    }
+
+    private func isFrozen(_ name: ServiceName) -> Bool {
+        SliceGroups.isFrozen(events: path(of: name).flatMap { KernelFile.text($0) })
     }
 
     private func look(_ modified: Set<Int32>, gone: Set<Int32>) {
         for number in modified {
             guard let name = names[number] else { continue }
-            changed(name, groups.isFrozen(UnitName.unit(of: name)))
+            changed(name, isFrozen(name))
         }
         for number in gone { names[number] = nil }
     }

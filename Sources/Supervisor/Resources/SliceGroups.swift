@@ -32,9 +32,10 @@ struct SliceGroups {
     }
 
     /// Whether the processes of a unit are frozen, by the file cgroup.events of cgroups(7).
-    func isFrozen(_ unit: String) -> Bool {
-        Self.value(of: "frozen", in: unified?.text(unit + "/cgroup.events")) ?? 0 > 0
-    }
+    func isFrozen(_ unit: String) -> Bool { Self.isFrozen(events: unified?.text(unit + "/cgroup.events")) }
+
+    /// The same from the text of that file.
+    static func isFrozen(events: String?) -> Bool { value(of: "frozen", in: events) ?? 0 > 0 }
 
     /// The processes of a unit, without those of cgroups below its own.
     func pids(of unit: String) -> Set<Int> {

@@ -26,7 +26,7 @@ public struct FileChanges: Sendable {
     enum Failing: UInt8 {
         /// The remaining changes are not made.
         case ends
-        /// The remaining changes are made, and the error is thrown at the end.
+        /// The following changes of this handling are made. The first one of another handling ends with the error.
         case isKept
         /// The failure is ignored.
         case isIgnored
@@ -69,8 +69,8 @@ public struct FileChanges: Sendable {
         append(.link(directory: directory, name: name, target: target))
     }
 
-    /// Removes a name, which may be missing; with `mayLackDirectory` so may the directory. With `keepsFailure` the
-    /// remaining changes are made after a failure, with `ignoresFailure` a failure is ignored.
+    /// Removes a name, which may be missing; with `mayLackDirectory` so may the directory. With `keepsFailure` a
+    /// failure ends the list only after the following changes with `keepsFailure`; with `ignoresFailure` it is ignored.
     @discardableResult
     public mutating func remove(
         _ name: String,
@@ -134,11 +134,12 @@ extension FileChanges {
         var kept: SystemError?
         let names = DirectorySync()
         for (change, failing) in changes {
+            if kept != nil, failing != .isKept { break }
             do throws(SystemError) {
                 result.isChanged.append(try change.perform(names))
             } catch {
                 guard failing != .ends else {
-                    result.error = kept ?? error
+                    result.error = error
                     return result
                 }
                 result.isChanged.append(false)
