@@ -1,9 +1,9 @@
 // swift-tools-version: 6.3
 // The map of the house. A target may import what its `dependencies` name and nothing else; arrows point one way:
 //
-//     miosa-agent → API        → HTTP, JSON, Services
-//                 → HTTPServer → HTTP, Systemd
-//                 → Supervisor → JSON, Services, Systemd → CSystemd
+//     miosa-agent → API            → HTTP, JSON, Services
+//                 → HTTPServer     → HTTP, Systemd
+//                 → ServiceManager → JSON, Services, Systemd → CSystemd
 //     http-echo   → HTTP, HTTPServer, Systemd
 //     Launch      → CLaunch
 //
@@ -54,7 +54,7 @@ let package = Package(
         // Connections: bytes from sockets to HTTP requests and back.
         .target(name: "HTTPServer", dependencies: ["HTTP", "Systemd"], swiftSettings: shipped),
         // Makes services real: records and unit files on disk, jobs in systemd, the up-to-date picture of both.
-        .target(name: "Supervisor", dependencies: ["JSON", "Services", "Systemd"], swiftSettings: shipped),
+        .target(name: "ServiceManager", dependencies: ["JSON", "Services", "Systemd"], swiftSettings: shipped),
         // The routes, what they take and what they answer.
         .target(
             name: "API",
@@ -66,7 +66,7 @@ let package = Package(
         // The daemon: configuration and wiring, nothing else.
         .executableTarget(
             name: "miosa-agent",
-            dependencies: ["API", "HTTP", "HTTPServer", "Services", "Supervisor", "Systemd"],
+            dependencies: ["API", "HTTP", "HTTPServer", "Services", "ServiceManager", "Systemd"],
             swiftSettings: shipped
         ),
 
@@ -101,14 +101,14 @@ let package = Package(
             swiftSettings: common
         ),
         .testTarget(
-            name: "SupervisorTests",
-            dependencies: ["JSON", "Services", "Supervisor", "Systemd", "TestSupport"],
+            name: "ServiceManagerTests",
+            dependencies: ["JSON", "Services", "ServiceManager", "Systemd", "TestSupport"],
             swiftSettings: common
         ),
         .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["API", "Services", "Supervisor", "Systemd", "TestSupport", "miosa-agent"],
+            dependencies: ["API", "Services", "ServiceManager", "Systemd", "TestSupport", "miosa-agent"],
             swiftSettings: common
         ),
         // The rules of the house that no compiler checks.

@@ -1,4 +1,4 @@
-internal import Supervisor
+internal import ServiceManager
 internal import Systemd
 
 /// `miosa-agent check`: prints the settings, their sources, and whether the daemon could run with them.

@@ -1,15 +1,15 @@
 internal import API
 internal import HTTP
 internal import HTTPServer
+internal import ServiceManager
 internal import Services
-internal import Supervisor
 internal import Systemd
 
 /// The daemon: creates the parts, and stops them on a signal.
 @EventLoopActor
 final class Daemon {
     private let log: Log
-    private let supervisor: Supervisor
+    private let manager: ServiceManager
     private let answers: IdempotencyStore
     private let front: RequestDispatch
     private let server: Server
@@ -32,20 +32,20 @@ final class Daemon {
         self.log = log
         self.reconfigure = reconfigure
         weak var daemon: Daemon?
-        var supervision = Supervisor.Configuration(layout: configuration.layout, bootID: bootID)
+        var supervision = ServiceManager.Configuration(layout: configuration.layout, bootID: bootID)
         // systemd sets the same PATH for all services.
         if let path = ProcessContext.environment()["PATH"] { supervision.systemPath = path }
-        let supervisor = try Supervisor(
+        let manager = try ServiceManager(
             supervision,
             report: { log.write($0) },
             statusChanged: { daemon?.tellStatus($0) }
         )
-        self.supervisor = supervisor
+        self.manager = manager
         let answers = IdempotencyStore(configuration.layout)
         self.answers = answers
         let metrics = AgentMetrics()
         metrics.streams = {
-            let (logs, events) = supervisor.streamCounts
+            let (logs, events) = manager.streamCounts
             return AgentMeasurements.Streams(logs: logs, events: events)
         }
         let requestIDs = try IdentifierSequence()
@@ -55,9 +55,9 @@ final class Daemon {
                 token: configuration.token,
                 defaults: SpecDraft.Defaults(user: configuration.serviceUser)
             ),
-            control: supervisor,
+            control: manager,
             answers: answers,
-            describeComputer: { await Self.computer(supervisor, bootID: bootID) },
+            describeComputer: { await Self.computer(manager, bootID: bootID) },
             now: { Timestamp(microseconds: WallClock.now().microseconds) },
             measureAgent: { await metrics.measure() },
             makeRequestID: { requestIDs.next().description }
@@ -112,7 +112,7 @@ final class Daemon {
             signals.append(try SignalWatch(signal) { [weak self] in self?.stop() })
         }
         signals.append(try SignalWatch(.hangUp) { [weak self] in self?.reload() })
-        try supervisor.start()
+        try manager.start()
         try answers.prepare()
         try EventLoop.shared.enableWatchdog()
         serve()
@@ -166,8 +166,8 @@ final class Daemon {
         socketPaths = []
         Notifier.stopping()
         log.write(.info, "stopping; services go on")
-        server.drain { [supervisor] in
-            supervisor.finish()
+        server.drain { [manager] in
+            manager.finish()
             EventLoop.shared.exit(code: 0)
         }
     }
@@ -202,7 +202,7 @@ final class Daemon {
         }
     }
 
-    private func tellStatus(_ summary: Supervisor.Summary) {
+    private func tellStatus(_ summary: ServiceManager.Summary) {
         let text = "Services: \(summary.services), running: \(summary.running), failed: \(summary.failed)"
         Notifier.status(text)
         guard !isReady else { return }
@@ -272,8 +272,8 @@ final class Daemon {
 
     // MARK: What the API asks for
 
-    private static func computer(_ supervisor: Supervisor, bootID: Identifier) async -> Computer {
-        let systemd = await supervisor.describeSystemd()
+    private static func computer(_ manager: ServiceManager, bootID: Identifier) async -> Computer {
+        let systemd = await manager.describeSystemd()
         return Computer(
             hostname: ProcessContext.hostname(),
             bootID: bootID.description,

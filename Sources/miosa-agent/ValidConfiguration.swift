@@ -1,6 +1,6 @@
 internal import API
+internal import ServiceManager
 internal import Services
-internal import Supervisor
 internal import Systemd
 
 /// A validated configuration, with typed values.

@@ -303,7 +303,7 @@ struct OpenAPIBodyTests {
     init() throws { document = try OpenAPIDocument() }
 
     @Test func `the fields of a body are those that are taken`() throws {
-        let source = try Repository.text(of: "Sources/API/Requests/ServiceBody.swift")
+        let source = try Repository.text(of: "Sources/API/Services/ServiceBody.swift")
         let cases = source.matches(of: #/case ("[a-z_]+"(?:, "[a-z_]+")*):/#)
         let taken = cases.flatMap { $0.1.matches(of: #/[a-z_]+/#).map { String($0.0) } }
         for schema in ["NewService", "ServiceSpec"] {

@@ -1,6 +1,6 @@
 import API
+import ServiceManager
 import Services
-import Supervisor
 import Systemd
 import Testing
 

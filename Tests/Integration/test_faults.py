@@ -347,7 +347,8 @@ class AfterAReboot(FaultCase):
         self.machine.reboot()
         for name in self.pool:
             self.machine.wait(name, status="running")
-        type(self).bystander = self.machine.wait("bystander", status="running")
+        # Before systemd has told of it, an end before the reboot is not known.
+        type(self).bystander = self.machine.wait("bystander", status="running", active_state="active")
         self.addCleanup(lambda: [self.machine.delete(name) for name in self.pool])
 
     def prepare_pinned(self, state):

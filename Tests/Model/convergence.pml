@@ -1,5 +1,5 @@
 /*
- * The convergence of a service on what was asked for, as Supervisor.converge does it: Sources/ARCHITECTURE.md.
+ * The convergence of a service on what was asked for, as Convergence.converge does it: Sources/ARCHITECTURE.md.
  *
  * Two clients with a request each, one service, an agent that may die at any step, a systemd that answers late, refuses,
  * cancels or ends a job without doing it, and a person who starts, stops or freezes the unit by hand. Each fault happens a

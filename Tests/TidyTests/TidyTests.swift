@@ -11,9 +11,9 @@ struct TidyTests {
         "Services": ["Synchronization"],
         "Systemd": ["CSystemd", "Glibc", "Synchronization"],
         "HTTPServer": ["HTTP", "Systemd"],
-        "Supervisor": ["JSON", "Services", "Systemd"],
+        "ServiceManager": ["JSON", "Services", "Systemd"],
         "API": ["HTTP", "JSON", "Services", "Synchronization"],
-        "miosa-agent": ["API", "HTTP", "HTTPServer", "Services", "Supervisor", "Systemd"],
+        "miosa-agent": ["API", "HTTP", "HTTPServer", "Services", "ServiceManager", "Systemd"],
         "http-echo": ["HTTP", "HTTPServer", "Systemd"],
         "Launch": ["CLaunch"],
     ]

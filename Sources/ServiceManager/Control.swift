@@ -1,0 +1,193 @@
+public import Services
+internal import Systemd
+
+/// The operations of the API. Every operation writes the desired state before it calls systemd; after an interruption
+/// it is retried until that state is reached.
+extension ServiceManager {
+    public var readiness: Readiness {
+        get async {
+            // An agent that starts is ready in a moment, unless systemd is busy.
+            if !connectivity.hasBeenReady, !isReady { await connectivity.wait(atMost: Self.reconnectPatience) }
+            let isSilent = isReady ? !(await systemd.answers()) : false
+            return Readiness(
+                outage: outage ?? (isSilent ? "it does not answer" : nil),
+                unreadableRecords: unreadableRecords,
+                journalState: isReady ? systemd.journalState : nil
+            )
+        }
+    }
+
+    public func list() async throws(ControlError) -> [Service] {
+        try await requirePicture()
+        return services.snapshots
+    }
+
+    public func listRemoved() async throws(ControlError) -> [RemovedService] {
+        do throws(SystemError) {
+            return try await desired.removed.load()
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    public func service(_ reference: String) async throws(ControlError) -> Service {
+        try await requirePicture()
+        return try snapshot(of: reference)
+    }
+
+    /// Waits ``reconnectPatience`` for the states of the units. A starting agent answers from its records without them.
+    /// Throws `systemdUnavailable` when the connection that existed before is not back in time.
+    private func requirePicture() async throws(ControlError) {
+        if isReady { return }
+        await connectivity.wait(atMost: Self.reconnectPatience)
+        if connectivity.hasBeenReady, let outage { throw .systemdUnavailable(outage) }
+    }
+
+    public nonisolated func listAtOnce() -> [Service]? {
+        EventLoopActor.assumeIsolated { isReady ? services.snapshots : nil }
+    }
+
+    public nonisolated func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
+        try EventLoopActor.assumeIsolated { () throws(ControlError) in
+            isReady ? try snapshot(of: reference) : nil
+        }
+    }
+
+    private func snapshot(of reference: String) throws(ControlError) -> Service {
+        guard let name = services.name(of: reference), let snapshot = services.snapshot(name) else {
+            throw .serviceNotFound
+        }
+        return snapshot
+    }
+
+    public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {
+        let service = try find(reference)
+        do throws(SystemError) {
+            return try desired.units.read(service.record)
+        } catch {
+            throw ControlError(error)
+        }
+    }
+
+    public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        try await requireSystemd()
+        return try await operationQueue.run(spec.name) { () throws(ControlError) in
+            try await self.beginTurn(of: spec.name)
+            guard self.services[spec.name] == nil else { throw .serviceExists }
+            return try await self.operations.create(spec)
+        }
+    }
+
+    public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+        try await requireSystemd()
+        return try await operationQueue.run(spec.name) { () throws(ControlError) in
+            try await self.beginTurn(of: spec.name)
+            guard let before = self.services[spec.name] else { return (try await self.operations.create(spec), true) }
+            guard before.record.spec != spec || before.snapshot.drift != nil else {
+                try await self.convergence.converge(spec.name)
+                return (try self.find(spec.name).snapshot, false)
+            }
+            return (try await self.operations.replace(spec.name, with: spec), false)
+        }
+    }
+
+    public func start(_ reference: String) async throws(ControlError) -> Service {
+        try await inTurn(of: reference) { (name) throws(ControlError) in
+            try await self.beginTurn(of: name)
+            guard try !self.find(name).snapshot.status.isUp else { throw .serviceRunning }
+            return try await self.operations.start(name)
+        }
+    }
+
+    public func restart(_ reference: String) async throws(ControlError) -> Service {
+        try await inTurn(of: reference) { (name) throws(ControlError) in
+            try await self.beginTurn(of: name)
+            return try await self.operations.start(name)
+        }
+    }
+
+    public func stop(_ reference: String) async throws(ControlError) -> Service {
+        try await inTurn(of: reference) { (name) throws(ControlError) in
+            try await self.beginTurn(of: name)
+            guard try self.find(name).snapshot.status.isUp else { throw .serviceNotRunning }
+            return try await self.operations.stop(name)
+        }
+    }
+
+    public func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
+        try await inTurn(of: reference) { (name) throws(ControlError) in
+            try await self.operations.delete(name, by: requester)
+            return name
+        }
+    }
+
+    /// Runs an operation on the service that `reference` names, after the earlier ones on the same service. Throws
+    /// `serviceNotFound` when the service was deleted in the meantime.
+    private func inTurn<Result: Sendable>(
+        of reference: String,
+        _ operation: @EventLoopActor (ServiceName) async throws(ControlError) -> Result
+    ) async throws(ControlError) -> Result {
+        try await requireSystemd()
+        let service = try find(reference)
+        let name = service.record.spec.name
+        return try await operationQueue.run(name) { () throws(ControlError) in
+            try await self.requireSystemd()
+            // While this call waited, the service may have been deleted and another one created with its name.
+            guard try self.find(reference).record.id == service.record.id else { throw .serviceNotFound }
+            return try await operation(name)
+        }
+    }
+
+    /// Handles what an earlier operation has left outstanding. systemd may still execute a call that timed out: the
+    /// next operation begins with the state after it. An outstanding removal is completed first.
+    private func beginTurn(of name: ServiceName) async throws(ControlError) {
+        guard let phase = services[name]?.record.phase, phase != .established else { return }
+        if phase == .deleting { return try await convergence.converge(name) }
+        do throws(Obstacle) {
+            try await convergence.roundTrip()
+        } catch {
+            throw .systemdUnavailable("it does not answer, and an earlier operation on the service is outstanding")
+        }
+    }
+
+    /// How long a call waits for the connection to come back: systemd re-executes itself after an upgrade, which is
+    /// short.
+    private static let reconnectPatience = Duration.seconds(1)
+
+    func requireSystemd() async throws(ControlError) {
+        if isReady { return }
+        await connectivity.wait(
+            atMost: connectivity.hasBeenReady ? Self.reconnectPatience : configuration.startPatience
+        )
+        if let outage { throw .systemdUnavailable(outage) }
+    }
+
+    func find(_ reference: String) throws(ControlError) -> ManagedService {
+        guard let name = services.name(of: reference), let service = services[name] else { throw .serviceNotFound }
+        return service
+    }
+
+    private func find(_ name: ServiceName) throws(ControlError) -> ManagedService {
+        guard let service = services[name] else { throw .serviceNotFound }
+        return service
+    }
+}
+
+// MARK: Streams
+
+extension ServiceManager {
+    public func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {
+        try await logs.read(reference, query, as: try openStreams.open(.log))
+    }
+
+    public func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading {
+        try await requireSystemd()
+        let bootID = configuration.bootID.description
+        return EventReader(announcements, bootID: bootID, try openStreams.open(.events), after: position)
+    }
+
+    /// The number of open streams.
+    public var streamCounts: (logs: Int, events: Int) { (openStreams.count(of: .log), openStreams.count(of: .events)) }
+}
+
+extension ServiceManager: ServiceControl {}

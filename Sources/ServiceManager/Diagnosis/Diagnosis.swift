@@ -1,0 +1,238 @@
+internal import Services
+internal import Systemd
+
+/// Diagnosis of failed runs: from the journal, and from the kernel's list of listening sockets.
+@EventLoopActor
+final class Diagnosis {
+    private let services: ServiceTable
+    private let desired: DesiredState
+    private let announcements: Announcements
+    private let changes: Changes
+    private let logs: Logs
+    private let ports: PortOwners
+    private let messages: MessageLog
+    /// The PATH that systemd gives to services.
+    private let systemPath: String
+    /// Services whose failure is to be diagnosed; the first one is in progress.
+    private var undiagnosed: [ServiceName] = []
+    private var isDiagnosing = false
+
+    init(
+        _ services: ServiceTable,
+        _ desired: DesiredState,
+        _ announcements: Announcements,
+        _ changes: Changes,
+        _ logs: Logs,
+        _ ports: PortOwners,
+        _ messages: MessageLog,
+        systemPath: String
+    ) {
+        self.services = services
+        self.desired = desired
+        self.announcements = announcements
+        self.changes = changes
+        self.logs = logs
+        self.ports = ports
+        self.messages = messages
+        self.systemPath = systemPath
+    }
+
+    /// The number of lines at the end of the log among which those of standard error are looked for.
+    private static let linesLimit = 20
+    /// How long a request waits for the diagnosis of the failure that it reports.
+    private static let patience = Duration.seconds(3)
+    /// How long journald may take to write the entries that it has just received.
+    private static let journalPatience = Duration.seconds(2)
+
+    /// Starts the diagnosis of a failure or of a crash loop, unless it is known.
+    func begin(of name: ServiceName) {
+        guard let service = services[name], service.lacksDiagnosis, !undiagnosed.contains(name) else { return }
+        undiagnosed.append(name)
+        guard !isDiagnosing else { return }
+        isDiagnosing = true
+        EventLoop.start { [weak self] in await self?.diagnose() }
+    }
+
+    /// Diagnoses one service after another: each reads files.
+    private func diagnose() async {
+        defer { isDiagnosing = false }
+        while let name = undiagnosed.first {
+            if let service = services[name] {
+                let diagnosis = await diagnosis(of: service.snapshot)
+                // The service may have been started again, or another one may have the name.
+                if let current = services[name], current.record.id == service.record.id {
+                    services.change(name) { service in
+                        if current.record.run.invocationID == diagnosis.invocationID {
+                            service.remarks.diagnosis = diagnosis
+                        }
+                        service.remarks.crashLoop?.diagnosis = diagnosis
+                    }
+                }
+            }
+            undiagnosed.removeFirst()
+            announcements.announce(name)
+            desired.tell(name)
+            // The service may have failed again during the diagnosis.
+            begin(of: name)
+        }
+    }
+
+    /// Waits for the diagnosis of a failure, if one is being made.
+    func wait(for name: ServiceName) async {
+        let begin = MonotonicClock.now()
+        while undiagnosed.contains(name) {
+            let left = Self.patience - MonotonicClock.now().duration(since: begin)
+            guard left > .zero else { return }
+            await changes.next(of: name, within: left)
+        }
+    }
+
+    private func diagnosis(of service: Service) async -> RunDiagnosis {
+        var evidence = RunDiagnosis.Evidence()
+        // First: the owner of the port may be gone after the journal has been read.
+        if case .exited = service.record.run.ending { evidence.portHolder = ports.holder(of: service) }
+        await JournalSync.synchronize(within: Self.journalPatience)
+        if service.needsErrorLines { evidence.errorLines = await errorLines(of: service) }
+        do throws(SystemError) {
+            try FailureReport.add(to: &evidence, of: service)
+        } catch {
+            messages.notice(.warning, "cannot read in the journal why the service has failed: \(error)", service.name)
+        }
+        return RunDiagnosis(of: service.record, evidence, systemPath: systemPath)
+    }
+
+    /// The last lines that the newest run has written to standard error; none when the journal cannot be read.
+    private func errorLines(of service: Service) async -> [String] {
+        var query = LogQuery()
+        query.tail = Self.linesLimit
+        query.since = service.record.run.startedAt
+        var lines: [String] = []
+        do throws(ControlError) {
+            let log = try await logs.read(service.record.id, query, as: nil)
+            while case .entries(let entries) = try await log.next() {
+                lines += entries.filter { $0.stream == .stderr }.map(\.line)
+            }
+        } catch {
+            messages.notice(.warning, "cannot read in the log why the service has failed: \(error)", service.name)
+        }
+        return lines
+    }
+}
+
+extension ManagedService {
+    /// Whether the service has failed or is in a crash loop, and the reason has not been looked up.
+    fileprivate var lacksDiagnosis: Bool {
+        if snapshot.status == .failed { return remarks.refusal == nil && remarks.diagnosis == nil }
+        guard state.isAutoRestarting, remarks.diagnosis == nil else { return false }
+        return state.result == "oom-kill" || remarks.crashLoop.map { $0.diagnosis == nil } ?? false
+    }
+}
+
+extension Service {
+    /// Whether neither systemd nor the launcher explains the failure.
+    fileprivate var needsErrorLines: Bool {
+        guard case .exited(let code) = record.run.ending else { return false }
+        return code != 0 && state.launchMark?.isFailure != true
+    }
+}
+
+/// What systemd and the kernel write into the journal about a run that has failed.
+private enum FailureReport {
+    /// "Process could not be executed": sd-messages(3).
+    private static let spawnFailed = "641257651c1b4ec9a8624d7a40a9e1e7"
+
+    static func add(to evidence: inout RunDiagnosis.Evidence, of service: Service) throws(SystemError) {
+        let run = service.record.run
+        if service.state.result == "oom-kill" { evidence.outOfMemory = try outOfMemory(service) }
+        guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return }
+        // Exit codes from 200 on are systemd's own: systemd.exec(5), "Process Exit Codes".
+        if case .exited(200...) = run.ending { evidence.setUpFailure = try setUpFailure(service, invocationID) }
+        if !run.hasMainProcess { evidence.failedStep = try failedStep(service, invocationID) }
+        if service.record.spec.restart != .no { evidence.hasGivenUp = try hasGivenUp(service, invocationID) }
+    }
+
+    /// "Failed at step USER spawning …: No such process"; nil when the journal has no such entry for the run.
+    private static func setUpFailure(_ service: Service, _ invocationID: String) throws(SystemError) -> String? {
+        let unit = UnitName.unit(of: service.name)
+        let journal = try JournalReader()
+        try journal.match("MESSAGE_ID", spawnFailed)
+        try journal.match("INVOCATION_ID", invocationID)
+        try journal.seekHead()
+        while try journal.next() {
+            // Written by the forked process before execve(2), as root or already as the service's account.
+            guard journal.field("_UID", is: "0") ?? false || journal.field("_SYSTEMD_UNIT", is: unit) ?? false else {
+                continue
+            }
+            guard let message = journal.field("MESSAGE") else { continue }
+            // "miosa-service-web.service: Failed at step …"
+            let prefix = unit + ": "
+            return message.utf8.starts(with: prefix.utf8) ? String(message.dropFirst(prefix.count)) : message
+        }
+        return nil
+    }
+
+    /// The control process (ExecStartPre= …) that systemd reports as failed.
+    private static func failedStep(
+        _ service: Service,
+        _ invocationID: String
+    ) throws(SystemError) -> RunDiagnosis.FailedStep? {
+        let journal = try messages(of: service, invocationID)
+        try journal.match("MESSAGE_ID", RunHistory.processExited)
+        try journal.seekHead()
+        while try journal.next() {
+            guard let setting = journal.field("COMMAND"), setting != "ExecStart",
+                let ending = RunHistory.ending(journal.field("EXIT_CODE"), journal.field("EXIT_STATUS"))
+            else { continue }
+            return RunDiagnosis.FailedStep(setting: setting, ending: ending)
+        }
+        return nil
+    }
+
+    /// Whether systemd has refused a start because of the start limit.
+    private static func hasGivenUp(_ service: Service, _ invocationID: String) throws(SystemError) -> Bool {
+        let journal = try messages(of: service, invocationID)
+        try journal.seekTail()
+        while try journal.previous() {
+            if journal.field("MESSAGE")?.hasSuffix("Start request repeated too quickly.") ?? false { return true }
+        }
+        return false
+    }
+
+    /// A reader of the entries that PID 1 wrote about a run.
+    private static func messages(of service: Service, _ invocationID: String) throws(SystemError) -> JournalReader {
+        let journal = try JournalReader()
+        try journal.match("_PID", "1")
+        try journal.match("UNIT", UnitName.unit(of: service.name))
+        try journal.match("INVOCATION_ID", invocationID)
+        return journal
+    }
+
+    /// The number of kernel messages that are searched: one OOM kill writes some hundred.
+    private static let kernelMessagesLimit = 2000
+
+    /// Whose memory ran out, by the kernel's line
+    /// `oom-kill:constraint=CONSTRAINT_MEMCG,…,oom_memcg=/a.slice/b.service,task_memcg=/a.slice/b.service,…`.
+    private static func outOfMemory(_ service: Service) throws(SystemError) -> RunDiagnosis.OutOfMemory? {
+        let unit = UnitName.unit(of: service.name)
+        let journal = try JournalReader()
+        try journal.match("_TRANSPORT", "kernel")
+        try journal.seekTail()
+        var count = 0
+        while try journal.previous(), count < kernelMessagesLimit {
+            count += 1
+            guard let message = journal.field("MESSAGE"), message.hasPrefix("oom-kill:constraint=") else { continue }
+            var members: [Substring: Substring] = [:]
+            for pair in message.dropFirst("oom-kill:".count).split(separator: ",") {
+                guard let equals = pair.firstIndex(of: "=") else { continue }
+                members[pair[..<equals]] = pair[pair.index(after: equals)...]
+            }
+            func components(_ key: Substring) -> [Substring] { members[key]?.split(separator: "/") ?? [] }
+            guard components("task_memcg").contains(unit[...]) else { continue }
+            guard members["constraint"] == "CONSTRAINT_MEMCG" else { return .machine }
+            let group = components("oom_memcg")
+            if group.contains(unit[...]) { return .serviceLimit }
+            return group.last.map { .sliceLimit(String($0)) } ?? .machine
+        }
+        return nil
+    }
+}

@@ -1,0 +1,301 @@
+internal import Services
+internal import Systemd
+
+/// The observed state: what systemd, the kernel and the journal tell of the units.
+@EventLoopActor
+final class Observation {
+    private let services: ServiceTable
+    private let desired: DesiredState
+    private let systemd: SystemdClient
+    private let connectivity: Connectivity
+    private let operations: KeyedSerialQueue<ServiceName>
+    private let diagnosis: Diagnosis
+    private let announcements: Announcements
+    private let messages: MessageLog
+    private let bootID: String
+    private let invocationDirectory: String
+    private var launches: LaunchWatch?
+    private var unitFiles: UnitFileObserver?
+    private var crashLoops: CrashLoops?
+    /// Nil if systemd sends signals when a unit is frozen.
+    private var freezers: FreezerWatch?
+    /// The first version of systemd that sends a signal when a unit is frozen or thawed.
+    private static let versionWithFreezerSignals = 256
+    /// Services that systemd reported since the connection was made.
+    private var reported: Set<ServiceName> = []
+
+    init(
+        _ services: ServiceTable,
+        _ desired: DesiredState,
+        _ systemd: SystemdClient,
+        _ connectivity: Connectivity,
+        _ operations: KeyedSerialQueue<ServiceName>,
+        _ diagnosis: Diagnosis,
+        _ announcements: Announcements,
+        _ messages: MessageLog,
+        _ layout: StateLayout,
+        bootID: String,
+        invocationDirectory: String
+    ) {
+        self.services = services
+        self.desired = desired
+        self.systemd = systemd
+        self.connectivity = connectivity
+        self.operations = operations
+        self.diagnosis = diagnosis
+        self.announcements = announcements
+        self.messages = messages
+        self.bootID = bootID
+        self.invocationDirectory = invocationDirectory
+        launches = LaunchWatch { [weak self] in self?.launched($0) }
+        unitFiles = UnitFileObserver(layout, desired.units) { [weak self] in self?.unitFilesChanged($0) }
+        operations.quiet = { [weak self] in self?.lookAtTouchedFiles(of: $0) }
+        crashLoops = CrashLoops(
+            isRunning: { services[$0]?.snapshot.status == .running },
+            ended: { [weak self] in self?.forgetCrashLoop(of: $0) }
+        )
+    }
+
+    // MARK: At the start of the agent
+
+    /// Watches the directories of unit files, and looks for acts by hand. Throws when inotify_init1(2) fails.
+    func start() throws(SystemError) {
+        try unitFiles?.start()
+        for (name, service) in services.entries
+        where service.record.phase == .established && !desired.isUnwritten(name) {
+            lookAtUnitFiles(of: name)
+            guard services[name]?.remarks.unitFiles != nil, let drift = services[name]?.snapshot.drift else { continue }
+            messages.notice(.warning, drift.sentence, name)
+        }
+        estimateStates()
+    }
+
+    /// Estimates the states from the cgroups before systemd has reported them: at boot it can be busy for long.
+    private func estimateStates() {
+        let groups = ControlGroups.current().slice(UnitFile.slice)
+        for (name, service) in services.entries {
+            let pids = groups.pids(of: service.unit)
+            services.change(name) { $0.estimate(pids) }
+        }
+    }
+
+    // MARK: What systemd says
+
+    /// Reads everything over a new connection, while its signals arrive. True when the states are known; else the
+    /// connection is made again.
+    func read() async -> Bool {
+        reported = []
+        do throws(BusError) {
+            // Without the directory there is no cache, and every state is read from systemd.
+            let cache = try? StateCache(
+                Dictionary(uniqueKeysWithValues: services.entries.map { ($0.name, $0.service.record.run) }),
+                bootID: bootID,
+                invocationsIn: invocationDirectory
+            )
+            if freezers == nil, try await systemd.versionNumber() ?? 0 < Self.versionWithFreezerSignals {
+                freezers = FreezerWatch { [weak self] in self?.systemd.noticeFreezing(of: $0, isFrozen: $1) }
+            }
+            try await systemd.readStates { name, unit in cache?.state(of: name, unit) }
+            // Optional: services work without journald.
+            try? await systemd.readJournalState()
+            // Round trip (Ping): the pings of held-back states (`applyLater`) were sent earlier and are answered
+            // before it.
+            try await systemd.roundTrip()
+        } catch {
+            messages.notice(.warning, "cannot read the states of the units: \(error); connecting again")
+            systemd.reconnect()
+            return false
+        }
+        for (name, service) in services.entries {
+            if !reported.contains(name) { services.change(name) { $0.apply(UnitState()) } }
+            guard service.state.activeState == .unknown || !connectivity.hasBeenReady else { continue }
+            // Replaces the estimate: a dead service that was stopped on request has the intent to stop.
+            let isDead = services[name]?.state.activeState.isDead ?? true
+            guard service.intent != .start else { continue }
+            services.change(name) { $0.intent = isDead && !service.record.isEnabled ? .stop : .none }
+        }
+        for name in reported.subtracting(services.names) {
+            messages.notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
+        }
+        catchUpWithEndings()
+        return true
+    }
+
+    /// Handles a lost connection: signals are missed from now on.
+    func suspend() {
+        for (name, service) in services.entries { services.change(name) { $0.runBeforeAbsence = service.record.run } }
+    }
+
+    /// Handles a state that systemd reports.
+    func unitChanged(_ name: ServiceName, _ state: UnitState) {
+        reported.insert(name)
+        guard let before = services[name] else { return }
+        // Each run can have another cgroup.
+        let isOtherProcess = state.mainPID != before.state.mainPID || before.state.activeState == .unknown
+        if state.mainPID != nil, isOtherProcess { freezers?.follow(name) }
+        if before.endedBefore(state), let end = before.heldBack {
+            services.change(name) { $0.apply(end) }
+            announcements.announce(name)
+        }
+        var state = state
+        state.isLaunching = launches?.isLaunching(name, state, after: services[name]?.state ?? before.state) ?? false
+        let run = services[name]?.record.run ?? before.record.run
+        services.change(name) { $0.observe(state, bootID: bootID) }
+        noteEnd(since: run, name)
+        guard let service = services[name] else { return }
+        if service.record.run != run { desired.noteRun(name) }
+        if service.mayRestartItself(from: state) {
+            services.change(name) { $0.heldBack = state }
+            applyLater(name, state, service.generation)
+        } else {
+            services.change(name) { $0.apply(state) }
+        }
+        applied(name)
+    }
+
+    /// Counts an end that may be one of a crash loop, and looks up one that no signal has reported.
+    private func noteEnd(since run: ServiceRun, _ name: ServiceName) {
+        guard let service = services[name] else { return }
+        if service.isUnexpectedEnd(since: run), let ends = crashLoops?.count(name) {
+            services.change(name) { service in
+                service.remarks.crashLoop = CrashLoop(ends: ends, diagnosis: service.remarks.crashLoop?.diagnosis)
+            }
+        }
+        guard service.record.run.startedAt != run.startedAt else { return }
+        crashLoops?.restarted(name)
+        // The connection was there all the time.
+        guard !run.hasEnded, service.runBeforeAbsence == nil, connectivity.isReady, run.startedAt != nil else { return }
+        services.change(name) { $0.runBeforeAbsence = run }
+        EventLoop.start { [weak self] in self?.catchUpWithEnding(of: name) }
+    }
+
+    /// Handles a newly applied state.
+    private func applied(_ name: ServiceName) {
+        if let service = services[name], service.heldBack == nil, service.state.activeState.isDead {
+            crashLoops?.forget(name)
+            services.change(name) { $0.remarks.crashLoop = nil }
+        }
+        announcements.announce(name)
+        diagnosis.begin(of: name)
+        desired.tell(name)
+    }
+
+    /// Handles that the main process of a service has executed the command.
+    private func launched(_ name: ServiceName) {
+        guard let service = services[name], service.state.isLaunching, service.heldBack == nil else { return }
+        var state = service.state
+        state.isLaunching = false
+        services.change(name) { $0.apply(state) }
+        announcements.announce(name)
+        desired.tell(name)
+    }
+
+    /// Applies a held-back dead state after a round trip (Ping): D-Bus keeps order, so the signals of an automatic
+    /// restart, which systemd sends together with it, have been handled by then.
+    private func applyLater(_ name: ServiceName, _ state: UnitState, _ generation: Int) {
+        EventLoop.start { [weak self] in
+            // After a lost connection all states are read again.
+            try? await self?.systemd.roundTrip()
+            guard let self, services[name]?.generation == generation else { return }
+            services.change(name) { $0.apply(state) }
+            applied(name)
+        }
+    }
+
+    // MARK: Ends that no signal has reported
+
+    /// Looks up the ends of runs that were missed while there was no connection.
+    private func catchUpWithEndings() {
+        for name in services.names { catchUpWithEnding(of: name) }
+    }
+
+    /// Looks up in the journal how a run has ended whose end systemd does not report any more: the unit was unloaded or
+    /// started again. Without an entry the end stays unknown.
+    private func catchUpWithEnding(of name: ServiceName) {
+        guard let service = services[name], let run = service.runBeforeAbsence else { return }
+        services.change(name) { $0.runBeforeAbsence = nil }
+        guard let startedAt = run.startedAt, !run.hasEnded else { return }
+        let isKnown = service.state.main.startedAt == startedAt
+        // The run is active, or systemd has reported its end. Only the journal tells whether a stop job ended it.
+        let isStopUnknown =
+            isKnown && service.state.activeState.isDead && service.record.isEnabled
+            && service.record.phase == .established
+        guard !isKnown || isStopUnknown else { return }
+        var end: ServiceRun.End?
+        do throws(SystemError) {
+            if let invocationID = run.invocationID {
+                let current = isKnown ? nil : service.state.invocationID
+                end = try RunHistory(of: service.unit, since: invocationID, before: current).end
+            }
+        } catch {
+            messages.notice(.warning, "cannot read in the journal how the last run ended: \(error)", name)
+        }
+        services.change(name) { current in
+            if isKnown {
+                current.record.run.wasStopped = end?.wasStopped ?? false
+            } else if let end {
+                current.record.run.observe(end, before: service.state)
+            } else if !service.record.run.hasEnded, service.state.main.startedAt == nil {
+                current.record.run.loseEnd()
+            }
+            current.countExit(since: service.record.run)
+        }
+        guard services[name]?.record.run != service.record.run else { return }
+        desired.save(name)
+    }
+
+    // MARK: Crash loops
+
+    /// Drops a service that is deleted.
+    func forget(_ name: ServiceName) { crashLoops?.forget(name) }
+
+    func forgetCrashLoop(of name: ServiceName) {
+        crashLoops?.forget(name)
+        guard services[name]?.remarks.crashLoop != nil else { return }
+        services.change(name) { $0.remarks.crashLoop = nil }
+        announcements.announce(name)
+    }
+
+    // MARK: Unit files
+
+    /// systemd has reloaded its unit files.
+    func reloaded() { unitFiles?.systemdHasReloaded() }
+
+    private func unitFilesChanged(_ scope: UnitFileObserver.Scope) {
+        switch scope {
+        case .services(let names):
+            for name in names where services[name] != nil {
+                // During an operation the files are only partly written.
+                if operations.isBusy(name) { unitFiles?.lookLater(name) } else { lookAtUnitFiles(of: name) }
+            }
+        case .everything:
+            for (name, service) in services.entries {
+                if operations.isBusy(name) {
+                    unitFiles?.lookLater(name)
+                } else if unitFiles?.differs(service.remarks.unitFiles, service.record) ?? false {
+                    lookAtUnitFiles(of: name)
+                }
+            }
+        }
+    }
+
+    /// Checks the files of a service that were touched during an operation, which has ended.
+    private func lookAtTouchedFiles(of name: ServiceName) {
+        if unitFiles?.isToBeLooked(at: name) ?? false { lookAtUnitFiles(of: name) }
+    }
+
+    /// Compares the unit's files with the record.
+    private func lookAtUnitFiles(of name: ServiceName) {
+        guard let service = services[name], service.record.phase != .deleting else { return }
+        let findings = unitFiles?.findings(of: service.record)
+        services.change(name) { $0.remarks.unitFiles = findings }
+        guard services[name]?.remarks != service.remarks else { return }
+        announcements.announce(name)
+        desired.tell(name)
+    }
+
+    /// The same, only for a service whose files differed before.
+    func findDrift(of name: ServiceName) {
+        if services[name]?.remarks.unitFiles != nil { lookAtUnitFiles(of: name) }
+    }
+}
