@@ -76,59 +76,83 @@ public final class API: Sendable {
         )
     }
 
-    /// Answers a request.
-    public func respond(to request: Request, from caller: Caller) async -> Reply {
-        let requestID = requestID(of: request.head)
-        let match = match(request.head)
+    /// The first step of the answer to a request: the reply, or the admitted request for ``respond(to:_:)``.
+    public enum FirstStep: Sendable {
+        case reply(Reply)
+        case later(AdmittedRequest)
+    }
+
+    /// Admits a request by its head, so that the body of a refused one need not be read.
+    public func admit(_ head: RequestHead, from caller: Caller) -> FirstStep {
+        let match = match(head)
         do throws(Failure) {
-            let admitted = try admit(request.head, caller, match)
+            return .later(AdmittedRequest(try admit(head, caller, match), caller, requestID(of: head)))
+        } catch {
+            return .reply(reply(error, requestID(of: head), Accept(head.fields), match))
+        }
+    }
+
+    /// Admits a request and answers a read from memory. Must be called on the executor of the control.
+    public func begin(_ request: Request, from caller: Caller) -> FirstStep {
+        let head = request.head
+        let match = match(head)
+        let requestID = requestID(of: head)
+        do throws(Failure) {
+            let admission = try admit(head, caller, match)
+            if let read = admission.route.read, control.areStatesKnown {
+                let context = context(request, caller, admission, requestID)
+                if context.isPlain {
+                    let answer = try read(self, context)
+                    let label = admission.route.label
+                    return .reply(Reply(answer.response, answer.stream, requestID, label, service: answer.service))
+                }
+            }
+            return .later(AdmittedRequest(admission, caller, requestID))
+        } catch {
+            return .reply(reply(error, requestID, Accept(head.fields), match))
+        }
+    }
+
+    /// Answers an admitted request.
+    public func respond(to request: Request, _ admitted: AdmittedRequest) async -> Reply {
+        let requestID = admitted.requestID
+        let label = admitted.admission.route.label
+        do throws(Failure) {
             let answer: Answer
             if let key = try Idempotency.key(of: request.head) {
                 let fingerprint = Idempotency.fingerprint(of: request)
                 let kept = try await ask { () throws(ControlError) in
                     try await answers.once(key, fingerprint: fingerprint) { begunAt in
-                        KeptAnswer(await carryOut(request, caller, admitted, requestID, begunAt: begunAt))
+                        KeptAnswer(await carryOut(request, admitted, begunAt: begunAt))
                     }
                 }
                 answer = Answer(kept)
             } else {
-                answer = await carryOut(request, caller, admitted, requestID)
+                answer = await carryOut(request, admitted)
             }
-            return Reply(answer.response, answer.stream, requestID, match, service: answer.service)
+            return Reply(answer.response, answer.stream, requestID, label, service: answer.service)
         } catch {
-            return reply(error, requestID, Accept(request.head.fields), match)
-        }
-    }
-
-    /// Answers a read from memory; nil for a request that needs ``respond(to:from:)``. Must be called on the executor
-    /// of the control.
-    public func respondAtOnce(to request: Request, from caller: Caller) -> Reply? {
-        let match = match(request.head)
-        guard case .found(let route, _) = match, let read = route.read else { return nil }
-        let requestID = requestID(of: request.head)
-        do throws(Failure) {
-            let context = context(request, caller, try admit(request.head, caller, match), requestID)
-            guard let answer = try read(self, context) else { return nil }
-            return Reply(answer.response, answer.stream, requestID, match, service: answer.service)
-        } catch {
-            return reply(error, requestID, Accept(request.head.fields), match)
+            let response = error.response(requestID: requestID, Accept(request.head.fields))
+            return Reply(response, nil, requestID, label, service: nil)
         }
     }
 
     private func carryOut(
         _ request: Request,
-        _ caller: Caller,
-        _ admitted: Admission,
-        _ requestID: String,
+        _ admitted: AdmittedRequest,
         begunAt: Timestamp? = nil
     ) async -> Answer {
-        var context = context(request, caller, admitted, requestID)
+        var context = context(request, admitted.caller, admitted.admission, admitted.requestID)
         context.begunAt = begunAt
         do throws(Failure) {
-            return try await admitted.route.action(self, context)
+            if let read = admitted.admission.route.read, context.isPlain {
+                try await ask(control.awaitStates)
+                return try read(self, context)
+            }
+            return try await admitted.admission.route.action(self, context)
         } catch {
-            let response = error.response(requestID: requestID, context.accept)
-            return Answer(response: response, service: admitted.parameters["ref"])
+            let response = error.response(requestID: admitted.requestID, context.accept)
+            return Answer(response: response, service: admitted.admission.parameters["ref"])
         }
     }
 
@@ -153,20 +177,29 @@ public final class API: Sendable {
         )
     }
 
-    /// The error response to a request that is refused by its head, so that its body need not be read; nil when it is
-    /// admitted.
-    public func refusal(of head: RequestHead, from caller: Caller) -> Reply? {
-        let match = match(head)
-        do throws(Failure) {
-            _ = try admit(head, caller, match)
-            return nil
-        } catch {
-            return reply(error, requestID(of: head), Accept(head.fields), match)
-        }
-    }
-
     /// The error response to bytes that could not be parsed as a request.
     public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil, .notFound) }
+
+    /// All services, by name.
+    func services() async throws(Failure) -> [Service] {
+        try await ask(control.awaitStates)
+        return try read(control.list)
+    }
+
+    /// One service, by name or id.
+    func service(_ reference: String) async throws(Failure) -> Service {
+        try await ask(control.awaitStates)
+        return try read { () throws(ControlError) in try control.service(reference) }
+    }
+
+    /// Makes a call of the control that does not wait, and turns its error into the API's.
+    func read<Result>(_ call: () throws(ControlError) -> Result) throws(Failure) -> Result {
+        do throws(ControlError) {
+            return try call()
+        } catch {
+            throw Failure(error)
+        }
+    }
 
     /// Makes a call of the control and turns its error into the API's.
     func ask<Argument, Result>(
@@ -188,7 +221,7 @@ public final class API: Sendable {
     private func match(_ head: RequestHead) -> RouteMatch<Route> { router.route(head.method, head.target.segments) }
 
     /// The result of admitting a request.
-    private struct Admission {
+    fileprivate struct Admission: Sendable {
         let route: Route
         let parameters: RouteParameters
         /// See ``Context/isStranger``.
@@ -257,11 +290,25 @@ public final class API: Sendable {
         _ accept: Accept?,
         _ match: RouteMatch<Route>
     ) -> Reply {
-        Reply(failure.response(requestID: requestID, accept), nil, requestID, match, service: nil)
+        let label: String? = if case .found(let route, _) = match { route.label } else { nil }
+        return Reply(failure.response(requestID: requestID, accept), nil, requestID, label, service: nil)
     }
 
     private func requestID(of head: RequestHead) -> String {
         RequestID.sane(head.fields["X-Request-Id"]) ?? makeRequestID()
+    }
+}
+
+/// A request that is admitted to its route.
+public final class AdmittedRequest: Sendable {
+    fileprivate let admission: API.Admission
+    public let caller: Caller
+    fileprivate let requestID: String
+
+    fileprivate init(_ admission: API.Admission, _ caller: Caller, _ requestID: String) {
+        self.admission = admission
+        self.caller = caller
+        self.requestID = requestID
     }
 }
 
@@ -270,12 +317,11 @@ extension API.Reply {
         _ response: Response,
         _ stream: BodyStream?,
         _ requestID: String,
-        _ match: RouteMatch<Route>,
+        _ route: String?,
         service: String?
     ) {
         var response = response
         response.fields.append("X-Request-Id", requestID)
-        let route: String? = if case .found(let route, _) = match { route.label } else { nil }
         self.init(response: response, stream: stream, requestID: requestID, route: route, service: service)
     }
 }

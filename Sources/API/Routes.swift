@@ -4,8 +4,8 @@ internal import Services
 /// Carries a request out.
 typealias Action = @Sendable (API, Context) async throws(Failure) -> Answer
 
-/// Answers a read from memory; nil when the action is needed.
-typealias Read = @Sendable (API, Context) throws(Failure) -> Answer?
+/// Answers a read from memory.
+typealias Read = @Sendable (API, Context) throws(Failure) -> Answer
 
 /// The result of an action.
 struct Answer: Sendable {
@@ -33,7 +33,7 @@ final class Route: Sendable {
     let access: Access
     /// The known query parameters.
     let parameters: [String]
-    /// Tried before the action; for reads from memory.
+    /// In place of the action for a request for JSON without query parameters: ``Context/isPlain``.
     let read: Read?
     let action: Action
 
@@ -43,7 +43,7 @@ final class Route: Sendable {
         label: String? = nil,
         access: Access = .caller,
         parameters: [String] = [],
-        atOnce read: Read? = nil,
+        read: Read? = nil,
         _ action: @escaping Action
     ) {
         self.method = method
@@ -73,14 +73,14 @@ enum Routes {
             .get,
             "/services",
             parameters: ["status", Usage.parameter],
-            atOnce: ServiceRoutes.listAtOnce,
+            read: ServiceRoutes.readAll,
             ServiceRoutes.list
         ),
         Route(
             .get,
             "/services/{ref}",
             parameters: [Usage.parameter],
-            atOnce: ServiceRoutes.getAtOnce,
+            read: ServiceRoutes.read,
             ServiceRoutes.get
         ),
         Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
@@ -106,7 +106,7 @@ enum Routes {
                     label: mounts[0] + route.pattern,
                     access: route.access,
                     parameters: route.parameters,
-                    atOnce: route.read,
+                    read: route.read,
                     route.action
                 )
             }

@@ -42,6 +42,8 @@ final class Connection {
     private var awaitsTurn = false
     /// A task works on a request: the connection occupies its slot until the task ends, even when it is closed.
     private var isWorking = false
+    /// Set while the body of an admitted request is read.
+    private var admitted: (any AnyObject & Sendable)?
     /// Whether the connection lingers before it is closed.
     private var lingers = true
     /// Whether the connection was refused, because all slots were taken.
@@ -232,10 +234,12 @@ final class Connection {
         headBytes = parser.headByteCount
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
-        if let response = server.handler.refuse(head, peer) {
+        switch server.handler.admit(head, peer) {
+        case .response(let response):
             // The body is not read.
             dropInput()
             return finish(response, to: head, keepsConnection: false)
+        case .later(let object): admitted = object
         }
         hold()
         guard share.makeRoom(for: self) else { return refuseForLackOfMemory() }
@@ -248,14 +252,19 @@ final class Connection {
         state = .answering
         hasAnswered = true
         timer?.cancel()
-        if let response = server.handler.respondAtOnce(request, peer) {
+        let step = admitted.map { .later($0) } ?? server.handler.begin(request, peer)
+        admitted = nil
+        let object: any AnyObject & Sendable
+        switch step {
+        case .response(let response):
             return finish(response, to: request.head, keepsConnection: keepsConnection(after: request))
+        case .later(let later): object = later
         }
         requestBytes = headBytes + request.body.capacity
         hold()
         isWorking = true
         EventLoop.begin { [self] in
-            let (response, stream) = await server.handler.respond(request, peer)
+            let (response, stream) = await server.handler.respond(request, object)
             endWork()
             guard case .answering = state else { return }
             let keeps = keepsConnection(after: request)

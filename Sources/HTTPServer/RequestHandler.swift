@@ -3,27 +3,34 @@ internal import Systemd
 
 /// The application's callbacks.
 public struct RequestHandler: Sendable {
-    /// The response to a request with a body that is refused by its head; the body is then not read. Nil to accept it.
-    public var refuse: @EventLoopActor (RequestHead, Peer) -> Response?
+    /// The first step of the answer to a request.
+    public enum FirstStep: Sendable {
+        case response(Response)
+        /// `respond` is called with the object, which is the application's own.
+        case later(any AnyObject & Sendable)
+    }
+
+    /// Handles the head of a request with a body. With a response the body is not read.
+    public var admit: @EventLoopActor (RequestHead, Peer) -> FirstStep
+    /// Handles a request without a body.
+    public var begin: @EventLoopActor (Request, Peer) -> FirstStep
     /// The delay before a response is sent.
     public var delay: @EventLoopActor (Response) -> Duration
-    /// Answers a request that needs no waiting; nil for one that may.
-    public var respondAtOnce: @EventLoopActor (Request, Peer) -> Response?
-    /// Answers a request; with a stream, that is the response's body.
-    public var respond: @EventLoopActor (Request, Peer) async -> (Response, BodyStream?)
+    /// Answers a request that was not answered by its first step; with a stream, that is the response's body.
+    public var respond: @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?)
     /// Answers bytes that could not be parsed as a request; the connection is closed afterwards.
     public var respondToFailure: @EventLoopActor (ParseFailure, Peer) -> Response
 
     public init(
-        refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response?,
+        admit: @escaping @EventLoopActor (RequestHead, Peer) -> FirstStep,
+        begin: @escaping @EventLoopActor (Request, Peer) -> FirstStep,
         delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
-        respondAtOnce: @escaping @EventLoopActor (Request, Peer) -> Response? = { _, _ in nil },
-        respond: @escaping @EventLoopActor (Request, Peer) async -> (Response, BodyStream?),
+        respond: @escaping @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?),
         respondToFailure: @escaping @EventLoopActor (ParseFailure, Peer) -> Response
     ) {
-        self.refuse = refuse
+        self.admit = admit
+        self.begin = begin
         self.delay = delay
-        self.respondAtOnce = respondAtOnce
         self.respond = respond
         self.respondToFailure = respondToFailure
     }

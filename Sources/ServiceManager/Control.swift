@@ -17,9 +17,24 @@ extension ServiceManager {
         }
     }
 
-    public func list() async throws(ControlError) -> [Service] {
-        try await requirePicture()
-        return services.snapshots
+    public nonisolated var areStatesKnown: Bool { EventLoopActor.assumeIsolated { isReady } }
+
+    public func awaitStates() async throws(ControlError) {
+        if isReady { return }
+        await connectivity.wait(atMost: Self.reconnectPatience)
+        // A starting agent answers from its records and the kernel.
+        if connectivity.hasBeenReady, let outage { throw .systemdUnavailable(outage) }
+    }
+
+    public nonisolated func list() -> [Service] { EventLoopActor.assumeIsolated { services.snapshots } }
+
+    public nonisolated func service(_ reference: String) throws(ControlError) -> Service {
+        try EventLoopActor.assumeIsolated { () throws(ControlError) in
+            guard let name = services.name(of: reference), let snapshot = services.snapshot(name) else {
+                throw .serviceNotFound
+            }
+            return snapshot
+        }
     }
 
     public func listRemoved() async throws(ControlError) -> [RemovedService] {
@@ -28,36 +43,6 @@ extension ServiceManager {
         } catch {
             throw ControlError(error)
         }
-    }
-
-    public func service(_ reference: String) async throws(ControlError) -> Service {
-        try await requirePicture()
-        return try snapshot(of: reference)
-    }
-
-    /// Waits ``reconnectPatience`` for the states of the units. A starting agent answers from its records without them.
-    /// Throws `systemdUnavailable` when the connection that existed before is not back in time.
-    private func requirePicture() async throws(ControlError) {
-        if isReady { return }
-        await connectivity.wait(atMost: Self.reconnectPatience)
-        if connectivity.hasBeenReady, let outage { throw .systemdUnavailable(outage) }
-    }
-
-    public nonisolated func listAtOnce() -> [Service]? {
-        EventLoopActor.assumeIsolated { isReady ? services.snapshots : nil }
-    }
-
-    public nonisolated func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
-        try EventLoopActor.assumeIsolated { () throws(ControlError) in
-            isReady ? try snapshot(of: reference) : nil
-        }
-    }
-
-    private func snapshot(of reference: String) throws(ControlError) -> Service {
-        guard let name = services.name(of: reference), let snapshot = services.snapshot(name) else {
-            throw .serviceNotFound
-        }
-        return snapshot
     }
 
     public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {

@@ -4,10 +4,13 @@ internal import HTTPServer
 /// Answers every request with 200: a conformance test then tests the parser and the connection, and no API.
 enum Echo {
     static let handler = RequestHandler(
-        refuse: { _, _ in nil },
+        admit: { _, _ in .later(Admitted()) },
+        begin: { request, _ in .response(answer(request)) },
         respond: { request, _ in (answer(request), nil) },
         respondToFailure: { failure, _ in Response(status: failure.status, text: "\(failure.reason)\n") }
     )
+
+    private final class Admitted: Sendable {}
 
     /// The header lines as they were parsed for `/echo`, the body for a POST, nothing else of the request.
     private static func answer(_ request: Request) -> Response {

@@ -29,9 +29,9 @@ enum Rejection {
                 )
             }
             let handler = RequestHandler(
-                refuse: { response($0, $1) },
-                respondAtOnce: { response($0.head, $1) },
-                respond: { (response($0.head, $1), nil) },
+                admit: { .response(response($0, $1)) },
+                begin: { .response(response($0.head, $1)) },
+                respond: { _, _ in preconditionFailure("every request is answered by its first step") },
                 respondToFailure: { response(nil, $1) }
             )
             var limits = ServerLimits()

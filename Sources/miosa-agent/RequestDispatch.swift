@@ -28,25 +28,33 @@ final class RequestDispatch {
 
     var handler: RequestHandler {
         RequestHandler(
-            refuse: { [self] head, peer in
+            admit: { [self] head, peer in
                 let caller = caller(peer)
-                guard let reply = api.refusal(of: head, from: caller) else { return nil }
-                note(reply, head, caller, .zero)
-                return reply.response
+                switch api.admit(head, from: caller) {
+                case .later(let admitted): return .later(admitted)
+                case .reply(let reply):
+                    note(reply, head, caller, .zero)
+                    return .response(reply.response)
+                }
+            },
+            begin: { [self] request, peer in
+                let begin = MonotonicClock.now()
+                let caller = caller(peer)
+                switch api.begin(request, from: caller) {
+                case .later(let admitted): return .later(admitted)
+                case .reply(let reply):
+                    note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
+                    return .response(reply.response)
+                }
             },
             delay: { [self] in delay($0) },
-            respondAtOnce: { [self] request, peer in
+            respond: { [self] request, object in
                 let begin = MonotonicClock.now()
-                let caller = caller(peer)
-                guard let reply = api.respondAtOnce(to: request, from: caller) else { return nil }
-                note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
-                return reply.response
-            },
-            respond: { [self] request, peer in
-                let begin = MonotonicClock.now()
-                let caller = caller(peer)
-                let reply = await api.respond(to: request, from: caller)
-                note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
+                guard let admitted = object as? AdmittedRequest else {
+                    preconditionFailure("admit and begin return no other object")
+                }
+                let reply = await api.respond(to: request, admitted)
+                note(reply, request.head, admitted.caller, MonotonicClock.now().duration(since: begin))
                 return (reply.response, reply.stream)
             },
             respondToFailure: { [self] failure, peer in

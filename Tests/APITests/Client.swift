@@ -59,6 +59,26 @@ struct Client {
     }
 }
 
+extension API {
+    /// The whole answer to a request, without the shorter way for reads from memory.
+    func respond(to request: Request, from caller: Caller) async -> API.Reply {
+        switch admit(request.head, from: caller) {
+        case .reply(let reply): reply
+        case .later(let admitted): await respond(to: request, admitted)
+        }
+    }
+
+    /// The reply of the first step; nil for a request that may have to wait.
+    func respondAtOnce(to request: Request, from caller: Caller) -> API.Reply? {
+        if case .reply(let reply) = begin(request, from: caller) { reply } else { nil }
+    }
+
+    /// The reply to a request that is refused by its head.
+    func refusal(of head: RequestHead, from caller: Caller) -> API.Reply? {
+        if case .reply(let reply) = admit(head, from: caller) { reply } else { nil }
+    }
+}
+
 /// Collects the body of a streamed response.
 final class Collector: BodyWriter {
     private let pieces = Mutex<[[UInt8]]>([])

@@ -58,7 +58,13 @@ final class ScriptedControl: ServiceControl, AnswerStore {
 
     func usage(of names: [ServiceName]) async -> [ServiceName: ResourceUsage] { state.withLock { $0.usage } }
 
-    func list() async throws(ControlError) -> [Service] {
+    var areStatesKnown: Bool { state.withLock { $0.outage == nil } }
+
+    func awaitStates() async throws(ControlError) {
+        if let outage = state.withLock({ $0.outage }) { throw .systemdUnavailable(outage) }
+    }
+
+    func list() throws(ControlError) -> [Service] {
         _ = try? called("list")
         if let error = state.withLock({ $0.error }) { throw error }
         return state.withLock { $0.services }
@@ -66,15 +72,7 @@ final class ScriptedControl: ServiceControl, AnswerStore {
 
     func listRemoved() async throws(ControlError) -> [RemovedService] { state.withLock { $0.removed } }
 
-    func service(_ reference: String) async throws(ControlError) -> Service { try called("service \(reference)") }
-
-    func listAtOnce() -> [Service]? {
-        state.withLock { $0.outage == nil && $0.error == nil ? $0.services : nil }
-    }
-
-    func serviceAtOnce(_ reference: String) throws(ControlError) -> Service? {
-        state.withLock { $0.outage } == nil ? try called("service \(reference)") : nil
-    }
+    func service(_ reference: String) throws(ControlError) -> Service { try called("service \(reference)") }
 
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8] {
         _ = try called("unit \(reference)")

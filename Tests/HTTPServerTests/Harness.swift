@@ -29,9 +29,11 @@ final class Harness {
         let gates = Gates()
         self.gates = gates
         let handler = RequestHandler(
-            refuse: refuse,
+            admit: { head, peer in refuse(head, peer).map { .response($0) } ?? .later(Admitted(peer)) },
+            begin: { _, peer in .later(Admitted(peer)) },
             delay: delay,
-            respond: { [asked] request, peer in
+            respond: { [asked] request, object in
+                guard let peer = (object as? Admitted)?.peer else { preconditionFailure("no other object is made") }
                 asked.add("\(request.head.method) \(request.head.target.path)")
                 if let respond { return (await respond(request, peer), nil) }
                 if request.head.target.path.hasPrefix("/slow") {
@@ -48,6 +50,12 @@ final class Harness {
         )
         server = try Server(handler, limits: limits)
         Self.servers.append(server)
+    }
+
+    private final class Admitted: Sendable {
+        let peer: Peer
+
+        init(_ peer: Peer) { self.peer = peer }
     }
 
     /// Lets a request go that waits.

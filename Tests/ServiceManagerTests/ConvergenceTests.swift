@@ -30,7 +30,7 @@ struct ConvergenceTests {
         let resume = hang(rig)
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.stop("web") }
         #expect(isTimeout(try await outcome.error()))
-        let service = try await rig.manager.service("web")
+        let service = try rig.manager.service("web")
         #expect(service.status == .running)
         #expect(service.pending?.operation == .stop)
         #expect(service.pending?.reason == .systemdUnreachable)
@@ -51,7 +51,7 @@ struct ConvergenceTests {
             try await rig.manager.delete("web", by: Self.requester)
         }
         #expect(isTimeout(try await outcome.error()))
-        #expect(try await rig.manager.service("web").pending?.operation == .delete)
+        #expect(try rig.manager.service("web").pending?.operation == .delete)
         resume()
         #expect(try await eventually { rig.manager.services.isEmpty })
         #expect(rig.files("web").isEmpty)
@@ -66,7 +66,7 @@ struct ConvergenceTests {
         let spec = try Rig.spec("web") { $0.command = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(spec).service }
         #expect(isTimeout(try await outcome.error()))
-        #expect(try await rig.manager.service("web").pending?.operation == .start)
+        #expect(try rig.manager.service("web").pending?.operation == .start)
         resume()
         #expect(
             try await eventually {
@@ -98,8 +98,8 @@ struct ConvergenceTests {
         }
         rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5)
         try await rig.start()
-        #expect(try await rig.manager.service("web").pending?.reason == .waiting)
-        #expect(try await rig.manager.service("web").pending?.operation == .stop)
+        #expect(try rig.manager.service("web").pending?.reason == .waiting)
+        #expect(try rig.manager.service("web").pending?.operation == .stop)
     }
 
     // MARK: Refusals
@@ -123,7 +123,7 @@ struct ConvergenceTests {
             }
         }
         #expect(rig.status("web") == .running)
-        #expect(try await rig.manager.service("web").pending == nil)
+        #expect(try rig.manager.service("web").pending == nil)
         #expect(rig.files("web") == ["unit", "link", "record"])
         let after = try #require(try rig.record("web"))
         #expect(after.spec == before.spec)
@@ -211,7 +211,7 @@ struct ConvergenceTests {
         await #expect(throws: ControlError.systemdRefused("refused")) {
             try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
         }
-        let service = try await rig.manager.service("web")
+        let service = try rig.manager.service("web")
         #expect(service.record.spec.command == "server")
         #expect(service.record.phase == .starting)
         #expect(try await eventually { rig.status("web") == .running })
@@ -391,7 +391,7 @@ struct ConvergenceTests {
         default:
             await #expect(throws: ControlError.self) { try await rig.manager.delete("web", by: Self.requester) }
             #expect(rig.status("web") == .stopped)
-            #expect(try await rig.manager.service("web").pending?.operation == .delete)
+            #expect(try rig.manager.service("web").pending?.operation == .delete)
         }
         try FileManager.default.moveItem(atPath: directory + ".away", toPath: directory)
         // Without anybody's help.
@@ -424,7 +424,7 @@ struct ConvergenceTests {
         try rig.restart()
         try await rig.start()
         #expect(rig.files("web") == ["unit", "link", "record"])
-        #expect(try await rig.manager.service("web").drift == nil)
+        #expect(try rig.manager.service("web").drift == nil)
         // An act by hand after that is none of its business.
         #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })
     }

@@ -9,8 +9,8 @@ import Testing
 /// What a person does to a unit by other means than the API.
 @Suite(.onEventLoop, .serialized, .hangLimit)
 struct DriftTests {
-    private static func drift(_ rig: Rig, _ name: String = "web") async throws -> Drift? {
-        try await rig.manager.service(name).drift
+    @EventLoopActor private static func drift(_ rig: Rig, _ name: String = "web") throws -> Drift? {
+        try rig.manager.service(name).drift
     }
 
     @EventLoopActor private static func running() async throws -> Rig {
@@ -32,7 +32,7 @@ struct DriftTests {
         let told = rig.manager.announcements.log.events(from: before, bytes: 1 << 30) ?? []
         #expect(!told.isEmpty)
         #expect(told.allSatisfy { $0.service.drift == nil })
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
     }
 
     @Test @EventLoopActor func `a link that is removed or made by hand is told and a restart mends it`() async throws {
@@ -41,14 +41,14 @@ struct DriftTests {
         try FileManager.default.removeItem(atPath: link)
         #expect(try await eventually { rig.manager.services.values.first?.snapshot.drift == .disabled })
         _ = try await rig.manager.restart("web")
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
         _ = try await rig.manager.stop("web")
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
         let unit = rig.layout.unitDirectory + "/miosa-service-web.service"
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: unit)
         #expect(try await eventually { rig.manager.services.values.first?.snapshot.drift == .enabled })
         _ = try await rig.manager.start("web")
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
     }
 
     @Test(arguments: ["masked", "edited", "missing"])
@@ -72,7 +72,7 @@ struct DriftTests {
                 rig.manager.services.values.first?.snapshot.drift == expected[what].map { .unitFile($0) }
             }
         )
-        let pid = try await rig.manager.service("web").state.mainPID
+        let pid = try rig.manager.service("web").state.mainPID
         let (service, isNew) = try await rig.manager.replace(try Rig.spec("web"))
         #expect(!isNew && service.drift == nil && service.state.mainPID != pid)
         #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
@@ -126,7 +126,7 @@ struct DriftTests {
             "units.runtime/miosa-service-.service.d/c.conf",
         ]
         #expect(try await shown(all))
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
     }
 
     @Test @EventLoopActor func `a stop job of others is told as such and kept over a start of the agent`() async throws
@@ -140,13 +140,13 @@ struct DriftTests {
         rig.systemd.report("web", stopping)
         rig.systemd.report("web", running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
         #expect(try await eventually { rig.status("web") == .stopped })
-        #expect(try await Self.drift(rig) == .stopped)
+        #expect(try Self.drift(rig) == .stopped)
         rig.manager.finish()
         try rig.restart()
         try await rig.start()
-        #expect(try await Self.drift(rig) == .stopped)
+        #expect(try Self.drift(rig) == .stopped)
         _ = try await rig.manager.start("web")
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
     }
 
     @Test @EventLoopActor func `an end by itself is no stop`() async throws {
@@ -155,7 +155,7 @@ struct DriftTests {
         rig.systemd.report("web", running.ended("deactivating", "stop-sigterm", code: 1, status: 0, result: "success"))
         rig.systemd.report("web", running.ended("inactive", "dead", code: 1, status: 0, result: "success"))
         #expect(try await eventually { rig.status("web") == .stopped })
-        #expect(try await Self.drift(rig) == nil)
+        #expect(try Self.drift(rig) == nil)
     }
 
     @Test @EventLoopActor func `a frozen unit is paused`() async throws {
@@ -196,16 +196,16 @@ struct DriftTests {
         let rig = try await Self.running()
         try Self.crash(rig, 1)
         #expect(try await eventually { rig.manager.services.values.first?.state.restarts == 1 })
-        #expect(try await rig.manager.service("web").subStatus == nil)
+        #expect(try rig.manager.service("web").subStatus == nil)
         for number in 2...4 {
             try Self.crash(rig, number)
             #expect(try await eventually { rig.manager.services.values.first?.state.restarts == number })
-            let service = try await rig.manager.service("web")
+            let service = try rig.manager.service("web")
             #expect(service.status == .running && service.subStatus == .crashLooping)
             #expect(try #require(service.message).contains("\(number) ends"))
         }
         _ = try await rig.manager.restart("web")
-        #expect(try await rig.manager.service("web").subStatus == nil)
+        #expect(try rig.manager.service("web").subStatus == nil)
     }
 
     @Test @EventLoopActor func `a loop ends when the service has run for long enough and not while it waits`()

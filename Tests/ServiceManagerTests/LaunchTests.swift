@@ -274,7 +274,7 @@ struct EarlierUnitTests {
         #expect(try Self.unit(rig.layout) == changed)
         let path = rig.layout.unitDirectory + "/miosa-service-web.service"
         #expect(rig.notices.all.contains { $0.contains("the unit file \(path) was changed by hand") })
-        #expect(try await rig.manager.service("web").drift == .unitFile(.edited(path: path)))
+        #expect(try rig.manager.service("web").drift == .unitFile(.edited(path: path)))
         rig.systemd.obey()
         let service = try await rig.manager.start("web")
         #expect(service.drift == nil && service.subStatus == nil)
@@ -291,7 +291,7 @@ struct EarlierUnitTests {
         let content = try String(contentsOfFile: rig.layout.environmentDirectory + "/web.env", encoding: .utf8)
         #expect(content == EarlierUnitFile.privateFile(record.spec))
         #expect(try Self.unit(rig.layout).contains("ExecStart=:/usr/bin/systemd-cat "))
-        #expect(try await rig.manager.service("web").drift == nil)
+        #expect(try rig.manager.service("web").drift == nil)
     }
 
     @Test func `version 0-1-0 carried what systemd cannot in a script`() throws {

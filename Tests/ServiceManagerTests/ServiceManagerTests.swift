@@ -24,7 +24,7 @@ struct ServiceManagerTests {
         rig.systemd.units[FakeSystemd.unit("stranger")] = .running(pid: 9)
         #expect(rig.manager.outage == "the agent is starting")
         try await rig.start()
-        let list = try await rig.manager.list()
+        let list = rig.manager.list()
         #expect(
             list.map { "\($0.name) \($0.status)" } == ["broken failed", "down stopped", "off stopped", "up running"]
         )
@@ -41,17 +41,17 @@ struct ServiceManagerTests {
         let rig = try Rig()
         try await rig.start()
         for name in ["b", "a"] { _ = try await rig.create(name) }
-        let list = try await rig.manager.list()
+        let list = rig.manager.list()
         #expect(list.map(\.name.description) == ["a", "b"])
         #expect(list.allSatisfy { $0.status == .running })
-        let again = try await rig.manager.list()
+        let again = rig.manager.list()
         #expect(zip(list, again).allSatisfy { $0 === $1 })
         rig.systemd.report("a", .running(pid: 9).ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
         #expect(try await eventually { rig.status("a") == .failed })
-        #expect(try await rig.manager.list().map(\.status) == [.failed, .running])
+        #expect(rig.manager.list().map(\.status) == [.failed, .running])
         rig.systemd.obey()
         _ = try await rig.manager.delete("b", by: Self.requester)
-        #expect(try await rig.manager.list().map(\.name.description) == ["a"])
+        #expect(rig.manager.list().map(\.name.description) == ["a"])
     }
 
     /// What differs between the run in a record and the one that goes on; nothing does in the first.
@@ -95,7 +95,7 @@ struct ServiceManagerTests {
         }
         try await rig.start()
         #expect(asked == (isAsked ? 1 : 0))
-        let state = try await rig.manager.service("web").state
+        let state = try rig.manager.service("web").state
         #expect(state.mainPID == 7)
         #expect(state.activeState.rawValue == unit.active)
         #expect(state.subState == unit.sub)
@@ -118,10 +118,10 @@ struct ServiceManagerTests {
         try rig.manager.start()
         try await dispatchTimers()
         #expect(!rig.manager.isReady)
-        let services = try await rig.manager.list()
+        let services = rig.manager.list()
         #expect(services.map(\.status) == [.starting, .stopped])
         #expect(services.allSatisfy { $0.state.activeState == .unknown && $0.message?.contains("not told") == true })
-        #expect(try await rig.manager.service("stopped").status == .stopped)
+        #expect(try rig.manager.service("stopped").status == .stopped)
         let spec = try Rig.spec("web")
         await #expect(throws: ControlError.systemdUnavailable("the agent is starting")) {
             try await rig.manager.create(spec)
@@ -129,7 +129,7 @@ struct ServiceManagerTests {
         rig.systemd.units[FakeSystemd.unit("enabled")] = .running(pid: 7)
         try FileManager.default.moveItem(atPath: elsewhere, toPath: rig.systemd.socketPath)
         try await rig.untilReady()
-        #expect(try await rig.manager.list().map(\.status) == [.running, .stopped])
+        #expect(rig.manager.list().map(\.status) == [.running, .stopped])
         #expect(rig.status("stopped") == .stopped)
     }
 
@@ -155,7 +155,7 @@ struct ServiceManagerTests {
         let path = rig.layout.unitDirectory + "/miosa-service-web.service"
         #expect(rig.notices.all.count == 1)
         #expect(rig.notices.all[0].contains("the unit file \(path) is missing"))
-        #expect(try await rig.manager.service("web").subStatus == .drifted)
+        #expect(try rig.manager.service("web").subStatus == .drifted)
         rig.systemd.obey()
         #expect(try await rig.manager.start("web").drift == nil)
         #expect(rig.files("web") == ["unit", "link", "record"])
@@ -166,7 +166,7 @@ struct ServiceManagerTests {
         try rig.leave("web")
         try "{".write(toFile: rig.layout.recordDirectory + "/bad.json", atomically: true, encoding: .utf8)
         try await rig.start()
-        #expect(try await rig.manager.list().map(\.name.description) == ["web"])
+        #expect(rig.manager.list().map(\.name.description) == ["web"])
         #expect(rig.notices.all.contains { $0.hasPrefix("error: cannot read the record 'bad.json': ") })
         #expect(await rig.manager.readiness.unreadableRecords == ["bad.json.unreadable"])
     }
@@ -184,11 +184,11 @@ struct ServiceManagerTests {
         rig.systemd.report("web", .running(pid: 42))
         rig.systemd.endJob("web")
         #expect(try await eventually { rig.status("web") == .running })
-        let running = try await rig.manager.service("web")
+        let running = try rig.manager.service("web")
         #expect(running.state.mainPID == 42)
         #expect(running.state.subState == "running")
         #expect(running.record.phase == .established)
-        #expect(try await rig.manager.service(service.record.id).name.description == "web")
+        #expect(try rig.manager.service(service.record.id).name.description == "web")
         #expect(try await eventually { (try? rig.record("web"))??.run.startedAt == Timestamp(microseconds: 1_000_000) })
     }
 
@@ -198,7 +198,7 @@ struct ServiceManagerTests {
         _ = try await rig.create("web", pid: 1)
         rig.systemd.reportService("web", .running(pid: 2))
         try await turnLoop()
-        #expect(try await rig.manager.service("web").state.mainPID == 1)
+        #expect(try rig.manager.service("web").state.mainPID == 1)
         rig.systemd.report("web", .running(pid: 2))
         #expect(try await eventually { rig.manager.services.values.first?.state.mainPID == 2 })
     }
@@ -236,7 +236,7 @@ struct ServiceManagerTests {
         #expect(rig.systemd.calls(of: "Reload", "StartUnit") == [start, "Reload", start])
         rig.systemd.obey()
         #expect(try await rig.manager.start("web").status == .running)
-        #expect(try await rig.manager.service("web").message == nil)
+        #expect(try rig.manager.service("web").message == nil)
     }
 
     @Test @EventLoopActor func `a creation that cannot be written leaves nothing`() async throws {
@@ -247,7 +247,7 @@ struct ServiceManagerTests {
             try await rig.manager.create(try Rig.spec("web") { $0.environment = ["A": "b"] })
         }
         #expect(rig.files("web").isEmpty)
-        #expect(try await rig.manager.list().isEmpty)
+        #expect(rig.manager.list().isEmpty)
         #expect(rig.systemd.calls(of: "StartUnit").isEmpty)
     }
 
@@ -337,7 +337,7 @@ struct ServiceManagerTests {
         }
         #expect(statuses.all.allSatisfy { $0 == .running || $0 == .starting })
         #expect(statuses.all.last == .starting)
-        let service = try await rig.manager.service("web")
+        let service = try rig.manager.service("web")
         #expect(service.record.run.ending == .exited(3))
         #expect(service.message == "exited with code 3; systemd starts it again")
     }
@@ -350,7 +350,7 @@ struct ServiceManagerTests {
             .ended("failed", "failed", code: 1, status: 3, result: "exit-code")
         rig.systemd.report("web", failed)
         #expect(try await eventually { rig.status("web") == .failed })
-        #expect(try await rig.manager.service("web").state.mainPID == nil)
+        #expect(try rig.manager.service("web").state.mainPID == nil)
         // A reload of systemd takes every unit away for a moment.
         rig.systemd.unload("web")
         try await turnLoop()
@@ -359,7 +359,7 @@ struct ServiceManagerTests {
         let reset = failed.ended("inactive", "dead", code: 1, status: 3, result: "success")
         rig.systemd.report("web", reset)
         #expect(try await eventually { rig.status("web") == .stopped })
-        #expect(try await rig.manager.service("web").record.run.ending == .exited(3))
+        #expect(try rig.manager.service("web").record.run.ending == .exited(3))
     }
 
     // MARK: Start, stop, restart
@@ -391,7 +391,7 @@ struct ServiceManagerTests {
         rig.systemd.units = [:]
         try rig.restart()
         try await rig.start()
-        let later = try await rig.manager.service("web")
+        let later = try rig.manager.service("web")
         #expect(later.status == .stopped)
         #expect(later.record.run.ending == .killed(signal: 15))
     }
@@ -477,7 +477,7 @@ struct ServiceManagerTests {
         #expect(Array(calls) == ["StopUnit miosa-service-web.service", "ResetFailedUnit miosa-service-web.service"])
         try await turnLoop()
         #expect(rig.status("web") == .stopped)
-        #expect(try await rig.manager.service("web").message == service.message)
+        #expect(try rig.manager.service("web").message == service.message)
     }
 
     @Test @EventLoopActor func `start and restart wait for the job and answer with the new process`() async throws {
@@ -487,7 +487,7 @@ struct ServiceManagerTests {
         _ = try await rig.manager.create(try Rig.spec("web"))
         #expect(try await eventually { rig.status("web") == .running })
         await #expect(throws: ControlError.serviceRunning) { try await rig.manager.start("web") }
-        let before = try await rig.manager.service("web").state.mainPID
+        let before = try rig.manager.service("web").state.mainPID
         let restarted = try await rig.manager.restart("web")
         #expect(restarted.status == .running)
         #expect(restarted.state.mainPID != before)
@@ -584,7 +584,7 @@ struct ServiceManagerTests {
     @Test @EventLoopActor func `who does not exist is not found`() async throws {
         let rig = try Rig()
         try await rig.start()
-        await #expect(throws: ControlError.serviceNotFound) { try await rig.manager.service("web") }
+        #expect(throws: ControlError.serviceNotFound) { try rig.manager.service("web") }
         await #expect(throws: ControlError.serviceNotFound) { try await rig.manager.start("web") }
         await #expect(throws: ControlError.serviceNotFound) { try await rig.manager.stop("No Name") }
         await #expect(throws: ControlError.serviceNotFound) { try await rig.manager.restart("") }
@@ -605,7 +605,7 @@ struct ServiceManagerTests {
         #expect(name.description == "web")
         #expect(rig.systemd.calls(of: "StopUnit") == ["StopUnit miosa-service-web.service"])
         #expect(rig.files("web").isEmpty)
-        #expect(try await rig.manager.list().isEmpty)
+        #expect(rig.manager.list().isEmpty)
         let removed = try await rig.manager.listRemoved()
         #expect(removed.map(\.record.spec.name.description) == ["web"])
         #expect(removed.first?.removedBy == Self.requester)
@@ -796,7 +796,7 @@ struct ServiceManagerTests {
         rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 2, startedAt: 5_000_000_000_000)
         rig.systemd.takesConnections = true
         try await rig.untilReady()
-        #expect(try await rig.manager.service("web").state.mainPID == 2)
+        #expect(try rig.manager.service("web").state.mainPID == 2)
         // Signals come again.
         rig.systemd.report("web", .running(pid: 3, startedAt: 6_000_000_000_000))
         #expect(try await eventually { rig.manager.services.values.first?.state.mainPID == 3 })

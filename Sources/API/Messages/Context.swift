@@ -20,6 +20,9 @@ struct Context: Sendable {
     /// Whether the client prefers text, for a person.
     var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }
 
+    /// Whether the request is for JSON without query parameters.
+    var isPlain: Bool { query.isEmpty && !wantsText }
+
     /// The `{ref}` of the path: a name or an id.
     var reference: String { parameters["ref"] ?? "" }
 }

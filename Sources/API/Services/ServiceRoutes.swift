@@ -19,7 +19,7 @@ enum ServiceRoutes {
             return try await api.control.create(spec)
         } catch .serviceExists {
             guard let begunAt = context.begunAt,
-                let existing = try? await api.control.service(spec.name.description), existing.record.spec == spec,
+                let existing = try? api.control.service(spec.name.description), existing.record.spec == spec,
                 existing.record.createdAt >= begunAt
             else { throw Failure(.serviceExists) }
             return try await api.ask(api.control.replace, spec).service
@@ -39,7 +39,7 @@ enum ServiceRoutes {
             return try await call(context.reference)
         } catch {
             guard context.begunAt != nil, error == done else { throw Failure(error) }
-            return try await api.ask(api.control.service, context.reference)
+            return try await api.service(context.reference)
         }
     }
 
@@ -57,7 +57,7 @@ enum ServiceRoutes {
         let wanted = try statuses(context.query)
         var services: [Service] = []
         if wanted != [.removed] {
-            services = try await api.ask(api.control.list).filter { wanted?.contains($0.status) ?? true }
+            services = try await api.services().filter { wanted?.contains($0.status) ?? true }
         }
         let removed = wanted?.contains(.removed) ?? false ? try await api.ask(api.control.listRemoved) : []
         if context.wantsText {
@@ -71,8 +71,8 @@ enum ServiceRoutes {
     }
 
     /// The list of all services as JSON.
-    static func listAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
-        guard context.query.isEmpty, !context.wantsText, let services = api.control.listAtOnce() else { return nil }
+    static func readAll(_ api: API, _ context: Context) throws(Failure) -> Answer {
+        let services = try api.read(api.control.list)
         let body = api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
@@ -99,17 +99,12 @@ enum ServiceRoutes {
     }
 
     /// A service as JSON.
-    static func getAtOnce(_ api: API, _ context: Context) throws(Failure) -> Answer? {
-        guard context.query.isEmpty, !context.wantsText else { return nil }
-        do throws(ControlError) {
-            return try api.control.serviceAtOnce(context.reference).map { document($0, api, context) }
-        } catch {
-            throw Failure(error)
-        }
+    static func read(_ api: API, _ context: Context) throws(Failure) -> Answer {
+        document(try api.read { () throws(ControlError) in try api.control.service(context.reference) }, api, context)
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let service = try await api.ask(api.control.service, context.reference)
+        let service = try await api.service(context.reference)
         let usage = try await Usage.requested(of: [service], api, context)?[service.name]
         guard context.wantsText else {
             let body = ServiceObject.document(service, usage: usage, api, context)

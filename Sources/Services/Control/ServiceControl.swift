@@ -6,19 +6,21 @@ public protocol ServiceControl: Sendable {
     /// Metrics of all services. Does not wait for systemd or the disk.
     func measurements() async -> Measurements
 
-    /// All services, by name.
-    func list() async throws(ControlError) -> [Service]
+    /// Whether the states of the services are known. Must be called on the executor of the control.
+    var areStatesKnown: Bool { get }
+
+    /// Waits a moment until they are, as after a restart of systemd. An agent that starts goes on without. Throws
+    /// `systemdUnavailable`.
+    func awaitStates() async throws(ControlError)
+
+    /// All services, by name, as they are known. Must be called on the executor of the control.
+    func list() throws(ControlError) -> [Service]
 
     /// The audit records of deleted services, the newest first. Throws when they cannot be read.
     func listRemoved() async throws(ControlError) -> [RemovedService]
 
-    /// One service, by name or id; the id wins. Throws `serviceNotFound`.
-    func service(_ reference: String) async throws(ControlError) -> Service
-
-    /// ``list()`` and ``service(_:)`` if the answer is in memory; nil if they may have to wait. Must be called on the
-    /// executor of the control.
-    func listAtOnce() -> [Service]?
-    func serviceAtOnce(_ reference: String) throws(ControlError) -> Service?
+    /// One service, by name or id; the id wins. Throws `serviceNotFound`. Must be called on the control's executor.
+    func service(_ reference: String) throws(ControlError) -> Service
 
     /// The present resource usage of services, counted by the kernel; no entry for a service without processes.
     func usage(of names: [ServiceName]) async -> [ServiceName: ResourceUsage]
