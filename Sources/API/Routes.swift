@@ -86,7 +86,7 @@ enum Routes {
         Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
         Route(.delete, "/services/{ref}", ServiceRoutes.delete),
         Route(.post, "/services/{ref}/start", parameters: Wait.parameters, ServiceRoutes.start),
-        Route(.post, "/services/{ref}/stop", ServiceRoutes.stop),
+        Route(.post, "/services/{ref}/stop", parameters: Wait.parameters, ServiceRoutes.stop),
         Route(.post, "/services/{ref}/restart", parameters: Wait.parameters, ServiceRoutes.restart),
         Route(.get, "/services/{ref}/unit", ServiceRoutes.unit),
         Route(.get, "/services/{ref}/logs", parameters: LogParameters.names, LogRoutes.logs),

@@ -12,7 +12,8 @@ extension ServiceManager {
             return Readiness(
                 outage: outage ?? (isSilent ? "it does not answer" : nil),
                 unreadableRecords: unreadableRecords,
-                journalState: isReady ? systemd.journalState : nil
+                journalState: isReady ? systemd.journalState : nil,
+                isPortOwnerKnown: PortOwners.areKnown
             )
         }
     }

@@ -191,6 +191,9 @@ public final class ServiceManager {
         try? await systemd.describe()
     }
 
+    /// Whether the kernel reports of which service a listening socket is.
+    public nonisolated static var arePortOwnersKnown: Bool { PortOwners.areKnown }
+
     /// Whether the states of the units are known and up to date.
     public var isReady: Bool { connectivity.isReady }
 

@@ -40,6 +40,12 @@ struct Check {
         if !ProcessContext.accountExists(configuration.serviceUser) {
             problems.append("the account '\(configuration.serviceUser)' does not exist")
         }
+        if !ServiceManager.arePortOwnersKnown {
+            lines.append(
+                "note: the kernel does not report the cgroup of a listening socket (before Linux 5.9, or without cgroup"
+                    + " v2): 'wait=ready' takes any socket of the service's account, which is less certain"
+            )
+        }
         do throws(SystemError) {
             _ = try Directory(configuration.layout.unitDirectory)
         } catch {

@@ -161,10 +161,21 @@ enum Samples {
         return service(draft, state)
     }()
 
+    static let failed: Service = {
+        var state = UnitState()
+        state.activeState = .failed
+        state.result = "exit-code"
+        return service(running.record.spec, state)
+    }()
+
+    static func service(_ spec: ServiceSpec, _ state: UnitState) -> Service {
+        let record = ServiceRecord(id: "id-1", spec: spec, createdAt: Timestamp(microseconds: 1_000_000))
+        return Service(record: record, state: state, intent: .none)
+    }
+
     static func service(_ draft: SpecDraft, _ state: UnitState) -> Service {
         // The drafts of tests are valid; one that is not ends the test run with the reason.
         let spec = try? draft.validated(defaults: SpecDraft.Defaults(user: "user"))
-        let record = ServiceRecord(id: "id-1", spec: spec!, createdAt: Timestamp(microseconds: 1_000_000))
-        return Service(record: record, state: state, intent: .none)
+        return service(spec!, state)
     }
 }

@@ -207,8 +207,15 @@ struct HealthTests {
         client.control.state.withLock { $0.unreadable = ["a.json.unreadable"] }
         #expect(
             try await client.send(.get, "/readyz").text
-                == #"{"status":"ok","unreadable_records":["a.json.unreadable"],"journal":null}"# + "\n"
+                == #"{"status":"ok","unreadable_records":["a.json.unreadable"],"journal":null,"port_owner":"cgroup"}"#
+                + "\n"
         )
+    }
+
+    @Test func `readiness tells whether the owner of a port is known`() async throws {
+        let client = Client()
+        client.control.state.withLock { $0.isPortOwnerKnown = false }
+        #expect(try await client.send(.get, "/readyz").text.contains(#""port_owner":"account""#))
     }
 
     @Test func `readiness and metrics tell how journald is`() async throws {
@@ -220,7 +227,11 @@ struct HealthTests {
                 $0.measurements.isJournalActive = state == .active
             }
             let reply = try await client.send(.get, "/readyz").text
-            #expect(reply == #"{"status":"ok","unreadable_records":[],"journal":"\#(state.rawValue)"}"# + "\n")
+            #expect(
+                reply
+                    == #"{"status":"ok","unreadable_records":[],"journal":"\#(state.rawValue)","port_owner":"cgroup"}"#
+                    + "\n"
+            )
             #expect(try await client.send(.get, "/metrics").text.contains("\nmiosa_journal_active \(figure)\n"))
         }
     }

@@ -25,6 +25,7 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var logQueries: [LogQuery] = []
         var positions: [EventPosition?] = []
         var journal: ActiveState?
+        var isPortOwnerKnown = true
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
     }
 
@@ -51,7 +52,14 @@ final class ScriptedControl: ServiceControl, AnswerStore {
     }
 
     var readiness: Readiness {
-        state.withLock { Readiness(outage: $0.outage, unreadableRecords: $0.unreadable, journalState: $0.journal) }
+        state.withLock { state in
+            Readiness(
+                outage: state.outage,
+                unreadableRecords: state.unreadable,
+                journalState: state.journal,
+                isPortOwnerKnown: state.isPortOwnerKnown
+            )
+        }
     }
 
     func measurements() async -> Measurements { state.withLock { $0.measurements } }
@@ -100,8 +108,13 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         return try called("delete \(reference) by \(uid) \(requester.requestID)").name
     }
 
-    func waitUntilReady(_ reference: String, within timeout: Duration) async throws(ControlError) -> Service {
-        try called("wait \(reference) \(timeout)")
+    func wait(
+        for state: AwaitedState,
+        of reference: String,
+        within timeout: Duration
+    ) async throws(ControlError) -> (service: Service, log: [String]) {
+        let service = try called("wait \(state) \(reference) \(timeout)")
+        return (service, service.status == .failed ? ["last line"] : [])
     }
 
     func readLog(_ reference: String, _ query: LogQuery) async throws(ControlError) -> any LogReading {

@@ -122,7 +122,21 @@ struct ServiceRoutesTests {
     @Test func `waiting is by id and for the time that was asked`() async throws {
         let reply = try await client.send(.post, "/v1/services/web/start?wait=ready&timeout=7")
         #expect(reply.status == 200)
-        #expect(client.control.calls == ["start web", "wait id-1 7.0 seconds"])
+        #expect(client.control.calls == ["start web", "wait ready id-1 7.0 seconds"])
+    }
+
+    @Test(arguments: ["running", "stopped"])
+    func `other states can be waited for, and by a stop`(state: String) async throws {
+        #expect(try await client.send(.post, "/v1/services/web/stop?wait=\(state)").status == 200)
+        #expect(client.control.calls == ["stop web", "wait \(state) id-1 30.0 seconds"])
+    }
+
+    @Test func `a wait that ends in a failure has the last lines of the log`() async throws {
+        let client = Client(ScriptedControl([Samples.failed]))
+        let reply = try await client.send(.post, "/v1/services/web/restart?wait=ready")
+        #expect(reply.status == 200)
+        #expect(reply.text.hasSuffix(#"},"details":{"log":["last line"]}}"# + "\n"))
+        #expect(try await !client.send(.post, "/v1/services/web/restart").text.contains("details"))
     }
 
     @Test func `a time-out alone waits for nothing`() async throws {

@@ -104,9 +104,26 @@ class Waiting(MachineTestCase):
         self.assertEqual((reply.status, reply.data["status"]), (201, "running"))
         self.assertGreaterEqual(time.monotonic() - began, 0.9)
 
-    def test_one_that_fails_is_told_in_the_body(self):
-        reply = self.post({"name": "bad", "command": "exit 4", "restart": "no"})
+    def test_one_that_fails_is_told_in_the_body_with_its_last_lines(self):
+        reply = self.post({"name": "bad", "command": "echo one; echo two >&2; exit 4", "restart": "no"})
         self.assertEqual((reply.status, reply.data["status"], reply.data["exit_code"]), (201, "failed", 4))
+        self.assertEqual(sorted(reply.json["details"]["log"]), ["one", "two"])
+        # Without a wait there is nothing but the object.
+        self.assertEqual(set(self.machine.call("GET", "/v1/services/bad").json), {"data"})
+
+    def test_running_and_stopped_are_waited_for(self):
+        reply = self.post({"name": "job", "command": "sleep 0.3; exit 0", "restart": "no"}, "?wait=running")
+        self.assertEqual((reply.status, reply.data["status"], "details" in reply.json), (201, "running", False))
+        reply = self.machine.call("POST", "/v1/services/job/restart?wait=stopped")
+        self.assertEqual((reply.status, reply.data["status"], reply.data["exit_code"]), (200, "stopped", 0))
+        self.machine.call("POST", "/v1/services/job/start")
+        reply = self.machine.call("POST", "/v1/services/job/stop?wait=stopped")
+        self.assertEqual((reply.status, reply.data["status"]), (200, "stopped"))
+        reply = self.post({"name": "long", "command": "sleep 1000"}, "?wait=stopped&timeout=1")
+        self.assertEqual((reply.status, reply.json["code"]), (504, "WAIT_TIMEOUT"))
+        self.assertEqual(reply.json["error"], "the service is not stopped in time")
+        # It was created nevertheless.
+        self.assertEqual(self.machine.get("long")["status"], "running")
 
     def test_one_that_is_not_ready_in_time_is_504_with_the_service_and_its_log(self):
         spec = {"command": "echo one; echo two >&2; sleep 1000", "port": free_port()}

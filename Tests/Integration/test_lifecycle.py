@@ -188,6 +188,10 @@ class Endings(MachineTestCase):
     def test_a_start_clears_the_start_limit(self):
         self.machine.create("flapping", "exit 1")
         self.machine.wait("flapping", status="failed")
+        # The last event about the failure: its diagnosis.
+        eventually(
+            lambda: "gave up after 5 starts" in self.machine.get("flapping")["message"], "it is told why it failed"
+        )
         # In the order in which it goes through them: in a second the state is another one.
         with self.machine.stream("/v1/events", "text/event-stream") as events:
             while events.event()["event"] != "ready":

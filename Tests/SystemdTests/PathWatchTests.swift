@@ -72,6 +72,14 @@ struct PathWatchTests {
         }
     }
 
+    @Test(arguments: [
+        ("5.9.0", true), ("5.10.0-35-amd64", true), ("6.1.0-31-amd64", true), ("6.18.44-fc-v657", true),
+        ("5.8.18", false), ("4.19.0", false), ("6", false), ("", false), ("6.rc1", true),
+    ])
+    func `cgroups of sockets are reported from Linux 5 point 9 on`(release: String, isReported: Bool) {
+        #expect(ListeningPorts.reportsCgroups(release: release) == isReported)
+    }
+
     @Test func `a directory is found by its inode number`() throws {
         let directory = try TemporaryDirectory()
         let path = directory.path + "/a/b"

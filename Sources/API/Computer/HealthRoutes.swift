@@ -27,6 +27,7 @@ enum HealthRoutes {
             for file in readiness.unreadableRecords { writer.string(file) }
             writer.endArray()
             writer.member("journal", string: readiness.journalState?.rawValue)
+            writer.member("port_owner", string: readiness.isPortOwnerKnown ? "cgroup" : "account")
         }
         writer.endObject()
         return Answer(response: Response(json: writer))

@@ -61,8 +61,8 @@ struct Failure: Error {
     }
 
     /// The wait timed out; the operation before it has been carried out.
-    static func waitTimeout(_ service: [UInt8], _ log: [String]) -> Failure {
-        var failure = Failure(.gatewayTimeout, "WAIT_TIMEOUT", "the service is not ready in time")
+    static func waitTimeout(_ state: AwaitedState, _ service: [UInt8], _ log: [String]) -> Failure {
+        var failure = Failure(.gatewayTimeout, "WAIT_TIMEOUT", "the service is not \(state.rawValue) in time")
         failure.encodedDetail = ("service", service)
         failure.details.append("log", .array(log.map { .string($0) }))
         return failure
@@ -84,7 +84,7 @@ struct Failure: Error {
             var problems = FieldProblems()
             problems.add(Idempotency.field, "was used for another request")
             self = .invalid(problems)
-        case .waitTimeout(_, let log, _): self = .waitTimeout(Array("null".utf8), log)
+        case .waitTimeout(_, let log, _): self = .waitTimeout(.ready, Array("null".utf8), log)
         case .tooManyServices(let limit):
             self.init(.tooManyRequests, "TOO_MANY_REQUESTS", "there are \(limit) services, the most that are kept")
         case .systemdUnavailable(let reason):

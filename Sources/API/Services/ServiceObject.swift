@@ -40,6 +40,23 @@ enum ServiceObject {
         return isUsual ? service.encoded(encode) : encode()
     }
 
+    /// The document of a service that has failed, with the last lines of its log.
+    static func document(_ service: Service, log: [String], _ api: API, _ context: Context) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.key("data")
+        write(service, api, context, into: &writer)
+        writer.key("details")
+        writer.beginObject()
+        writer.key("log")
+        writer.beginArray()
+        for line in log { writer.string(line) }
+        writer.endArray()
+        writer.endObject()
+        writer.endObject()
+        return writer.finish() + [UInt8(ascii: "\n")]
+    }
+
     /// What is around the service in its document.
     private static let documentBegin = Array(#"{"data":"#.utf8)
     private static let documentEnd = Array("}\n".utf8)

@@ -136,7 +136,9 @@ enum ServiceRoutes {
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        document(try await carryOn(api, context, after: .serviceNotRunning, api.control.stop), api, context)
+        let wait = try Wait.requested(by: context.query)
+        let service = try await carryOn(api, context, after: .serviceNotRunning, api.control.stop)
+        return try await document(service, after: wait, api, context)
     }
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
@@ -165,10 +167,14 @@ enum ServiceRoutes {
         guard let wait else { return document(service, api, context, status: status) }
         do throws(ControlError) {
             // By id: another service may get the name during the wait.
-            let ready = try await api.control.waitUntilReady(service.record.id, within: wait.timeout)
-            return document(ready, api, context, status: status)
+            let id = service.record.id
+            let (service, log) = try await api.control.wait(for: wait.state, of: id, within: wait.timeout)
+            guard service.status == .failed else { return document(service, api, context, status: status) }
+            let body = ServiceObject.document(service, log: log, api, context)
+            let response = Response(status: status, contentType: "application/json", body: body)
+            return Answer(response: response, service: service.name.description)
         } catch .waitTimeout(let service, let log, let portHolder) {
-            var failure = Failure.waitTimeout(ServiceObject.value(of: service, api, context), log)
+            var failure = Failure.waitTimeout(wait.state, ServiceObject.value(of: service, api, context), log)
             if let port = service.record.spec.port, let portHolder {
                 failure.sentence += ": port \(port) is held by \(portHolder)"
             }

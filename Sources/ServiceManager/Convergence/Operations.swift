@@ -337,9 +337,9 @@ final class Operations {
             }
             self.desired.records.save(record.writtenFirst, into: &changes)
             self.desired.units.write(record, into: &changes)
+            if record.phase == .established { self.desired.records.save(record, into: &changes) }
             changes.synchronize()
         }
-        desired.save(name)
         if result == nil { desired.writeLater(name, because: .diskHangs) }
         if let error = result?.error { desired.writeLater(name, because: PendingChange.Reason(error)) }
         if let result, result.error == nil { desired.written(name) }

@@ -118,6 +118,8 @@ final class DesiredState {
     func intend(_ intent: ServiceStatus.Intent, _ name: ServiceName) {
         services.change(name) { $0.intent = intent }
         announcements.announce(name)
+        // The status depends on it.
+        changes.tell(name)
     }
 
     /// Marks the outstanding change as done. It is written with the next batch: an agent that dies before that finds it

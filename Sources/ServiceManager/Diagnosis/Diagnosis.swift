@@ -40,9 +40,10 @@ final class Diagnosis {
     /// The number of lines at the end of the log among which those of standard error are looked for.
     private static let linesLimit = 20
     /// How long a request waits for the diagnosis of the failure that it reports.
-    private static let patience = Duration.seconds(3)
-    /// How long journald may take to write the entries that it has just received.
-    private static let journalPatience = Duration.seconds(2)
+    private static let patience = Duration.seconds(6)
+    /// How long journald may take to write the entries that it has just received: it synchronizes its files as well,
+    /// which takes seconds on a busy disk.
+    private static let journalPatience = Duration.seconds(5)
 
     /// Starts the diagnosis of a failure or of a crash loop, unless it is known.
     func begin(of name: ServiceName) {

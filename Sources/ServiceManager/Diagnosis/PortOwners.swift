@@ -6,20 +6,33 @@ internal import Systemd
 struct PortOwners {
     let services: ServiceTable
 
+    /// Whether a process of a service listens on its port.
+    enum Listening {
+        case no
+        case yes
+        /// A process of the service's account listens, and the kernel does not report of which service.
+        case perhaps
+    }
+
+    /// Whether the kernel reports the cgroup of a listening socket, and systemd uses cgroup v2.
+    nonisolated static var areKnown: Bool {
+        guard ListeningPorts.reportCgroups, let root = ControlGroups.current().unified else { return false }
+        return KernelDirectoryTree.inode(of: root + "/system.slice") != nil
+    }
+
     /// Whether a process of the service listens on its port, on any local address.
-    func isListening(_ service: Service, on port: Int) async -> Bool {
+    func listening(_ service: Service, on port: Int) async -> Listening {
         guard let listeners = try? ListeningPorts.listeners(on: UInt16(port)) else {
-            return await LoopbackPort.accepts(UInt16(port))
+            return await LoopbackPort.accepts(UInt16(port)) ? .perhaps : .no
         }
-        guard !listeners.isEmpty else { return false }
+        guard !listeners.isEmpty else { return .no }
         let group = UnitGroup(of: service.name)
         if listeners.contains(where: { $0.cgroupID != nil }), let group, group.exists {
-            return listeners.contains { $0.cgroupID.map(group.contains) ?? false }
+            return listeners.contains { $0.cgroupID.map(group.contains) ?? false } ? .yes : .no
         }
-        // Without cgroup v2 the owner is not known: a socket of the service's account that accepts a connection counts.
         let uid = ProcessContext.userID(of: service.record.spec.user)
-        guard listeners.contains(where: { $0.uid == uid }) else { return false }
-        return await LoopbackPort.accepts(UInt16(port))
+        guard listeners.contains(where: { $0.uid == uid }) else { return .no }
+        return await LoopbackPort.accepts(UInt16(port)) ? .perhaps : .no
     }
 
     /// The owner of the service's port, if that is not the service: "the service 'web'", "nginx.service (nginx, pid

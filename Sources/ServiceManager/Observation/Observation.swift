@@ -244,6 +244,15 @@ final class Observation {
         desired.save(name)
     }
 
+    // MARK: Ports
+
+    /// Notes whether the newest run counts as ready without certainty that its port is its own.
+    func noteUncertainPort(of name: ServiceName, _ isUncertain: Bool) {
+        guard let service = services[name] else { return }
+        services.change(name) { $0.remarks.uncertainPortRun = isUncertain ? service.record.run.invocationID : nil }
+        announcements.announce(name)
+    }
+
     // MARK: Crash loops
 
     /// Drops a service that is deleted.

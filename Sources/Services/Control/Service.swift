@@ -116,6 +116,8 @@ public struct Remarks: Equatable, Sendable {
     public var unitFiles: UnitFileFindings?
     /// Set while the service is in a crash loop.
     public var crashLoop: CrashLoop?
+    /// The invocation id of a run that counts as ready, although the kernel does not report whose its port is.
+    public var uncertainPortRun: String?
 
     public init() {}
 }

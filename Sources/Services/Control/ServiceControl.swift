@@ -50,9 +50,13 @@ public protocol ServiceControl: Sendable {
     /// Stops a service and removes its files; returns its name.
     func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName
 
-    /// Waits until a service is ready (its port accepts a connection; without a port, its process is one second old) or
-    /// has ended, as its status shows. Throws `waitTimeout` when neither happens in time.
-    func waitUntilReady(_ reference: String, within timeout: Duration) async throws(ControlError) -> Service
+    /// Waits until a service is in a state or has ended, as its status shows; `log` has the last lines of one that has
+    /// failed. Throws `waitTimeout` when neither happens in time.
+    func wait(
+        for state: AwaitedState,
+        of reference: String,
+        within timeout: Duration
+    ) async throws(ControlError) -> (service: Service, log: [String])
 
     /// Begins to read the log of a service, by name or id; by id also of a deleted one. Throws `badCursor` and
     /// `bootNotFound` when the query names a position or boot that does not exist, `tooManyStreams`, and
@@ -64,6 +68,16 @@ public protocol ServiceControl: Sendable {
     func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading
 }
 
+/// The state of a service that a client waits for. A service that has ended ends each wait.
+public enum AwaitedState: String, CaseIterable, Sendable {
+    /// A process of the service listens on its port; without a port, its main process is one second old.
+    case ready
+    /// The status `running`.
+    case running
+    /// The status `stopped` or `failed`.
+    case stopped
+}
+
 /// Whether services can be served, and the records that cannot be read.
 public struct Readiness: Equatable, Sendable {
     /// Why the states of the services are not known; nil while they are.
@@ -72,10 +86,19 @@ public struct Readiness: Equatable, Sendable {
     public let unreadableRecords: [String]
     /// The state of journald's unit; nil if unknown. Unless it is active, the output of services waits or is lost.
     public let journalState: ActiveState?
+    /// Whether the kernel reports the cgroup of each listening socket. Otherwise a socket of the service's account
+    /// counts as the service's.
+    public let isPortOwnerKnown: Bool
 
-    public init(outage: String?, unreadableRecords: [String], journalState: ActiveState?) {
+    public init(
+        outage: String?,
+        unreadableRecords: [String],
+        journalState: ActiveState?,
+        isPortOwnerKnown: Bool
+    ) {
         self.outage = outage
         self.unreadableRecords = unreadableRecords
         self.journalState = journalState
+        self.isPortOwnerKnown = isPortOwnerKnown
     }
 }

@@ -29,6 +29,12 @@ enum ServiceMessage {
         if let loop = crashLoop(service) { return loop }
         if let mark = service.state.launchMark, mark.step == .journal { return mark.sentence }
         let run = service.record.run
+        if let port = service.record.spec.port, let uncertain = service.remarks.uncertainPortRun,
+            uncertain == run.invocationID
+        {
+            return "port \(port) accepts connections, and this kernel does not report whether it is the service's: a"
+                + " process of the account '\(service.record.spec.user)' listens"
+        }
         guard run.result == "oom-kill", run.restarts > 0, let exitedAt = run.exitedAt else { return nil }
         return "a run before was killed at \(exitedAt) because memory ran out (oom-kill); systemd has started it again"
     }

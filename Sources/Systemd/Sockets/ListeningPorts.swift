@@ -16,6 +16,24 @@ public enum ListeningPorts {
         public let cgroupID: UInt64?
     }
 
+    /// Whether this kernel reports the cgroup of a socket: Linux 5.9, by uname(2).
+    public static var reportCgroups: Bool {
+        var name = utsname()
+        guard unsafe uname(&name) == 0 else { return false }
+        let release = unsafe withUnsafeBytes(of: &name.release) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        return reportsCgroups(release: release)
+    }
+
+    /// The same for a release: "6.1.0-31-amd64".
+    static func reportsCgroups(release: String) -> Bool {
+        let numbers = release.split(separator: ".", maxSplits: 2).prefix(2).map { part in
+            Int(part.prefix { $0.isASCII && $0.isNumber }) ?? 0
+        }
+        return numbers.count == 2 && (numbers[0], numbers[1]) >= (5, 9)
+    }
+
     /// The listeners on a port, on any local address. Throws what socket(2), send(2) and recv(2) fail with, and the
     /// error in the kernel's answer.
     public static func listeners(on port: UInt16) throws(SystemError) -> [Listener] {

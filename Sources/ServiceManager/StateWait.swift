@@ -1,23 +1,24 @@
 public import Services
 internal import Systemd
 
-/// Waiting for a service to be ready.
+/// Waiting for a state of a service.
 extension ServiceManager {
     /// The age at which a process of a service without a port counts as ready.
     private static let readyAge = Duration.seconds(1)
     /// The polling interval of the port while a request waits: the kernel does not signal listen(2).
     private static let portInterval = Duration.milliseconds(50)
-    /// The number of log lines in the answer to a wait that timed out.
+    /// The number of log lines in the answer to a wait that timed out, or for a service that has failed.
     private static let logLines = 20
 
     /// A command that forks into the background may open its port before its main process exits. A port that was opened
     /// in the first second of a process counts when the process lives this much longer.
     private static let backgroundTime = Duration.milliseconds(100)
 
-    public func waitUntilReady(
-        _ reference: String,
+    public func wait(
+        for state: AwaitedState,
+        of reference: String,
         within timeout: Duration
-    ) async throws(ControlError) -> Service {
+    ) async throws(ControlError) -> (service: Service, log: [String]) {
         let begin = MonotonicClock.now()
         let name = try find(reference).record.spec.name
         while true {
@@ -26,16 +27,18 @@ extension ServiceManager {
             switch service.status {
             case .failed, .stopped, .removed:
                 await diagnosis.wait(for: name)
-                return try find(reference).snapshot
-            case .running:
-                if let ready = try await ready(service, reference) { return ready }
-            case .starting: break
+                let ended = try find(reference).snapshot
+                return (ended, ended.status == .failed ? await lastLines(of: ended) : [])
+            case .running where state == .running: return (service, [])
+            case .running where state == .ready:
+                if let ready = try await ready(service, reference) { return (ready, []) }
+            case .running, .starting: break
             }
             guard left > .zero else {
-                let holder = ports.holder(of: service)
+                let holder = state == .ready ? ports.holder(of: service) : nil
                 throw .waitTimeout(service, log: await lastLines(of: service), portHolder: holder)
             }
-            await changes.next(of: name, within: min(left, pause(before: service)))
+            await changes.next(of: name, within: min(left, state == .ready ? pause(before: service) : left))
         }
     }
 
@@ -44,7 +47,8 @@ extension ServiceManager {
         guard let port = service.record.spec.port else {
             return Self.hasMainProcess(service) && age(of: service) >= Self.readyAge ? service : nil
         }
-        guard await ports.isListening(service, on: port) else { return nil }
+        let listening = await ports.listening(service, on: port)
+        guard listening != .no else { return nil }
         let begin = MonotonicClock.now()
         let wait = age(of: service) < Self.readyAge ? Self.backgroundTime : .zero
         while true {
@@ -53,7 +57,10 @@ extension ServiceManager {
             // systemd stops them.
             guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
             let left = wait - MonotonicClock.now().duration(since: begin)
-            guard left > .zero else { return current }
+            guard left > .zero else {
+                observation.noteUncertainPort(of: service.name, listening == .perhaps)
+                return try find(reference).snapshot
+            }
             await changes.next(of: service.name, within: left)
         }
     }
