@@ -10,8 +10,11 @@
  *   - When nothing happens any more, what was last asked for is reached, and nothing is outstanding. What was answered with
  *     a time-out counts as asked for.
  *   - The agent comes to an end: it does not try more often than something has failed.
+ *   - What a person does after a change was reached is not undone, also by the next agent: that a change was reached is
+ *     written later, and an agent that dies before that finds systemd's job in the journal.
  *
- * -DDROP_ON_TIMEOUT, -DSERVE_BEFORE_FINISHING and -DIGNORE_RESULTS put back what was wrong once; each must be found.
+ * -DDROP_ON_TIMEOUT, -DSERVE_BEFORE_FINISHING, -DIGNORE_RESULTS, -DFORGET_JOBS and -DTRUST_JOBS put back what was wrong
+ * once; each must be found.
  */
 
 mtype = { STOP, START, PING, THAW };
@@ -33,8 +36,15 @@ byte deaths = DEATHS, timeouts = TIMEOUTS, refusals = REFUSALS, cancels = CANCEL
 
 /* On disk: the record and the unit's file. */
 bool exists = true, wanted = true;
+mtype disk_phase = established;
+byte spec = 0, disk_replaced = 0;
+/* The time of the record's last change: runs up to this one began before it. */
+byte updated_at = 0;
+/* In the agent's memory. */
 mtype phase = established;
-byte spec = 0, replaced = 0;
+byte replaced = 0;
+/* The journal: the last job of that kind since the record was written. */
+bool stop_done = false, start_done = false;
 
 /* systemd: the run that goes on, 0 for none, and the spec that it was started with. */
 byte current = 1, current_spec = 0, runs = 1;
@@ -51,6 +61,10 @@ bool goal_exists = true, goal_enabled = true;
 byte goal_spec = 0;
 /* A person has acted since the agent's last job, or since the request began. */
 bool by_hand = false, by_hand_since_request = false;
+/* What was asked for was reached, and nothing is asked for since. */
+bool reached = true;
+/* What a person has done since then: 1 for a stop, 2 for a start. */
+byte act_stands = 0;
 
 inline tell() {
     if
@@ -71,10 +85,11 @@ end:
             :: (call == STOP || call == START) && refusals > 0 -> refusals--; result = refused
             :: call == STOP && current != 0 && cancels > 0 ->
                 /* A person's start takes the place of the stop. */
-                cancels--; result = canceled; by_hand = true; by_hand_since_request = true
+                cancels--; result = canceled; by_hand = true; by_hand_since_request = true; start_done = true
             :: call == STOP && frozen -> skip
-            :: call == STOP && !frozen -> current = 0; by_hand = false
-            :: call == START && current == 0 -> runs++; current = runs; current_spec = spec; by_hand = false
+            :: call == STOP && !frozen -> current = 0; by_hand = false; stop_done = true
+            :: call == START && current == 0 ->
+                runs++; current = runs; current_spec = spec; by_hand = false; start_done = true
             :: call == START && current != 0 -> skip
             :: call == THAW -> frozen = false
             :: call == PING -> skip
@@ -86,9 +101,12 @@ end:
 
 active proctype person() {
     if
-    :: atomic { acts > 0 && current != 0 -> acts--; current = 0; frozen = false; by_hand = true; by_hand_since_request = true; tell() }
+    :: atomic { acts > 0 && current != 0 ->
+        acts--; current = 0; frozen = false; by_hand = true; by_hand_since_request = true; stop_done = true;
+        act_stands = (reached -> 1 : 0); tell() }
     :: atomic { acts > 0 && current == 0 && exists ->
-        acts--; runs++; current = runs; current_spec = spec; by_hand = true; by_hand_since_request = true; tell() }
+        acts--; runs++; current = runs; current_spec = spec; by_hand = true; by_hand_since_request = true;
+        start_done = true; act_stands = (reached -> 2 : 0); tell() }
     :: atomic { freezes > 0 && current != 0 -> freezes--; frozen = true }
     :: true
     fi
@@ -176,7 +194,19 @@ inline reach() {
         if
         :: result == done -> invoke(START)
         :: else
+        fi;
+#ifndef TRUST_JOBS
+        if
+        :: result == done && known != 0 && known <= updated_at ->
+            /* The job found a run that the agent had not heard of, of the former spec. */
+            stop_unit();
+            if
+            :: result == done -> invoke(START)
+            :: else
+            fi
+        :: else
         fi
+#endif
     :: phase == established -> skip
     fi;
     if
@@ -184,9 +214,9 @@ inline reach() {
         atomic {
             assert(current == 0 || by_hand);
             exists = false;
-            phase = established
+            phase = established; disk_phase = established; reached = true
         }
-    :: result == done && phase != deleting -> atomic { phase = established; replaced = 0 }
+    :: result == done && phase != deleting -> atomic { phase = established; replaced = 0; reached = true }
     :: else
     fi;
     STEP
@@ -200,7 +230,8 @@ inline follow_newest() {
         goal_enabled = wanted;
         goal_spec = spec;
         phase = established;
-        replaced = 0
+        replaced = 0;
+        reached = true
     }
 }
 
@@ -212,6 +243,7 @@ active proctype agent() {
 
 died:
     /* Memory is lost, and whoever waits is cut off. What systemd was told it still does. */
+    atomic { phase = disk_phase; replaced = disk_replaced };
     if
     :: who < 2 -> answers[who] ! no_answer; who = 2
     :: who == 2
@@ -241,13 +273,20 @@ began:
 end:
     do
     :: replies ? got, got_number, known
+    :: disk_phase != phase && phase == established -> atomic { disk_phase = phase; disk_replaced = 0 }
     :: exists && phase != established ->
 again:
         tries++;
         assert(tries <= DEATHS + TIMEOUTS + REFUSALS + CANCELS + FREEZES + ACTS + 1);
         invoke(PING);
         if
+#ifndef FORGET_JOBS
+        :: result == done && ((phase == starting && start_done) || (phase == stopping && stop_done)) ->
+            atomic { phase = established; replaced = 0; reached = true }
+        :: result == done && !((phase == starting && start_done) || (phase == stopping && stop_done)) -> reach()
+#else
         :: result == done -> reach()
+#endif
         :: else
         fi;
         if
@@ -293,7 +332,12 @@ again:
                 :: ask == ask_delete -> wanted = false; phase = deleting
                 fi;
                 /* Written: from here on it is what is wanted, unless it is refused. */
-                goal_exists = (ask != ask_delete); goal_enabled = wanted; goal_spec = spec
+                goal_exists = (ask != ask_delete); goal_enabled = wanted; goal_spec = spec;
+                disk_phase = phase; disk_replaced = replaced; updated_at = runs;
+                stop_done = false; start_done = false;
+                reached = (phase == established);
+                /* Newer than an act until now. */
+                act_stands = 0
             };
             STEP;
             reach();
@@ -325,6 +369,7 @@ again:
                     :: else
                     fi;
                     goal_exists = (phase != deleting); goal_enabled = wanted; goal_spec = spec;
+                    disk_phase = phase; disk_replaced = replaced; reached = (phase == established);
                     answers[who] ! conflict
                 }
             fi
@@ -341,5 +386,7 @@ active proctype judge() {
     assert(!exists || wanted == goal_enabled);
     assert(!exists || spec == goal_spec);
     assert(exists || current == 0 || by_hand);
-    assert(!exists || by_hand || (wanted -> current != 0 && current_spec == spec : current == 0))
+    assert(!exists || by_hand || (wanted -> current != 0 && current_spec == spec : current == 0));
+    assert(!exists || act_stands != 1 || current == 0);
+    assert(!exists || act_stands != 2 || current != 0)
 }

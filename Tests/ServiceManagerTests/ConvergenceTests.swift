@@ -429,6 +429,34 @@ struct ConvergenceTests {
         #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })
     }
 
+    @Test @EventLoopActor func `a run that was started by hand and not reported yet does not pass for the new spec`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        let ended = FakeSystemd.Unit.running(pid: 100, startedAt: 100_000_000_000)
+            .ended("inactive", "dead", code: 1, status: 0, result: "success")
+        rig.systemd.report("web", ended)
+        #expect(try await eventually { rig.status("web") == .stopped })
+        let spec = try Rig.spec("web") { $0.command = "other" }
+        let put = Outcome { () throws(ControlError) in
+            try await rig.manager.replace(spec).service
+        }
+        #expect(try await eventually { rig.systemd.calls(of: "StartUnit").count == 2 })
+        // Somebody was faster: systemd has nothing to do.
+        rig.systemd.report("web", .running(pid: 5, startedAt: 200_000_000_000))
+        rig.systemd.endJob("web")
+        #expect(try await eventually { !rig.systemd.calls(of: "StopUnit").isEmpty })
+        rig.systemd.report("web", ended)
+        rig.systemd.endJob("web")
+        #expect(try await eventually { rig.systemd.calls(of: "StartUnit").count == 3 })
+        #expect(!put.hasEnded)
+        rig.systemd.report("web", .running(pid: 6, startedAt: UInt64(WallClock.now().microseconds)))
+        rig.systemd.endJob("web")
+        #expect(try await put.value().state.mainPID == 6)
+    }
+
     @Test @EventLoopActor func `a stopped service whose spec was replaced lacks no files for the next agent`()
         async throws
     {

@@ -26,7 +26,7 @@ final class FakeSystemd {
         /// The job that is queued for it; 0 for none.
         var job = 0
 
-        static func running(pid: UInt32, startedAt: UInt64 = 1_000_000) -> Unit {
+        static func running(pid: UInt32, startedAt: UInt64 = UInt64(WallClock.now().microseconds)) -> Unit {
             Unit(
                 active: "active",
                 sub: "running",
@@ -181,7 +181,7 @@ final class FakeSystemd {
                             former.ended("deactivating", "stop-sigterm", code: 2, status: 15, result: "success")
                         )
                     }
-                    self.report(name, .running(pid: pid, startedAt: UInt64(pid) * 1_000_000_000))
+                    self.report(name, .running(pid: pid, startedAt: UInt64(WallClock.now().microseconds)))
                     self.endJob(name)
                 }
             case "StopUnit" where units[unit] != nil:

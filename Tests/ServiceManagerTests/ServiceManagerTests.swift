@@ -63,7 +63,7 @@ struct ServiceManagerTests {
     func `systemd is asked for no more of a run than the record does not tell`(what: String, isAsked: Bool) async throws
     {
         let rig = try Rig()
-        let running = FakeSystemd.Unit.running(pid: 7)
+        let running = FakeSystemd.Unit.running(pid: 7, startedAt: 1_000_000)
         try rig.leave("web") { record in
             let startedAt = Timestamp(microseconds: Int64(running.startedAt))
             record.run = ServiceRun(
@@ -181,7 +181,7 @@ struct ServiceManagerTests {
         #expect(service.state.mainPID == nil)
         #expect(rig.systemd.calls(of: "StartUnit") == ["StartUnit miosa-service-web.service"])
         #expect(rig.files("web") == ["unit", "link", "environment", "record"])
-        rig.systemd.report("web", .running(pid: 42))
+        rig.systemd.report("web", .running(pid: 42, startedAt: 1_000_000))
         rig.systemd.endJob("web")
         #expect(try await eventually { rig.status("web") == .running })
         let running = try rig.manager.service("web")

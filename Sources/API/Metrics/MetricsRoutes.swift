@@ -16,7 +16,7 @@ enum MetricsRoutes {
 /// The families about services and systemd.
 extension MetricsText {
     fileprivate mutating func write(_ measurements: Measurements) {
-        family("miosa_agent_ready", .gauge, "Whether systemd's word on the services is known (1) or not (0).") {
+        family("miosa_agent_ready", .gauge, "Whether the states of the services are known (1) or not (0).") {
             $0.sample([:], measurements.isReady ? 1 : 0)
         }
         family("miosa_journal_active", .gauge, "Whether journald's unit is active (1) or not (0).") { family in

@@ -263,6 +263,7 @@ final class Convergence {
             try await stopUnit(name)
             desired.intend(.start, name)
         }
+        var formerRun = isRestart ? before.invocationID : nil
         for attempt in 1... {
             let job = try await queueStart(name, restarting: isRestart)
             if method == .dispatch {
@@ -272,10 +273,22 @@ final class Convergence {
             let result = try await wait(for: job, name)
             if result == Job.canceled { throw .superseded }
             let state = systemd.state(of: name) ?? UnitState()
-            let isSameRun = state.mainPID != nil && state.invocationID == before.invocationID
-            guard isRestart, isSameRun else { return establish(name) }
+            let isFormerRun: Bool
+            if let formerRun {
+                isFormerRun = state.mainPID != nil && state.invocationID == formerRun
+            } else {
+                isFormerRun = !state.activeState.isDead && services[name]?.record.isReplaced(state) ?? false
+            }
+            guard isFormerRun else { return establish(name) }
             guard attempt == 1 else { throw .refused("it ended the job with '\(result)', and the process is the same") }
-            try await ask { () throws(BusError) in try await self.systemd.thaw(UnitName.unit(of: name)) }
+            if isRestart {
+                try await ask { () throws(BusError) in try await self.systemd.thaw(UnitName.unit(of: name)) }
+            } else {
+                // The job found a run of the former files, whose start had not been reported before.
+                formerRun = state.invocationID
+                try await stopUnit(name)
+                desired.intend(.start, name)
+            }
         }
     }
 
