@@ -345,10 +345,11 @@ class AfterAReboot(FaultCase):
         for name in self.pool:
             self.machine.wait(name, status="running")
         self.machine.reboot()
+        # Before that an end before the reboot is not known.
+        eventually(lambda: self.machine.call("GET", "/readyz").status == 200, "the states of the services are known")
         for name in self.pool:
             self.machine.wait(name, status="running")
-        # Before systemd has told of it, an end before the reboot is not known.
-        type(self).bystander = self.machine.wait("bystander", status="running", active_state="active")
+        type(self).bystander = self.machine.wait("bystander", status="running")
         self.addCleanup(lambda: [self.machine.delete(name) for name in self.pool])
 
     def prepare_pinned(self, state):
