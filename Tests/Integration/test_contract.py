@@ -342,7 +342,8 @@ class TheComputer(MachineTestCase):
         self.machine.shell("echo nonsense > /var/lib/miosa-agent/services/odd.json")
         self.machine.exec("systemctl", "restart", "miosa-agent.service")
         reply = self.machine.call("GET", "/readyz")
-        self.assertEqual(reply.json, {"status": "ok", "unreadable_records": ["odd.json.unreadable"], "journal": "active"})
+        expected = {"status": "ok", "unreadable_records": ["odd.json.unreadable"], "journal": "active"}
+        self.assertEqual(reply.json, {**expected, "port_owner": "cgroup"})
         self.machine.shell("rm /var/lib/miosa-agent/services/odd.json.unreadable")
 
     def test_calls_for_one_service_wait_and_those_for_others_do_not(self):
