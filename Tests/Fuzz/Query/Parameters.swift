@@ -17,7 +17,7 @@ enum Parameters {
             require(fromTheEnd?.isFollowing == (isSaid ? log.isFollowing : true), "what is not said is as usual", query)
         }
         if let wait = try? Wait.requested(by: query) {
-            require(query.first("wait") == "ready", "only readiness is waited for", query)
+            require(query.first("wait") == wait.state.rawValue, "the state that is named is waited for", query)
             require((.seconds(1) ... .seconds(300)).contains(wait.timeout), "a wait is within its limit", query)
         }
         if let statuses = try? ServiceRoutes.statuses(query) {
