@@ -267,11 +267,7 @@ struct ConvergenceTests {
     }
 
     @Test @EventLoopActor func `a change of what was started by hand after a stop runs the new spec`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         _ = try await rig.manager.stop("web")
         rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000))
         #expect(try await eventually { rig.status("web") == .running })
@@ -282,11 +278,7 @@ struct ConvergenceTests {
 
     @Test @EventLoopActor func `the record of a moment before does not follow a changed one to the disk`() async throws
     {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         _ = try await rig.manager.stop("web")
         rig.manager.finish()
         // The change waits behind these for longer than a record that has changed by itself waits for operations: 1 s.
@@ -306,11 +298,7 @@ struct ConvergenceTests {
     }
 
     @Test @EventLoopActor func `a run that begins while a change is written is replaced, too`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         // What the change is written behind.
         var others = FileChanges()
         for number in 0..<5000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
@@ -326,11 +314,7 @@ struct ConvergenceTests {
     }
 
     @Test @EventLoopActor func `the dead state in the middle of a restart is never shown`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         let running = try #require(rig.systemd.units[FakeSystemd.unit("web")])
         let before = rig.manager.announcements.log.nextSequence
         rig.systemd.script = { call in
@@ -407,11 +391,7 @@ struct ConvergenceTests {
     @Test @EventLoopActor func `files that could not be written are written by the next agent, and are no drift`()
         async throws
     {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         _ = try await rig.manager.stop("web")
         // The link for boot cannot be made.
         let wants = rig.layout.unitDirectory + "/multi-user.target.wants"
@@ -460,11 +440,7 @@ struct ConvergenceTests {
     @Test @EventLoopActor func `a stopped service whose spec was replaced lacks no files for the next agent`()
         async throws
     {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         _ = try await rig.manager.stop("web")
         _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
         #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })

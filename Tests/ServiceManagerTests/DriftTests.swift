@@ -14,11 +14,7 @@ struct DriftTests {
     }
 
     @EventLoopActor private static func running() async throws -> Rig {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         return rig
     }
 

@@ -58,11 +58,7 @@ struct MeasurementsTests {
     }
 
     @Test @EventLoopActor func `a service that is deleted takes its counts with it`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         _ = try await rig.manager.restart("web")
         _ = try await rig.manager.stop("web")
         #expect(measurements(rig, of: "web")?.exits == [.killed(signal: 15): 2])

@@ -116,6 +116,16 @@ final class Rig {
         return service
     }
 
+    /// A manager over a systemd that does what it is asked, with the running service "web".
+    static func serving() async throws -> Rig {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.manager.create(try spec("web"))
+        #expect(try await eventually { rig.status("web") == .running })
+        return rig
+    }
+
     /// The status as the API would show it.
     func status(_ name: String) -> ServiceStatus? {
         ServiceName(name).flatMap { manager.services[$0]?.snapshot.status }

@@ -481,11 +481,7 @@ struct ServiceManagerTests {
     }
 
     @Test @EventLoopActor func `start and restart wait for the job and answer with the new process`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         await #expect(throws: ControlError.serviceRunning) { try await rig.manager.start("web") }
         let before = try rig.manager.service("web").state.mainPID
         let restarted = try await rig.manager.restart("web")
@@ -551,11 +547,7 @@ struct ServiceManagerTests {
     }
 
     @Test @EventLoopActor func `calls for one service are carried out one after another`() async throws {
-        let rig = try Rig()
-        try await rig.start()
-        rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web"))
-        #expect(try await eventually { rig.status("web") == .running })
+        let rig = try await Rig.serving()
         let stop = Outcome { () throws(ControlError) in try await rig.manager.stop("web") }
         let start = Outcome { () throws(ControlError) in try await rig.manager.start("web") }
         let delete = Outcome { () throws(ControlError) in

@@ -1,4 +1,3 @@
-import Glibc
 import Services
 import Systemd
 import TestSupport
@@ -92,7 +91,7 @@ struct StateWaitTests {
     @Test @EventLoopActor func `a port of the account is ready where the kernel reports no more, and that is said`()
         async throws
     {
-        let listener = try Listener()
+        let listener = try LoopbackListener()
         let rig = try Rig()
         try await rig.start()
         let account = "root"
@@ -102,7 +101,7 @@ struct StateWaitTests {
                 draft.port = port
             }
         }
-        _ = try await rig.manager.create(try spec(listener.port))
+        _ = try await rig.manager.create(try spec(Int(listener.port)))
         rig.systemd.report("web", .running(pid: 1, startedAt: Self.microseconds()))
         // There is no cgroup of that unit on this machine.
         #expect(try await Self.wait(rig, .ready).value().status == .running)
@@ -115,27 +114,4 @@ struct StateWaitTests {
         #expect(try await eventually { rig.manager.services.values.first?.state.mainPID == 2 })
         #expect(try rig.manager.service("web").message == nil)
     }
-}
-
-/// A socket that listens on a free port of 127.0.0.1.
-private final class Listener {
-    private let descriptor = socket(AF_INET, Int32(1), 0)
-    private(set) var port = 0
-
-    init() throws {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && listen(descriptor, 1) == 0
-                    ? getsockname(descriptor, $0, &length) : -1
-            }
-        }
-        try #require(result == 0)
-        port = Int(UInt16(bigEndian: address.sin_port))
-    }
-
-    deinit { close(descriptor) }
 }

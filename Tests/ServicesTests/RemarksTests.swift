@@ -299,4 +299,17 @@ import Testing
         ended.observe(end, before: state(.failed, started: 5, exited: 6, code: 1, status: 1, invocation: "b"))
         #expect(ended == next)
     }
+
+    @Test(arguments: [
+        (ServiceRecord.Phase.established, true), (.starting, false), (.stopping, false), (.deleting, false),
+    ])
+    func `a record in front of its files says that they may lack, unless a change is outstanding`(
+        phase: ServiceRecord.Phase,
+        mayLack: Bool
+    ) throws {
+        var record = ServiceRecord(id: "", spec: try Samples.spec(), createdAt: Timestamp(microseconds: 0))
+        record.phase = phase
+        #expect(record.writtenFirst.lacksFiles == mayLack)
+        #expect(!record.lacksFiles)
+    }
 }

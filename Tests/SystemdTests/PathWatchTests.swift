@@ -39,31 +39,8 @@ struct PathWatchTests {
 }
 
 @Suite struct ListeningPortsTests {
-    /// A socket that listens on a free port of 127.0.0.2; SOCK_STREAM is 1.
-    private final class Listener {
-        let descriptor = socket(AF_INET, Int32(1), 0)
-        var port: UInt16 = 0
-
-        init() throws {
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_addr.s_addr = UInt32(0x7f00_0002).bigEndian
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let result = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(descriptor, $0, length) == 0 && listen(descriptor, 1) == 0
-                        ? getsockname(descriptor, $0, &length) : -1
-                }
-            }
-            try #require(result == 0)
-            port = UInt16(bigEndian: address.sin_port)
-        }
-
-        deinit { close(descriptor) }
-    }
-
     @Test func `a listener is told with its address and account, and no other port's is`() throws {
-        let listener = try Listener()
+        let listener = try LoopbackListener(host: 2)
         try withExtendedLifetime(listener) {
             let listeners = try ListeningPorts.listeners(on: listener.port)
             #expect(listeners.map(\.address) == ["127.0.0.2"])

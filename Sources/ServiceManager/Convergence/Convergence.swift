@@ -19,7 +19,7 @@ enum Obstacle: Error {
 
 /// Convergence: the steps from the actual state of a service to the desired state.
 ///
-/// A record whose phase is not `established` has an outstanding change. ``converge(_:by:with:)`` compares the record
+/// A record whose phase is not `established` has an outstanding change. ``converge(_:by:)`` compares the record
 /// with the state of the unit that systemd reported last, and takes the missing steps. It can be called at any time: by
 /// the request that wrote the record, after a failure with a growing delay, after a reconnection, and at the start of
 /// the agent.
@@ -224,7 +224,7 @@ final class Convergence {
     /// Another client of systemd cancelled the job: the unit's state becomes the desired state.
     private func followNewestActor(_ name: ServiceName) {
         guard let service = services[name] else { return }
-        desired.adopt(isUp: !(systemd.state(of: name)?.activeState ?? .inactive).isDead, name)
+        desired.follow(isUp: !(systemd.state(of: name)?.activeState ?? .inactive).isDead, name)
         retries[name] = nil
         messages.notice(.warning, "\(service.record.phase.rawValue): superseded by another client of systemd", name)
     }

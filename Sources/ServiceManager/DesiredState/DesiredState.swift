@@ -134,7 +134,7 @@ final class DesiredState {
         save(name)
     }
 
-    /// Shows what keeps the outstanding change from being done; nil for a change that is about to be tried.
+    /// Shows the outstanding change and what it waits for.
     func showPending(_ name: ServiceName, because reason: PendingChange.Reason) {
         guard let record = services[name]?.record else { return }
         services.change(name) { $0.remarks.pending = PendingChange(of: record, reason) }
@@ -142,7 +142,7 @@ final class DesiredState {
     }
 
     /// Follows another client of systemd: the unit's state becomes the desired state.
-    func adopt(isUp: Bool, _ name: ServiceName) {
+    func follow(isUp: Bool, _ name: ServiceName) {
         services.change(name) { $0.record.isEnabled = isUp }
         intend(isUp ? .none : .stop, name)
         writeLater(name, because: nil)
@@ -203,10 +203,10 @@ final class DesiredState {
         writer.changed()
     }
 
-    /// Marks the record of a run that has changed to be written when ``tell(_:)`` is called.
+    /// Marks the record of a run that has changed to be written with the next ``tell(_:)``, which announces it as well.
     func noteRun(_ name: ServiceName) { writer.save(name) }
 
-    /// Writes what has changed.
+    /// Schedules a write of the changes.
     func flush() { writer.changed() }
 }
 

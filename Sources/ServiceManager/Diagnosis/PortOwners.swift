@@ -15,10 +15,10 @@ struct PortOwners {
     }
 
     /// Whether the kernel reports the cgroup of a listening socket, and systemd uses cgroup v2.
-    nonisolated static var areKnown: Bool {
+    nonisolated static let areKnown: Bool = {
         guard ListeningPorts.reportCgroups, let root = ControlGroups.current().unified else { return false }
         return KernelDirectoryTree.inode(of: root + "/system.slice") != nil
-    }
+    }()
 
     /// Whether a process of the service listens on its port, on any local address.
     func listening(_ service: Service, on port: Int) async -> Listening {
