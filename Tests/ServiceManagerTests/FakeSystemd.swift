@@ -219,7 +219,7 @@ final class FakeSystemd {
 
     static func unit(_ name: String) -> String { "miosa-service-\(name).service" }
 
-    private func path(of unit: String) -> String {
+    func path(of unit: String) -> String {
         guard let path = try? Bus.objectPath(below: Self.managerPath + "/unit", for: unit) else { return "/none" }
         return path
     }

@@ -145,6 +145,29 @@ struct ServiceManagerTests {
         try await rig.untilReady()
     }
 
+    @Test @EventLoopActor func `a run is written when the end of the run before has been looked up`() async throws {
+        let rig = try Rig()
+        let former = Rig.running(since: Timestamp(microseconds: 1_000_000))
+        try rig.leave("web") { record in
+            record.run = former
+            record.run.invocationID = "01010101-0101-0101-0101-010101010101"
+        }
+        try rig.restart()
+        rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 7, startedAt: 7_000_000)
+        // The last question before the states are known.
+        rig.systemd.script = { $0.path == rig.systemd.path(of: FakeSystemd.journal) ? .silence : nil }
+        try rig.manager.start()
+        let name = try #require(ServiceName("web"))
+        #expect(try await eventually { rig.manager.services[name]?.record.run.startedAt != former.startedAt })
+        rig.manager.desired.save(name)
+        rig.manager.finish()
+        #expect(try rig.record("web")?.run.startedAt == former.startedAt)
+        rig.systemd.script = { _ in nil }
+        rig.systemd.disconnect()
+        try await rig.untilReady()
+        #expect(try await eventually { (try? rig.record("web"))??.run.startedAt == Timestamp(microseconds: 7_000_000) })
+    }
+
     @Test @EventLoopActor func `unit files that were removed by hand are told and not written until a start`()
         async throws
     {

@@ -49,7 +49,7 @@ final class Operations {
         let record = service.record
         do throws(ControlError) {
             try await desired.store { changes in
-                self.desired.records.save(record, into: &changes)
+                self.desired.save(record, into: &changes)
                 self.desired.units.write(record, isLinked: false, into: &changes)
             }
         } catch {
@@ -213,7 +213,7 @@ final class Operations {
         desired.hold(name)
         defer { desired.release(name) }
         let result = await desired.result { changes in
-            self.desired.records.save(record.writtenFirst, into: &changes)
+            self.desired.save(record.writtenFirst, into: &changes)
             files = self.desired.units.write(record, into: &changes)
             changes.synchronize()
         }
@@ -246,7 +246,7 @@ final class Operations {
             desired.begin(.starting, name, replacing: service.state)
             guard let record = services[name]?.record else { return }
             await desired.storeOrLater(record) { changes in
-                self.desired.records.save(record, into: &changes)
+                self.desired.save(record, into: &changes)
                 changes.synchronize()
             }
         }
@@ -264,7 +264,7 @@ final class Operations {
         let record = changed(before, change)
         desired.set(record)
         await desired.storeOrLater(record) { changes in
-            self.desired.records.save(record, into: &changes)
+            self.desired.save(record, into: &changes)
             self.desired.units.write(record, into: &changes)
             if !isSynchronizedMeanwhile { changes.synchronize() }
         }
@@ -308,7 +308,7 @@ final class Operations {
         desired.set(record)
         announcements.announce(name)
         await desired.storeOrLater(record) { changes in
-            self.desired.records.save(record, into: &changes)
+            self.desired.save(record, into: &changes)
             self.desired.units.setEnabled(false, name, into: &changes)
             // Reserves disk space for the audit record; if there is none, the removed files will free some.
             self.desired.removed.reserve(for: RemovedService(record), into: &changes)
@@ -335,9 +335,9 @@ final class Operations {
             if current.record.phase == .deleting {
                 self.desired.removed.release(RemovedService(current.record), into: &changes)
             }
-            self.desired.records.save(record.writtenFirst, into: &changes)
+            self.desired.save(record.writtenFirst, into: &changes)
             self.desired.units.write(record, into: &changes)
-            if record.phase == .established { self.desired.records.save(record, into: &changes) }
+            if record.phase == .established { self.desired.save(record, into: &changes) }
             changes.synchronize()
         }
         if result == nil { desired.writeLater(name, because: .diskHangs) }

@@ -44,7 +44,7 @@ final class DesiredState {
             removed,
             disk,
             RecordWriter.Owner(
-                record: { services[$0]?.record },
+                record: { services[$0]?.storedRecord },
                 isBusy: isBusy,
                 written: { [weak self] in self?.noPendingWrite(of: $0) },
                 willWrite: willWrite,
@@ -73,7 +73,7 @@ final class DesiredState {
         var record = stored
         record.lacksFiles = false
         let name = record.spec.name
-        services.insert(ManagedService(record))
+        services.insert(ManagedService(record, runBeforeAbsence: record.run))
         guard record.phase != .deleting else { return }
         guard record.phase == .established, !stored.lacksFiles else {
             // The operation was interrupted, or had no room for the files.
@@ -163,6 +163,11 @@ final class DesiredState {
     func release(_ name: ServiceName) { writer.release(name) }
 
     // MARK: What follows from a change
+
+    /// Writes the record of a service.
+    func save(_ record: ServiceRecord, into changes: inout FileChanges) {
+        records.save(services[record.spec.name]?.stored(record) ?? record, into: &changes)
+    }
 
     /// Marks the record to be written to disk with the next batch.
     func save(_ name: ServiceName) {

@@ -143,7 +143,8 @@ final class Observation {
         services.change(name) { $0.observe(state, bootID: bootID) }
         noteEnd(since: run, name)
         guard let service = services[name] else { return }
-        if service.record.run != run { desired.noteRun(name) }
+        // Else it is written when the end of the run before is known.
+        if service.record.run != run, service.runBeforeAbsence == nil { desired.noteRun(name) }
         if service.mayRestartItself(from: state) {
             services.change(name) { $0.heldBack = state }
             applyLater(name, state, service.generation)
@@ -214,6 +215,7 @@ final class Observation {
     private func catchUpWithEnding(of name: ServiceName) {
         guard let service = services[name], let run = service.runBeforeAbsence else { return }
         services.change(name) { $0.runBeforeAbsence = nil }
+        defer { if let found = services[name]?.record.run, found != run { desired.save(name) } }
         guard let startedAt = run.startedAt, !run.hasEnded else { return }
         let isKnown = service.state.main.startedAt == startedAt
         // The run is active, or systemd has reported its end. Only the journal tells whether a stop job ended it.
@@ -240,8 +242,6 @@ final class Observation {
             }
             current.countExit(since: service.record.run)
         }
-        guard services[name]?.record.run != service.record.run else { return }
-        desired.save(name)
     }
 
     // MARK: Ports

@@ -19,13 +19,14 @@ struct ManagedService {
     /// The number of run ends that this agent has observed, by kind of end.
     private(set) var exits: [RunEnding: Int] = [:]
 
-    init(_ record: ServiceRecord) {
+    /// `runBeforeAbsence` is the run in the record of an earlier agent.
+    init(_ record: ServiceRecord, runBeforeAbsence: ServiceRun? = nil) {
         snapshot = Service(
             record: record,
             state: UnitState(),
             intent: record.isEnabled ? .none : .stop
         )
-        runBeforeAbsence = record.run
+        self.runBeforeAbsence = runBeforeAbsence
     }
 
     var record: ServiceRecord {
@@ -84,6 +85,18 @@ struct ManagedService {
     var runBeforeAbsence: ServiceRun? {
         get { suspended?.runBeforeAbsence }
         set { suspended = Suspended(newValue, heldBack) }
+    }
+
+    /// The record as it is written to disk.
+    var storedRecord: ServiceRecord { stored(record) }
+
+    /// A record of this service as it is written to disk: with the run before the absence as long as its end may have
+    /// been missed. The next agent would not look up the end of a run that it does not know.
+    func stored(_ record: ServiceRecord) -> ServiceRecord {
+        guard let runBeforeAbsence else { return record }
+        var record = record
+        record.run = runBeforeAbsence
+        return record
     }
 
     /// A dead state that is not applied yet: an automatic restart may follow it (``mayRestartItself(from:)``).
