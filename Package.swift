@@ -108,7 +108,11 @@ let package = Package(
             dependencies: ["JSON", "Services", "ServiceManager", "Systemd", "TestSupport"],
             swiftSettings: common
         ),
-        .testTarget(name: "APITests", dependencies: ["API", "HTTP", "JSON", "Services"], swiftSettings: common),
+        .testTarget(
+            name: "APITests",
+            dependencies: ["API", "HTTP", "JSON", "Services", "Systemd"],
+            swiftSettings: common
+        ),
         .testTarget(
             name: "AgentTests",
             dependencies: ["API", "Services", "ServiceManager", "Systemd", "TestSupport", "miosa-agent"],

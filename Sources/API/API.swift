@@ -5,15 +5,15 @@ public import Services
 public final class API: Sendable {
     /// The settings of the API.
     public struct Configuration: Sendable {
-        public var identity: Identity
-        /// The token that a TCP client must send; nil: no TCP client is admitted.
-        public var token: BearerToken?
+        public var computer: ComputerIdentity
+        /// The identities of clients that send a token. Without any no TCP client is admitted.
+        public var identities: Identities
         /// The defaults of a spec.
         public var defaults: SpecDraft.Defaults
 
-        public init(identity: Identity, token: BearerToken?, defaults: SpecDraft.Defaults) {
-            self.identity = identity
-            self.token = token
+        public init(computer: ComputerIdentity, identities: Identities, defaults: SpecDraft.Defaults) {
+            self.computer = computer
+            self.identities = identities
             self.defaults = defaults
         }
     }
@@ -24,6 +24,8 @@ public final class API: Sendable {
         /// The body of the response, if it is streamed.
         public let stream: BodyStream?
         public let requestID: String
+        /// The identity of the client; nil when it has not sent the token of one.
+        public let identity: Identity?
         /// The pattern of the matching route, without the prefix of its mount; nil for none.
         public let route: String?
         /// The service that the request was about, by name if that is known.
@@ -61,10 +63,10 @@ public final class API: Sendable {
         router = Router(Routes.all.map { (method: $0.method, pattern: $0.pattern, handler: $0) })
     }
 
-    /// A copy of the API with another token.
-    public func replacingToken(by token: BearerToken?) -> API {
+    /// A copy of the API with other identities.
+    public func replacingIdentities(by identities: Identities) -> API {
         var configuration = configuration
-        configuration.token = token
+        configuration.identities = identities
         return API(
             configuration,
             control: control,
@@ -85,10 +87,11 @@ public final class API: Sendable {
     /// Admits a request by its head, so that the body of a refused one need not be read.
     public func admit(_ head: RequestHead, from caller: Caller) -> FirstStep {
         let match = match(head)
+        let client = client(head, caller)
         do throws(Failure) {
-            return .later(AdmittedRequest(try admit(head, caller, match), caller, requestID(of: head)))
+            return .later(AdmittedRequest(try admit(head, caller, client, match), caller, requestID(of: head)))
         } catch {
-            return .reply(reply(error, requestID(of: head), Accept(head.fields), match))
+            return .reply(reply(error, requestID(of: head), client, Accept(head.fields), match))
         }
     }
 
@@ -97,25 +100,26 @@ public final class API: Sendable {
         let head = request.head
         let match = match(head)
         let requestID = requestID(of: head)
+        let client = client(head, caller)
         do throws(Failure) {
-            let admission = try admit(head, caller, match)
+            let admission = try admit(head, caller, client, match)
             if let read = admission.route.read, control.areStatesKnown {
                 let context = context(request, caller, admission, requestID)
                 if context.isPlain {
                     let answer = try read(self, context)
-                    let label = admission.route.label
-                    return .reply(Reply(answer.response, answer.stream, requestID, label, service: answer.service))
+                    return .reply(Reply(answer, requestID, client.identity, admission.route.label))
                 }
             }
             return .later(AdmittedRequest(admission, caller, requestID))
         } catch {
-            return .reply(reply(error, requestID, Accept(head.fields), match))
+            return .reply(reply(error, requestID, client, Accept(head.fields), match))
         }
     }
 
     /// Answers an admitted request.
     public func respond(to request: Request, _ admitted: AdmittedRequest) async -> Reply {
         let requestID = admitted.requestID
+        let identity = admitted.identity
         let label = admitted.admission.route.label
         do throws(Failure) {
             let answer: Answer
@@ -130,10 +134,10 @@ public final class API: Sendable {
             } else {
                 answer = await carryOut(request, admitted)
             }
-            return Reply(answer.response, answer.stream, requestID, label, service: answer.service)
+            return Reply(answer, requestID, identity, label)
         } catch {
             let response = error.response(requestID: requestID, Accept(request.head.fields))
-            return Reply(response, nil, requestID, label, service: nil)
+            return Reply(Answer(response: response), requestID, identity, label)
         }
     }
 
@@ -172,13 +176,19 @@ public final class API: Sendable {
             parameters: admitted.parameters,
             body: request.body,
             dialect: ClientDialect(head.fields),
-            requester: Requester(uid: caller.uid, requestID: requestID),
-            isStranger: admitted.isStranger
+            requester: Requester(
+                identity: admitted.client.identity?.name,
+                uid: caller.uid,
+                requestID: requestID
+            ),
+            role: admitted.client.role
         )
     }
 
     /// The error response to bytes that could not be parsed as a request.
-    public func reply(to failure: ParseFailure) -> Reply { reply(Failure(failure), makeRequestID(), nil, .notFound) }
+    public func reply(to failure: ParseFailure) -> Reply {
+        reply(Failure(failure), makeRequestID(), Client(role: nil), nil, .notFound)
+    }
 
     /// All services, by name.
     func services() async throws(Failure) -> [Service] {
@@ -220,12 +230,18 @@ public final class API: Sendable {
 
     private func match(_ head: RequestHead) -> RouteMatch<Route> { router.route(head.method, head.target.segments) }
 
+    /// What a client may do, and its identity if it has sent the token of one.
+    fileprivate struct Client: Sendable {
+        /// Nil for a client that may use only the routes that are open to every client.
+        var role: Role?
+        var identity: Identity?
+    }
+
     /// The result of admitting a request.
     fileprivate struct Admission: Sendable {
         let route: Route
         let parameters: RouteParameters
-        /// See ``Context/isStranger``.
-        let isStranger: Bool
+        let client: Client
     }
 
     /// Admits a request to its route. A client without permission does not learn which routes and services exist.
@@ -233,6 +249,7 @@ public final class API: Sendable {
     private func admit(
         _ head: RequestHead,
         _ caller: Caller,
+        _ client: Client,
         _ match: RouteMatch<Route>
     ) throws(Failure) -> Admission {
         if case .tcp = caller {
@@ -240,17 +257,19 @@ public final class API: Sendable {
             // with a host name of its own that resolves to this machine. No client of the API does either.
             guard !head.fields.contains("Origin"), LocalHost.isLocal(head.host) else { throw .forbidden }
         }
-        var isStranger = false
-        if case .found(let route, _) = match, route.access == .anyone {
-            isStranger = !isIdentified(head, caller)
-        } else {
-            try identify(head, caller)
+        if case .found(let route, _) = match, route.role == nil {
+            // Open to every client.
+        } else if client.role == nil {
+            throw refusal(of: caller)
         }
         switch match {
         case .notFound: throw .notFound
         case .methodNotAllowed(let allowed): throw .methodNotAllowed(allowed)
         case .found(let route, let parameters):
-            if let computer = parameters["computer"], computer != "self", computer != configuration.identity.computerID
+            if let needed = route.role, let role = client.role, role < needed {
+                throw .forbidden(to: role, needed: needed)
+            }
+            if let computer = parameters["computer"], computer != "self", computer != configuration.computer.computerID
             {
                 throw .computerNotFound
             }
@@ -262,36 +281,47 @@ public final class API: Sendable {
             for parameter in head.target.query where !route.parameters.contains(parameter.name) {
                 throw .badRequest("unknown query parameter '\(parameter.name.prefix(64))'")
             }
-            return Admission(route: route, parameters: parameters, isStranger: isStranger)
+            return Admission(route: route, parameters: parameters, client: client)
         }
     }
 
-    private func identify(_ head: RequestHead, _ caller: Caller) throws(Failure) {
+    /// Identifies the client of a request, by the kernel's word or by the token that it sends.
+    private func client(_ head: RequestHead, _ caller: Caller) -> Client {
         switch caller {
-        case .unix(_, _, _, isAdmitted: true): return
-        case .unix: throw .forbidden
-        case .vsock(_, isHost: false): throw .forbidden
+        case .unix(_, _, _, let isAdmitted): return Client(role: isAdmitted ? .admin : nil)
+        case .vsock(_, isHost: false): return Client(role: nil)
         case .vsock:
-            guard let token = configuration.token else { return }
-            guard token.matches(head.fields["Authorization"]) else { throw .unauthorized }
+            if let identity = identity(head) { return Client(role: identity.role, identity: identity) }
+            return Client(role: configuration.identities.named(Identity.controlPlane) == nil ? .admin : nil)
         case .tcp:
-            guard let token = configuration.token, token.matches(head.fields["Authorization"]) else {
-                throw .unauthorized
-            }
+            guard let identity = identity(head) else { return Client(role: nil) }
+            return Client(role: identity.role, identity: identity)
         }
     }
 
-    /// Whether a caller may use more than the health routes.
-    private func isIdentified(_ head: RequestHead, _ caller: Caller) -> Bool { (try? identify(head, caller)) != nil }
+    private func identity(_ head: RequestHead) -> Identity? {
+        configuration.identities.isEmpty ? nil : configuration.identities.identity(of: head.fields["Authorization"])
+    }
+
+    /// The error for a client that may do nothing.
+    private func refusal(of caller: Caller) -> Failure {
+        switch caller {
+        case .unix, .vsock(_, isHost: false): .forbidden
+        case .vsock: .unauthorized
+        case .tcp: configuration.identities.isEmpty ? .noIdentities : .unauthorized
+        }
+    }
 
     private func reply(
         _ failure: Failure,
         _ requestID: String,
+        _ client: Client,
         _ accept: Accept?,
         _ match: RouteMatch<Route>
     ) -> Reply {
         let label: String? = if case .found(let route, _) = match { route.label } else { nil }
-        return Reply(failure.response(requestID: requestID, accept), nil, requestID, label, service: nil)
+        let response = failure.response(requestID: requestID, accept)
+        return Reply(Answer(response: response), requestID, client.identity, label)
     }
 
     private func requestID(of head: RequestHead) -> String {
@@ -303,6 +333,8 @@ public final class API: Sendable {
 public final class AdmittedRequest: Sendable {
     fileprivate let admission: API.Admission
     public let caller: Caller
+    /// See ``API/Reply/identity``.
+    public var identity: Identity? { admission.client.identity }
     fileprivate let requestID: String
 
     fileprivate init(_ admission: API.Admission, _ caller: Caller, _ requestID: String) {
@@ -313,15 +345,16 @@ public final class AdmittedRequest: Sendable {
 }
 
 extension API.Reply {
-    fileprivate init(
-        _ response: Response,
-        _ stream: BodyStream?,
-        _ requestID: String,
-        _ route: String?,
-        service: String?
-    ) {
-        var response = response
+    fileprivate init(_ answer: Answer, _ requestID: String, _ identity: Identity?, _ route: String?) {
+        var response = answer.response
         response.fields.append("X-Request-Id", requestID)
-        self.init(response: response, stream: stream, requestID: requestID, route: route, service: service)
+        self.init(
+            response: response,
+            stream: answer.stream,
+            requestID: requestID,
+            identity: identity,
+            route: route,
+            service: answer.service
+        )
     }
 }

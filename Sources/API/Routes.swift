@@ -18,19 +18,12 @@ struct Answer: Sendable {
 
 /// A line of the route table.
 final class Route: Sendable {
-    /// Who may use it.
-    enum Access: Sendable {
-        /// Every client, without authentication.
-        case anyone
-        /// Authenticated clients: by the file mode of the Unix socket, by the token on TCP.
-        case caller
-    }
-
     let method: Method
     let pattern: String
     /// The pattern without the prefix of the mount, for metrics.
     let label: String
-    let access: Access
+    /// The least role that may use it; nil for every client, without authentication.
+    let role: Role?
     /// The known query parameters.
     let parameters: [String]
     /// In place of the action for a request for JSON without query parameters: ``Context/isPlain``.
@@ -41,7 +34,7 @@ final class Route: Sendable {
         _ method: Method,
         _ pattern: String,
         label: String? = nil,
-        access: Access = .caller,
+        role: Role?,
         parameters: [String] = [],
         read: Read? = nil,
         _ action: @escaping Action
@@ -49,7 +42,7 @@ final class Route: Sendable {
         self.method = method
         self.pattern = pattern
         self.label = label ?? pattern
-        self.access = access
+        self.role = role
         self.parameters = parameters
         self.read = read
         self.action = action
@@ -59,19 +52,20 @@ final class Route: Sendable {
 enum Routes {
     /// The routes of the daemon.
     static let daemon: [Route] = [
-        Route(.get, "/healthz", access: .anyone, HealthRoutes.health),
-        Route(.get, "/readyz", access: .anyone, HealthRoutes.readiness),
-        Route(.get, "/metrics", MetricsRoutes.get),
-        Route(.get, "/openapi.json", OpenAPIRoutes.get),
+        Route(.get, "/healthz", role: nil, HealthRoutes.health),
+        Route(.get, "/readyz", role: nil, HealthRoutes.readiness),
+        Route(.get, "/metrics", role: .metrics, MetricsRoutes.get),
+        Route(.get, "/openapi.json", role: .read, OpenAPIRoutes.get),
     ]
 
     /// The routes below every prefix in `mounts`.
     static let mounted: [Route] = [
-        Route(.get, "", ComputerRoutes.get),
-        Route(.post, "/services", parameters: Wait.parameters, ServiceRoutes.create),
+        Route(.get, "", role: .read, ComputerRoutes.get),
+        Route(.post, "/services", role: .admin, parameters: Wait.parameters, ServiceRoutes.create),
         Route(
             .get,
             "/services",
+            role: .read,
             parameters: ["status", Usage.parameter],
             read: ServiceRoutes.readAll,
             ServiceRoutes.list
@@ -79,18 +73,19 @@ enum Routes {
         Route(
             .get,
             "/services/{ref}",
+            role: .read,
             parameters: [Usage.parameter],
             read: ServiceRoutes.read,
             ServiceRoutes.get
         ),
-        Route(.put, "/services/{ref}", parameters: Wait.parameters, ServiceRoutes.replace),
-        Route(.delete, "/services/{ref}", ServiceRoutes.delete),
-        Route(.post, "/services/{ref}/start", parameters: Wait.parameters, ServiceRoutes.start),
-        Route(.post, "/services/{ref}/stop", parameters: Wait.parameters, ServiceRoutes.stop),
-        Route(.post, "/services/{ref}/restart", parameters: Wait.parameters, ServiceRoutes.restart),
-        Route(.get, "/services/{ref}/unit", ServiceRoutes.unit),
-        Route(.get, "/services/{ref}/logs", parameters: LogParameters.names, LogRoutes.logs),
-        Route(.get, "/events", EventRoutes.events),
+        Route(.put, "/services/{ref}", role: .admin, parameters: Wait.parameters, ServiceRoutes.replace),
+        Route(.delete, "/services/{ref}", role: .admin, ServiceRoutes.delete),
+        Route(.post, "/services/{ref}/start", role: .admin, parameters: Wait.parameters, ServiceRoutes.start),
+        Route(.post, "/services/{ref}/stop", role: .admin, parameters: Wait.parameters, ServiceRoutes.stop),
+        Route(.post, "/services/{ref}/restart", role: .admin, parameters: Wait.parameters, ServiceRoutes.restart),
+        Route(.get, "/services/{ref}/unit", role: .read, ServiceRoutes.unit),
+        Route(.get, "/services/{ref}/logs", role: .read, parameters: LogParameters.names, LogRoutes.logs),
+        Route(.get, "/events", role: .read, EventRoutes.events),
     ]
 
     /// The short form for a person on the machine, and the platform's own path.
@@ -104,7 +99,7 @@ enum Routes {
                     route.method,
                     prefix + route.pattern,
                     label: mounts[0] + route.pattern,
-                    access: route.access,
+                    role: route.role,
                     parameters: route.parameters,
                     read: route.read,
                     route.action

@@ -21,7 +21,7 @@ final class Connection {
 
     /// Nil when the connection is closed; a task may still work on a response to it.
     private var socket: DescriptorHolder?
-    private let peer: Peer
+    let client: Client
     private unowned let server: Server
     private let share: ConnectionBudget
     private var watch: IOGroup.Watch?
@@ -71,7 +71,7 @@ final class Connection {
     ) throws(SystemError) {
         let socket = DescriptorHolder(descriptor)
         self.socket = socket
-        self.peer = peer
+        client = Client(peer)
         self.server = server
         self.share = share
         waitingSince = server.moment()
@@ -234,7 +234,7 @@ final class Connection {
         headBytes = parser.headByteCount
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
-        switch server.handler.admit(head, peer) {
+        switch server.handler.admit(head, client) {
         case .response(let response):
             // The body is not read.
             dropInput()
@@ -252,7 +252,7 @@ final class Connection {
         state = .answering
         hasAnswered = true
         timer?.cancel()
-        let step = admitted.map { .later($0) } ?? server.handler.begin(request, peer)
+        let step = admitted.map { .later($0) } ?? server.handler.begin(request, client)
         admitted = nil
         let object: any AnyObject & Sendable
         switch step {
@@ -415,7 +415,7 @@ final class Connection {
     }
 
     private func refuse(_ failure: ParseFailure) {
-        let response = server.handler.respondToFailure(failure, peer)
+        let response = server.handler.respondToFailure(failure, client)
         send(response, to: nil, version: .http11, keepsConnection: false)
     }
 
@@ -502,7 +502,7 @@ final class Connection {
         updateEvents()
     }
 
-    private func close() {
+    func close() {
         if case .closed = state { return }
         if case .streaming(let task) = state { task.cancel() }
         state = .closed

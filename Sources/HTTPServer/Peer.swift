@@ -1,5 +1,15 @@
 public import Systemd
 
+/// The client of a connection, as the application's callbacks get it.
+@EventLoopActor
+public final class Client {
+    public let peer: Peer
+    /// Who it is, in the application's terms. The application sets it for ``Server/close(where:)``.
+    public var identity: (any AnyObject & Sendable)?
+
+    init(_ peer: Peer) { self.peer = peer }
+}
+
 /// The peer of a connection.
 public enum Peer: Sendable {
     /// A process on this machine, as the kernel saw it connect.

@@ -11,22 +11,22 @@ public struct RequestHandler: Sendable {
     }
 
     /// Handles the head of a request with a body. With a response the body is not read.
-    public var admit: @EventLoopActor (RequestHead, Peer) -> FirstStep
+    public var admit: @EventLoopActor (RequestHead, Client) -> FirstStep
     /// Handles a request without a body.
-    public var begin: @EventLoopActor (Request, Peer) -> FirstStep
+    public var begin: @EventLoopActor (Request, Client) -> FirstStep
     /// The delay before a response is sent.
     public var delay: @EventLoopActor (Response) -> Duration
     /// Answers a request that was not answered by its first step; with a stream, that is the response's body.
     public var respond: @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?)
     /// Answers bytes that could not be parsed as a request; the connection is closed afterwards.
-    public var respondToFailure: @EventLoopActor (ParseFailure, Peer) -> Response
+    public var respondToFailure: @EventLoopActor (ParseFailure, Client) -> Response
 
     public init(
-        admit: @escaping @EventLoopActor (RequestHead, Peer) -> FirstStep,
-        begin: @escaping @EventLoopActor (Request, Peer) -> FirstStep,
+        admit: @escaping @EventLoopActor (RequestHead, Client) -> FirstStep,
+        begin: @escaping @EventLoopActor (Request, Client) -> FirstStep,
         delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
         respond: @escaping @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?),
-        respondToFailure: @escaping @EventLoopActor (ParseFailure, Peer) -> Response
+        respondToFailure: @escaping @EventLoopActor (ParseFailure, Client) -> Response
     ) {
         self.admit = admit
         self.begin = begin

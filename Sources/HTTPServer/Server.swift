@@ -64,6 +64,12 @@ public final class Server {
         listeners.removeAll { isMeant($0.socket) }
     }
 
+    /// Closes the connections of the clients that `isMeant` selects, whatever they are doing. A request that is being
+    /// answered is carried out, without an answer.
+    public func close(where isMeant: (Client) -> Bool) {
+        for connection in connections where isMeant(connection.client) { connection.close() }
+    }
+
     /// Serves one connection and takes ownership of it. Throws when it cannot be watched.
     public func serve(_ descriptor: consuming FileDescriptor, _ peer: Peer) throws(SystemError) {
         _ = try open(descriptor, peer)

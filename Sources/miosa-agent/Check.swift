@@ -1,3 +1,4 @@
+internal import API
 internal import ServiceManager
 internal import Systemd
 
@@ -7,12 +8,13 @@ struct Check {
     private(set) var lines: [String] = []
     /// The reasons why the daemon could not run.
     private(set) var problems: [String] = []
+    /// Why files of tokens are refused.
+    private(set) var tokenProblems: [String] = []
 
-    init(_ configuration: Configuration, machineID: String?) {
+    init(_ configuration: Configuration, tokenFiles: TokenFiles = TokenFiles(), machineID: String?) {
         let computerID = configuration.computerID ?? machineID.map { .init(value: $0, source: "machine id") }
-        let token = configuration.token.map { Configuration.Setting(value: "(set)", source: $0.source) }
         let settings: [(String, Configuration.Setting?)] = [
-            ("computer id", computerID), ("tenant id", configuration.tenantID), ("token", token),
+            ("computer id", computerID), ("tenant id", configuration.tenantID),
             ("socket", configuration.socket), ("listen", configuration.listen),
             ("unit directory", configuration.unitDirectory), ("state directory", configuration.stateDirectory),
             ("service user", configuration.serviceUser), ("group", configuration.group),
@@ -24,13 +26,16 @@ struct Check {
             lines.append("\(name)\(padding)\(value)\(setting.map { "  [\($0.source)]" } ?? "")")
         }
         do throws(Configuration.Problems) {
-            let valid = try ValidConfiguration(configuration, machineID: machineID)
+            let valid = try ValidConfiguration(configuration, tokenFiles: tokenFiles, machineID: machineID)
+            for identity in valid.identities.all {
+                let source = tokenFiles.identities.contains { $0 === identity } ? "file" : "credential"
+                lines.append("identity        \(identity.name): \(identity.role.rawValue)  [\(source)]")
+            }
+            if valid.identities.isEmpty { lines.append("identity        (none): clients over TCP are refused") }
+            tokenProblems = valid.tokenProblems
             checkSurroundings(valid)
         } catch {
             problems = error.all
-        }
-        if configuration.token == nil, !configuration.listen.value.isEmpty {
-            lines.append("note: without a token no TCP address is listened on")
         }
     }
 

@@ -2,6 +2,7 @@
 enum Command: Equatable {
     case serve(flags: [String: String])
     case check(flags: [String: String])
+    case reload
     case version
     case help
 
@@ -27,6 +28,9 @@ enum Command: Equatable {
         switch verb {
         case nil, "serve": self = .serve(flags: flags)
         case "check": self = .check(flags: flags)
+        case "reload":
+            guard flags.isEmpty else { throw UsageError(reason: "'reload' takes no flags") }
+            self = .reload
         case .some(let other): throw UsageError(reason: "unknown command '\(other)'")
         }
     }
@@ -55,11 +59,13 @@ enum Command: Equatable {
     static var usage: String {
         var lines = [
             "Usage: miosa-agent [serve | check] [FLAGS]",
+            "       miosa-agent reload",
             "",
             "Makes services of this computer real as systemd units, on request over HTTP.",
             "",
             "  serve      serve the API (default)",
             "  check      validate the configuration, print what would be used; fails when it could not run",
+            "  reload     have the running agent read the tokens again: ExecReload= of its unit",
             "  --version  print the version",
             "  --help     print this",
             "",

@@ -1,7 +1,7 @@
 /// The settings of the daemon: from systemd credentials, `MIOSA_AGENT_*` variables and flags.
 ///
-/// A flag overrides a variable. For identity and token a credential overrides both: a file left in the image must not
-/// override what the hypervisor passes.
+/// A flag overrides a variable. For the ids a credential overrides both: a file left in the image must not override
+/// what the hypervisor passes.
 struct Configuration: Equatable {
     var listen: Setting
     var socket: Setting
@@ -12,6 +12,7 @@ struct Configuration: Equatable {
     var logLevel: Setting
     var computerID: Setting?
     var tenantID: Setting?
+    /// The token of the identity `control-plane`, from the credential.
     var token: Setting?
 
     /// A value and its source.
@@ -39,7 +40,7 @@ struct Configuration: Equatable {
         variable: "MIOSA_AGENT_LISTEN",
         placeholder: "ADDRESSES",
         fallback: "127.0.0.1:2088 [::1]:2088",
-        help: "TCP addresses, separated by spaces; empty for none. Opened only with a token"
+        help: "TCP addresses, separated by spaces; empty for none. Clients need a token"
     )
     static let socketOption = Option(
         flag: "--socket",
@@ -97,19 +98,14 @@ struct Configuration: Equatable {
         fallback: nil,
         help: "id of the tenant; credential 'tenant-id'"
     )
-    static let tokenOption = Option(
-        flag: nil,
-        variable: "MIOSA_AGENT_TOKEN",
-        placeholder: "TOKEN",
-        fallback: nil,
-        help: "bearer token of TCP clients; credential 'token'"
-    )
-
     static let options = [
         listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, groupOption,
         logLevelOption,
-        computerIDOption, tenantIDOption, tokenOption,
+        computerIDOption, tenantIDOption,
     ]
+
+    /// The variable that held the token in version 0.1.0.
+    static let formerTokenVariable = "MIOSA_AGENT_TOKEN"
 
     /// Variables with the prefix `MIOSA_AGENT_` that are no settings, sorted.
     static func unknownVariables(_ environment: [String: String]) -> [String] {
@@ -145,6 +141,6 @@ struct Configuration: Equatable {
         logLevel = setting(Self.logLevelOption)!
         computerID = identity(Self.computerIDOption, "computer-id")
         tenantID = identity(Self.tenantIDOption, "tenant-id")
-        token = identity(Self.tokenOption, "token")
+        token = credential("token").flatMap { $0.isEmpty ? nil : Setting(value: $0, source: "credential") }
     }
 }

@@ -51,8 +51,8 @@ final class Daemon {
         let requestIDs = try IdentifierSequence()
         let api = API(
             API.Configuration(
-                identity: configuration.identity,
-                token: configuration.token,
+                computer: configuration.computer,
+                identities: configuration.identities,
                 defaults: SpecDraft.Defaults(user: configuration.serviceUser)
             ),
             control: manager,
@@ -109,9 +109,9 @@ final class Daemon {
 
     private func start() throws(SystemError) {
         for signal in [Signal.terminate, .interrupt] {
-            signals.append(try SignalWatch(signal) { [weak self] in self?.stop() })
+            signals.append(try SignalWatch(signal) { [weak self] _ in self?.stop() })
         }
-        signals.append(try SignalWatch(.hangUp) { [weak self] in self?.reload() })
+        signals.append(try SignalWatch(.hangUp) { [weak self] in $0.reply(self?.reload() ?? false ? 0 : 1) })
         try manager.start()
         try answers.prepare()
         try EventLoop.shared.enableWatchdog()
@@ -172,34 +172,27 @@ final class Daemon {
         }
     }
 
-    /// `systemctl reload`: reads the token again. Other settings need a restart of the agent, which clients do not
-    /// notice.
-    private func reload() {
+    /// `systemctl reload`: reads the tokens again; false when that fails. Other settings need a restart of the agent,
+    /// which clients do not notice.
+    private func reload() -> Bool {
         let configuration: ValidConfiguration
         do throws(StartFailure) {
             configuration = try reconfigure()
         } catch {
-            for reason in error.reasons { log.write(.error, "cannot reload: \(reason); nothing has changed") }
-            return
+            return refuseToReload(because: error.reasons)
         }
-        let hadToken = front.token != nil
-        front.token = configuration.token
-        switch (hadToken, configuration.token != nil) {
-        case (true, false):
-            server.stopListening { $0.kind == .tcp }
-            Notifier.release(Self.keptName)
-        case (false, true): openTCP(configuration)
-        default: break
-        }
-        log.write(.notice, configuration.token == nil ? "reloaded: there is no token" : "reloaded: the token was read")
+        guard configuration.tokenProblems.isEmpty else { return refuseToReload(because: configuration.tokenProblems) }
+        let former = front.identities
+        let identities = configuration.identities.keeping(former)
+        front.identities = identities
+        server.close { client in (client.identity as? Identity).map { !identities.contains($0) } ?? false }
+        log.write(.notice, "reloaded: \(identities.changes(since: former))")
+        return true
     }
 
-    private func openTCP(_ configuration: ValidConfiguration) {
-        do throws(SystemError) {
-            for socket in try Self.tcpSockets(configuration, log) { try server.listen(on: socket) }
-        } catch {
-            log.write(.error, "cannot listen: \(error)")
-        }
+    private func refuseToReload(because reasons: [String]) -> Bool {
+        for reason in reasons { log.write(.error, "cannot reload: \(reason); nothing has changed") }
+        return false
     }
 
     private func tellStatus(_ summary: ServiceManager.Summary) {
@@ -225,9 +218,7 @@ final class Daemon {
         var sockets = passed.filter { socket in
             switch socket.kind {
             case .tcp where socket.name == keptName: return false
-            case .unix, .vsock: return true
-            case .tcp where configuration.token != nil: return true
-            case .tcp: log.write(.warning, "the TCP socket '\(socket.name)' is not served: there is no token")
+            case .unix, .vsock, .tcp: return true
             case .other: log.write(.warning, "the socket '\(socket.name)' is no listening stream socket; ignored")
             }
             return false
@@ -251,10 +242,6 @@ final class Daemon {
         kept: [ListeningSocket] = [],
         _ log: Log
     ) throws(SystemError) -> [ListeningSocket] {
-        guard configuration.token != nil else {
-            if !configuration.addresses.isEmpty { log.write(.notice, "no TCP socket is opened: there is no token") }
-            return []
-        }
         var sockets: [ListeningSocket] = []
         for address in configuration.addresses {
             do throws(SystemError) {
@@ -301,18 +288,20 @@ extension Log {
                 ("MIOSA_PATH", path),
                 ("MIOSA_STATUS", String(status)),
                 ("MIOSA_DURATION_USEC", String(Int(duration / .microseconds(1)))),
-            ] + fields(of: caller) + (reply.service.map { [("MIOSA_SERVICE", $0)] } ?? [])
+            ] + fields(of: caller, reply.identity) + (reply.service.map { [("MIOSA_SERVICE", $0)] } ?? [])
         )
     }
 
     /// The fields about the client.
-    private func fields(of caller: Caller) -> [Field] {
-        switch caller {
-        case .unix(let uid, let gid, let pid, _):
-            [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
-        case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
-        case .vsock(let contextID, _): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
-        }
+    private func fields(of caller: Caller, _ identity: Identity?) -> [Field] {
+        let peer: [Field] =
+            switch caller {
+            case .unix(let uid, let gid, let pid, _):
+                [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
+            case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
+            case .vsock(let contextID, _): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
+            }
+        return peer + (identity.map { [("MIOSA_IDENTITY", $0.name)] } ?? [])
     }
 
     func write(_ notice: LogMessage) {

@@ -21,9 +21,9 @@ enum Rejection {
             let sockets = try ListeningSocket.passed().filter { $0.kind != .other }
             guard !sockets.isEmpty else { return }
             let requestIDs = try IdentifierSequence()
-            func response(_ head: RequestHead?, _ peer: Peer) -> Response {
+            func response(_ head: RequestHead?, _ client: Client) -> Response {
                 API.cannotRun(
-                    peer.mayKnow ? reasons : nil,
+                    client.peer.mayKnow ? reasons : nil,
                     requestID: requestIDs.next().description,
                     to: head
                 )

@@ -20,29 +20,35 @@ final class RequestDispatch {
         self.groupID = groupID
     }
 
-    /// The token that TCP clients must send.
-    var token: BearerToken? {
-        get { api.configuration.token }
-        set { api = api.replacingToken(by: newValue) }
+    /// The identities of clients.
+    var identities: Identities {
+        get { api.configuration.identities }
+        set { api = api.replacingIdentities(by: newValue) }
     }
 
     var handler: RequestHandler {
         RequestHandler(
-            admit: { [self] head, peer in
-                let caller = caller(peer)
+            admit: { [self] head, client in
+                let caller = caller(client.peer)
                 switch api.admit(head, from: caller) {
-                case .later(let admitted): return .later(admitted)
+                case .later(let admitted):
+                    client.identity = admitted.identity
+                    return .later(admitted)
                 case .reply(let reply):
+                    client.identity = reply.identity
                     note(reply, head, caller, .zero)
                     return .response(reply.response)
                 }
             },
-            begin: { [self] request, peer in
+            begin: { [self] request, client in
                 let begin = MonotonicClock.now()
-                let caller = caller(peer)
+                let caller = caller(client.peer)
                 switch api.begin(request, from: caller) {
-                case .later(let admitted): return .later(admitted)
+                case .later(let admitted):
+                    client.identity = admitted.identity
+                    return .later(admitted)
                 case .reply(let reply):
+                    client.identity = reply.identity
                     note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
                     return .response(reply.response)
                 }
@@ -57,9 +63,9 @@ final class RequestDispatch {
                 note(reply, request.head, admitted.caller, MonotonicClock.now().duration(since: begin))
                 return (reply.response, reply.stream)
             },
-            respondToFailure: { [self] failure, peer in
+            respondToFailure: { [self] failure, client in
                 let reply = api.reply(to: failure)
-                note(reply, nil, caller(peer), .zero)
+                note(reply, nil, caller(client.peer), .zero)
                 return reply.response
             }
         )

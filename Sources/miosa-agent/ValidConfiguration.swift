@@ -11,8 +11,10 @@ struct ValidConfiguration {
     let serviceUser: String
     let group: String
     let logLevel: JournalWriter.Priority
-    let identity: Identity
-    let token: BearerToken?
+    let computer: ComputerIdentity
+    /// The identities of clients, and why files of tokens are refused.
+    let identities: Identities
+    let tokenProblems: [String]
 
     /// The longest path in a sockaddr_un: unix(7).
     static let socketPathLengthLimit = 107
@@ -22,7 +24,11 @@ struct ValidConfiguration {
 
     /// Checks every setting; throws all errors together. `machineID` is the default of the computer id; nil when the
     /// machine has no id.
-    init(_ configuration: Configuration, machineID: String?) throws(Configuration.Problems) {
+    init(
+        _ configuration: Configuration,
+        tokenFiles: TokenFiles = TokenFiles(),
+        machineID: String?
+    ) throws(Configuration.Problems) {
         var problems: [String] = []
         func problem(_ setting: Configuration.Setting, _ reason: String) {
             problems.append("\(setting.source): \(reason)")
@@ -56,13 +62,11 @@ struct ValidConfiguration {
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
             problem(id, "'\(id.value)': an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
         }
-        let token = configuration.token.flatMap { BearerToken($0.value) }
+        let token = configuration.token.flatMap { BearerToken($0.value, bytes: BearerToken.credentialBytes) }
         if let setting = configuration.token, token == nil {
             // The value itself is a secret and stays out of messages.
-            problem(
-                setting,
-                "a token is \(BearerToken.shortestBytes) to \(BearerToken.bytesLimit) characters of RFC 6750"
-            )
+            let lengths = BearerToken.credentialBytes
+            problem(setting, "a token is \(lengths.lowerBound) to \(lengths.upperBound) visible ASCII characters")
         }
         let computerID = configuration.computerID?.value ?? machineID
         if computerID == nil { problems.append("there is neither a computer id nor a machine id to make one from") }
@@ -77,8 +81,28 @@ struct ValidConfiguration {
         serviceUser = configuration.serviceUser.value
         group = configuration.group.value
         self.logLevel = logLevel
-        identity = Identity(computerID: computerID, tenantID: configuration.tenantID?.value)
-        self.token = token
+        computer = ComputerIdentity(computerID: computerID, tenantID: configuration.tenantID?.value)
+        (identities, tokenProblems) = Self.identities(tokenFiles, credential: token)
+    }
+
+    /// A file for the identity `control-plane` takes the place of the credential. A token that two identities share
+    /// counts for neither.
+    private static func identities(_ files: TokenFiles, credential: BearerToken?) -> (Identities, [String]) {
+        var all = files.identities
+        if let credential, !all.contains(where: { $0.name == Identity.controlPlane }) {
+            all.append(Identity(Identity.controlPlane, .admin, credential))
+        }
+        let identities = Identities(all, sha256: SHA256.hash)
+        var problems = files.problems
+        var shared: [Identity] = []
+        for identity in identities.all {
+            guard let other = identities.sharesToken(identity) else { continue }
+            problems.append("the identities '\(other.name)' and '\(identity.name)' have the same token")
+            shared += [other, identity]
+        }
+        guard !shared.isEmpty else { return (identities, problems) }
+        let others = identities.all.filter { identity in !shared.contains { $0 === identity } }
+        return (Identities(others, sha256: SHA256.hash), problems)
     }
 
     private static func isID(_ text: String) -> Bool {

@@ -1,3 +1,4 @@
+internal import API
 internal import Systemd
 
 /// Random bytes, constant for this product: they make the computer id differ from the ids that other products derive
@@ -31,6 +32,7 @@ func run() -> Int32 {
         return 0
     case .check(let flags): return check(flags)
     case .serve(let flags): return serve(flags)
+    case .reload: return reload()
     }
 }
 
@@ -52,7 +54,7 @@ func validConfiguration(
         throw StartFailure(reasons: ["a credential cannot be read: \(error)"])
     }
     do throws(Configuration.Problems) {
-        return try ValidConfiguration(given, machineID: machineID())
+        return try ValidConfiguration(given, tokenFiles: TokenFiles(in: TokenFiles.directory), machineID: machineID())
     } catch {
         throw StartFailure(reasons: error.all, isOfConfiguration: true)
     }
@@ -71,10 +73,15 @@ func machineID() -> String? { try? Identifier.machine(forApplication: applicatio
 
 func check(_ flags: [String: String]) -> Int32 {
     do throws(SystemError) {
-        let result = Check(try configuration(flags, ProcessContext.environment()), machineID: machineID())
+        let result = Check(
+            try configuration(flags, ProcessContext.environment()),
+            tokenFiles: TokenFiles(in: TokenFiles.directory),
+            machineID: machineID()
+        )
         for line in result.lines { ProcessContext.write(line) }
         for problem in result.problems { ProcessContext.write("cannot run: \(problem)", toStandardError: true) }
-        return result.problems.isEmpty ? 0 : 1
+        for problem in result.tokenProblems { ProcessContext.write("refused: \(problem)", toStandardError: true) }
+        return result.problems.isEmpty && result.tokenProblems.isEmpty ? 0 : 1
     } catch {
         ProcessContext.write("cannot run: \(error)", toStandardError: true)
         return 1
@@ -92,8 +99,17 @@ func serve(_ flags: [String: String]) -> Int32 {
             let configuration = try validConfiguration(flags, environment)
             log.level = configuration.logLevel
             for variable in Configuration.unknownVariables(environment) {
-                log.write(.warning, "\(variable) is no setting of this version, and is ignored")
+                if variable == Configuration.formerTokenVariable {
+                    log.write(
+                        .error,
+                        "\(variable) is ignored: put the token into the file"
+                            + " \(TokenFiles.directory)/\(Identity.controlPlane).admin"
+                    )
+                } else {
+                    log.write(.warning, "\(variable) is no setting of this version, and is ignored")
+                }
             }
+            for problem in configuration.tokenProblems { log.write(.error, "refused: \(problem)") }
             // The unit passes the boot id of its manager: in a container the kernel's is the host's.
             let bootID = environment["MIOSA_AGENT_BOOT_ID"].flatMap(Identifier.init)
             return try Daemon.run(configuration, bootID: bootID, log) { () throws(StartFailure) in
@@ -105,6 +121,24 @@ func serve(_ flags: [String: String]) -> Int32 {
             Rejection.answerClients(error.reasons)
             return error.isOfConfiguration ? Rejection.configurationExitStatus : 1
         }
+    }
+}
+
+/// `miosa-agent reload`: has the main process of the unit, which systemd names in the environment of ExecReload=, read
+/// the tokens again. Fails when that fails; the log of the agent has the reason.
+func reload() -> Int32 {
+    guard let pid = ProcessContext.environment()["MAINPID"].flatMap({ Int($0) }) else {
+        ProcessContext.write(
+            "miosa-agent: 'reload' is for systemd: systemctl reload miosa-agent",
+            toStandardError: true
+        )
+        return usageExitStatus
+    }
+    do throws(SystemError) {
+        return try Signal.hangUp.request(from: pid, within: .seconds(30)) == 0 ? 0 : 1
+    } catch {
+        ProcessContext.write("miosa-agent: the agent does not read its tokens: \(error)", toStandardError: true)
+        return 1
     }
 }
 

@@ -3,23 +3,31 @@ import HTTP
 import JSON
 import Services
 import Synchronization
+import Systemd
 import Testing
 
 /// Sends requests to an API as a test writes them.
 struct Client {
-    static let token = "0123456789abcdef"
+    static let token = "0123456789abcdef0123456789abcdef"
     /// What the API takes for the present: 2026-01-31T12:00:00Z.
     static let now = Timestamp(microseconds: 1_769_860_800_000_000)
 
     let control: ScriptedControl
     let api: API
 
-    init(_ control: ScriptedControl = ScriptedControl([Samples.running]), token: String? = Client.token) {
+    /// `identities` have a token each, by name; those of another role than `admin` have the role's name.
+    init(
+        _ control: ScriptedControl = ScriptedControl([Samples.running]),
+        identities: KeyValuePairs<String, String> = ["control-plane": Client.token]
+    ) {
         self.control = control
         api = API(
             API.Configuration(
-                identity: Identity(computerID: "computer-1", tenantID: nil),
-                token: token.flatMap(BearerToken.init),
+                computer: ComputerIdentity(computerID: "computer-1", tenantID: nil),
+                identities: Identities(
+                    identities.map { Identity($0, Role(rawValue: $0) ?? .admin, BearerToken($1)!) },
+                    sha256: SHA256.hash
+                ),
                 defaults: SpecDraft.Defaults(user: "user")
             ),
             control: control,

@@ -40,8 +40,8 @@ struct OpenAPITests {
                 operation.parameterNames(in: "path") == segments.map { String($0.dropFirst().dropLast()) },
                 "\(line)"
             )
-            #expect((operation.object["security"] == []) == (route.access == .anyone), "\(line)")
-            #expect((operation.responses["401"] != nil) == (route.access == .caller), "\(line)")
+            #expect((operation.object["security"] == []) == (route.role == nil), "\(line)")
+            #expect((operation.responses["401"] != nil) == (route.role != nil), "\(line)")
             let hasKey = operation.parameterNames(in: "header").contains(Idempotency.field)
             #expect(hasKey == (route.method == .post), "\(line)")
         }

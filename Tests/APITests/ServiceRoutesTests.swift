@@ -51,7 +51,7 @@ struct ServiceRoutesTests {
         #expect(try reply.object["total"] == .number(JSONNumber(count)))
         if statuses == "removed" {
             #expect(reply.text.contains(#""removed_at":"1970-01-01T00:00:00.000Z""#))
-            #expect(reply.text.contains(#""removed_by":{"uid":7,"request_id":"r-1"}"#))
+            #expect(reply.text.contains(#""removed_by":{"identity":null,"uid":7,"request_id":"r-1"}"#))
             #expect(reply.text.contains(#""env":{}"#))
         }
     }

@@ -32,9 +32,8 @@ struct ConfigurationTests {
             valid.layout == StateLayout(stateDirectory: "/var/lib/miosa-agent", unitDirectory: "/etc/systemd/system")
         )
         #expect(valid.serviceUser == "user")
-        #expect(valid.identity.computerID == "machine")
-        #expect(valid.identity.tenantID == nil)
-        #expect(valid.token == nil)
+        #expect(valid.computer == ComputerIdentity(computerID: "machine", tenantID: nil))
+        #expect(valid.identities.isEmpty)
     }
 
     @Test func `a flag comes before a variable and a variable before the default`() {
@@ -46,14 +45,17 @@ struct ConfigurationTests {
     }
 
     @Test func `a credential comes before a variable`() {
-        let environment = ["MIOSA_AGENT_TOKEN": "variable", "MIOSA_AGENT_COMPUTER_ID": "variable"]
-        let given = configuration(environment: environment, credentials: ["token": "credential", "computer-id": ""])
-        #expect(given.token == Configuration.Setting(value: "credential", source: "credential"))
+        let environment = ["MIOSA_AGENT_TENANT_ID": "variable", "MIOSA_AGENT_COMPUTER_ID": "variable"]
+        let given = configuration(
+            environment: environment,
+            credentials: ["tenant-id": "credential", "computer-id": ""]
+        )
+        #expect(given.tenantID == Configuration.Setting(value: "credential", source: "credential"))
         #expect(given.computerID == Configuration.Setting(value: "variable", source: "MIOSA_AGENT_COMPUTER_ID"))
     }
 
     @Test func `an empty variable is no identity and no token`() {
-        let given = configuration(environment: ["MIOSA_AGENT_TOKEN": "", "MIOSA_AGENT_TENANT_ID": ""])
+        let given = configuration(environment: ["MIOSA_AGENT_TENANT_ID": ""], credentials: ["token": ""])
         #expect(given.token == nil)
         #expect(given.tenantID == nil)
     }
@@ -76,7 +78,8 @@ struct ConfigurationTests {
                 "--listen": "localhost:1 127.0.0.1:0", "--socket": "relative", "--unit-directory": "x\ny",
                 "--service-user": "-x", "--log-level": "loud",
             ],
-            environment: ["MIOSA_AGENT_TOKEN": "short", "MIOSA_AGENT_COMPUTER_ID": "no blanks"]
+            environment: ["MIOSA_AGENT_COMPUTER_ID": "no blanks"],
+            credentials: ["token": "short"]
         )
         let found = problems(given)
         #expect(found.count == 8)
@@ -106,6 +109,7 @@ struct ConfigurationTests {
             "MIOSA_AGENT_PORT": "1", "MIOSA_AGENT_BOOT_ID": "2", "MIOSA_AGENT_LISTEN": "", "PATH": "/",
             "MIOSA_AGENT_": "",
         ]
+        #expect(Configuration.unknownVariables(["MIOSA_AGENT_TOKEN": ""]) == [Configuration.formerTokenVariable])
         #expect(Configuration.unknownVariables(environment) == ["MIOSA_AGENT_", "MIOSA_AGENT_PORT"])
     }
 
@@ -115,9 +119,9 @@ struct ConfigurationTests {
     }
 
     @Test(arguments: [(15, false), (16, true), (4096, true), (4097, false)])
-    func `a token has a shortest and a longest length`(length: Int, isValid: Bool) {
+    func `the credential has a shortest and a longest length`(length: Int, isValid: Bool) {
         let token = String(repeating: "t", count: length)
-        #expect(problems(configuration(environment: ["MIOSA_AGENT_TOKEN": token])).isEmpty == isValid)
+        #expect(problems(configuration(credentials: ["token": token])).isEmpty == isValid)
     }
 
     @Test(arguments: [(128, true), (129, false)])
@@ -127,9 +131,9 @@ struct ConfigurationTests {
     }
 
     @Test func `check prints every setting with its source and never the token`() {
-        let given = configuration(environment: ["MIOSA_AGENT_TOKEN": "0123456789abcdef-secret"])
+        let given = configuration(credentials: ["token": "0123456789abcdef-secret"])
         let check = Check(given, machineID: "machine")
-        #expect(check.lines.contains("token           (set)  [MIOSA_AGENT_TOKEN]"))
+        #expect(check.lines.contains("identity        control-plane: admin  [credential]"))
         #expect(check.lines.contains("computer id     machine  [machine id]"))
         #expect(check.lines.contains("tenant id       (none)"))
         #expect(!check.lines.joined().contains("secret"))
@@ -161,6 +165,11 @@ struct CommandTests {
         #expect(try Command(arguments: ["check", "--help"]) == .help)
         #expect(try Command(arguments: ["-h"]) == .help)
         #expect(try Command(arguments: ["--version", "--nonsense"]) == .version)
+    }
+
+    @Test func `reload takes no flags`() throws {
+        #expect(try Command(arguments: ["reload"]) == .reload)
+        #expect(reason(["reload", "--socket", "/s"]) == "'reload' takes no flags")
     }
 
     @Test func `what makes no sense is told`() {

@@ -29,8 +29,10 @@ final class Harness {
         let gates = Gates()
         self.gates = gates
         let handler = RequestHandler(
-            admit: { head, peer in refuse(head, peer).map { .response($0) } ?? .later(Admitted(peer)) },
-            begin: { _, peer in .later(Admitted(peer)) },
+            admit: { head, client in
+                refuse(head, client.peer).map { .response($0) } ?? .later(Admitted(client.peer))
+            },
+            begin: { _, client in .later(Admitted(client.peer)) },
             delay: delay,
             respond: { [asked] request, object in
                 guard let peer = (object as? Admitted)?.peer else { preconditionFailure("no other object is made") }

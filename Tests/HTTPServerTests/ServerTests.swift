@@ -421,6 +421,26 @@ struct ServerTests {
         #expect(drained.all == ["first"])
     }
 
+    @Test @EventLoopActor func `connections of a client that is meant are closed whatever they do`() async throws {
+        let harness = try Harness()
+        let idle = try harness.connect()
+        try idle.send("GET /idle HTTP/1.1\r\nHost: x\r\n\r\n")
+        _ = try await idle.reply()
+        let waiting = try harness.connect()
+        try waiting.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        let other = try harness.connect(Harness.trusted)
+        try other.send("GET /slow-other HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(try await eventually { harness.asked.all.count == 3 })
+        harness.server.close { client in if case .tcp = client.peer { true } else { false } }
+        #expect(try await idle.end().isEmpty)
+        #expect(try await waiting.end().isEmpty)
+        // The request is carried out, and its slot is free then.
+        harness.release("/slow")
+        harness.release("/slow-other")
+        #expect(try await other.reply().status.hasSuffix("200 OK"))
+        #expect(try await eventually { harness.server.connectionCount == 1 })
+    }
+
     @Test @EventLoopActor func `draining ends idle connections at once and lets a request finish`() async throws {
         let harness = try Harness(limits: limits { $0.drainTimeout = .seconds(600) })
         let drained = Arrivals<Void>()

@@ -447,6 +447,8 @@ class Credentials(MachineTestCase):
         self.addCleanup(self.restart, f"mv {settings}.old {settings}")
         self.restart(f"echo MIOSA_AGENT_TOKEN=the-token-of-an-image-0123456789abcdef >> {settings}")
         self.assertEqual(self.machine.call("GET", "/v1", tcp=True).status, 200)
+        log = self.machine.exec("journalctl", "-u", "miosa-agent.service", "-o", "cat", "--no-pager")
+        self.assertIn("MIOSA_AGENT_TOKEN is ignored: put the token into the file /etc/miosa-agent/tokens/", log)
 
     def test_without_an_id_it_is_made_from_the_machines(self):
         key = bytes.fromhex(self.machine.exec("cat", "/etc/machine-id").strip())
@@ -464,8 +466,11 @@ class Credentials(MachineTestCase):
 
 class Program(MachineTestCase):
     def test_check_tells_what_would_be_used_and_hides_the_token(self):
-        output = self.machine.shell("MIOSA_AGENT_TOKEN=0123456789abcdef-secret miosa-agent check")
-        self.assertRegex(output, r"(?m)^token +\(set\)  \[MIOSA_AGENT_TOKEN\]$")
+        token = "0123456789abcdef0123456789abcdef-secret"
+        self.machine.shell(f"echo {token} | install -m 0600 /dev/stdin /etc/miosa-agent/tokens/x.read")
+        self.addCleanup(self.machine.shell, "rm /etc/miosa-agent/tokens/x.read")
+        output = self.machine.shell("miosa-agent check")
+        self.assertRegex(output, r"(?m)^identity +x: read  \[file\]$")
         self.assertNotIn("secret", output)
         self.assertRegex(output, r"(?m)^unit directory +/etc/systemd/system  \[default\]$")
 

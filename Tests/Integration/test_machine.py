@@ -57,7 +57,7 @@ class RealMachine(MachineTestCase):
             "systemd-run --quiet --pipe --wait -p LoadCredential=token:miosa.token"
             " -p LoadCredential=computer-id:miosa.computer-id miosa-agent check"
         )
-        self.assertRegex(told, r"(?m)^token +\(set\)  \[credential\]$")
+        self.assertRegex(told, r"(?m)^identity +control-plane: admin  \[credential\]$")
         self.assertRegex(told, rf"(?m)^computer id +vm-{self.machine.name}  \[credential\]$")
         self.assertRegex(told, r"(?m)^tenant id +\(none\)$")
 

@@ -78,35 +78,6 @@ class Security(MachineTestCase):
         connection.endheaders()
         self.assertEqual(connection.getresponse().status, 401)
 
-    def test_a_reload_takes_over_another_token(self):
-        credential = f"/run/credentials/{UNIT}/token"
-        old = self.machine.token
-        self.machine.shell(f"mount -o remount,rw /run/credentials/{UNIT} 2>/dev/null || :; chmod u+w {credential}")
-
-        def rotate(token):
-            self.machine.shell(f"printf %s '{token}' > {credential}; systemctl reload {UNIT}")
-
-        def status(token):
-            headers = {"Authorization": f"Bearer {token}"}
-            try:
-                return self.machine.call("GET", "/v1/services", tcp=True, headers=headers).status
-            except (ConnectionError, http.client.HTTPException):
-                return None
-
-        pid = self.machine.property(UNIT, "MainPID")
-        rotate("another-token-0123456789")
-        eventually(lambda: status("another-token-0123456789") == 200, "the new token is good")
-        self.assertEqual(status(old), 401)
-        # One that is none changes nothing.
-        rotate("short")
-        self.assertEqual(status("another-token-0123456789"), 200)
-        # Without one there is no listener, and with one there is again.
-        rotate("")
-        eventually(lambda: status(old) is None, "nobody listens")
-        rotate(old)
-        eventually(lambda: status(old) == 200, "the old token is good again")
-        self.assertEqual(self.machine.property(UNIT, "MainPID"), pid)
-
     def test_links_that_somebody_has_planted_are_not_followed(self):
         unit = "/etc/systemd/system/miosa-service-web.service"
         wants = "/etc/systemd/system/multi-user.target.wants"

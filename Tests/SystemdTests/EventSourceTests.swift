@@ -456,7 +456,7 @@ struct EventSourceTests {
 
     @Test @EventLoopActor func `a signal to the process becomes a call on the loop`() async throws {
         let calls = Arrivals<Bool?>()
-        let watch = try SignalWatch(Signal(rawValue: SIGUSR2)) {
+        let watch = try SignalWatch(Signal(rawValue: SIGUSR2)) { _ in
             calls.add(EventLoop.shared.isIsolatingCurrentContext())
         }
         // To this thread: the others of a test process do not block it.

@@ -17,7 +17,7 @@ _miosa_agent() {
     --listen) words='127.0.0.1:2088' ;;
     *)
       words='--listen --socket --unit-directory --state-directory --service-user --group --log-level'
-      if ((COMP_CWORD == 1)); then words="serve check --version --help $words"; fi
+      if ((COMP_CWORD == 1)); then words="serve check reload --version --help $words"; fi
       ;;
   esac
   if [[ -n $words ]]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current"); fi

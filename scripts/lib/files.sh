@@ -23,7 +23,7 @@ agent_launcher=/usr/lib/miosa-agent/current/$(
   sed -n 's/.*static let launcher = launcherPrefix + "\([0-9]*\)"/launch-\1/p' \
     "$repository/Sources/Services/Unit/UnitFile.swift"
 )
-# The administrator's own: never overwritten. Not for everybody to read, because the token may be there.
+# The administrator's own: never overwritten.
 agent_settings=/etc/default/miosa-agent
 agent_settings_mode=0600
 # What is enabled and started; a test holds the maintainer scripts to the same.

@@ -16,11 +16,14 @@ enum HealthRoutes {
     /// Readiness: systemd is reachable, and the states of the services are known.
     static func readiness(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let readiness = await api.control.readiness
-        if let outage = readiness.outage { throw Failure(.systemdUnavailable(outage)) }
+        if let outage = readiness.outage {
+            guard context.role != nil else { throw .notReady }
+            throw Failure(.systemdUnavailable(outage))
+        }
         var writer = JSONWriter()
         writer.beginObject()
         writer.member("status", string: "ok")
-        if !context.isStranger {
+        if context.role != nil {
             // The file names contain the names of services.
             writer.key("unreadable_records")
             writer.beginArray()

@@ -90,7 +90,7 @@ private struct EventWriter {
             head(&writer)
             if isTruncated { writer.member("truncated", bool: true) }
             writer.key("service")
-            ServiceObject.write(service, api, context, status: status, withEnvironment: false, into: &writer)
+            ServiceObject.write(service, api, context, status: status, environment: .nothing, into: &writer)
             writer.endObject()
             var bytes: [UInt8] = []
             ServerSentEvent.appendEscapingLineSeparators(writer.finish(), to: &bytes)

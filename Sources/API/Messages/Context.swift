@@ -11,11 +11,14 @@ struct Context: Sendable {
     let body: [UInt8]
     let dialect: ClientDialect
     let requester: Requester
-    /// Whether the client is not authenticated, on routes that are open to every client.
-    let isStranger: Bool
+    /// The role of the client; nil for one that is not identified, on routes that are open to every client.
+    let role: Role?
 
     /// When a request with the same idempotency key was begun that has no final answer: this request resumes it.
     var begunAt: Timestamp?
+
+    /// Whether the values of environment variables are hidden from the client.
+    var hidesEnvironment: Bool { role.map { $0 < .admin } ?? true }
 
     /// Whether the client prefers text, for a person.
     var wantsText: Bool { accept.best(of: [MediaType.json, MediaType.text]) == MediaType.text }

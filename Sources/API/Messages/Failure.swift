@@ -23,12 +23,29 @@ struct Failure: Error {
         status == .tooManyRequests || status == .serviceUnavailable ? "1" : nil
     }
 
-    static let unauthorized = {
-        var failure = Failure(.unauthorized, "UNAUTHORIZED", "a valid bearer token is required")
+    static let unauthorized = unauthorized("a valid bearer token is required")
+    static let noIdentities = unauthorized(
+        "no client is admitted here: there is no token. Put one into /etc/miosa-agent/tokens, or use the Unix socket"
+    )
+
+    private static func unauthorized(_ sentence: String) -> Failure {
+        var failure = Failure(.unauthorized, "UNAUTHORIZED", sentence)
         failure.fields.append("WWW-Authenticate", "Bearer")
         return failure
-    }()
+    }
+
+    static func forbidden(to role: Role, needed: Role) -> Failure {
+        let sentence = "the role '\(role.rawValue)' may not call this; it takes '\(needed.rawValue)'"
+        return Failure(.forbidden, "FORBIDDEN", sentence)
+    }
+
     static let forbidden = Failure(.forbidden, "FORBIDDEN", "you may not call this")
+    /// The answer of `/readyz` to a client that is not identified.
+    static let notReady = {
+        var failure = Failure(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "the agent is not ready")
+        if let seconds = retryAfterSeconds(failure.status) { failure.fields.append("Retry-After", seconds) }
+        return failure
+    }()
     static let notFound = Failure(.notFound, "NOT_FOUND", "no such path")
     static let computerNotFound = Failure(.notFound, "COMPUTER_NOT_FOUND", "this is not that computer")
 

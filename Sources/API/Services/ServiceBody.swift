@@ -105,6 +105,10 @@ enum ServiceBody {
                         problems.add(key, "must map names to strings; '\(member.key)' is \(member.value.typeName)")
                         return nil
                     }
+                    guard text != ServiceObject.hiddenValue else {
+                        problems.add(key, "has \(ServiceObject.hiddenValue) for '\(member.key)', in place of the value")
+                        return nil
+                    }
                     variables[member.key] = text
                 }
                 return variables

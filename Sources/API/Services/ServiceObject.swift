@@ -3,25 +3,41 @@ internal import Services
 
 /// The service as JSON: the documented fields in their order, then the agent's own.
 enum ServiceObject {
-    /// `status` is the service's own unless it is gone; `withEnvironment` false leaves out the member that may hold
-    /// secrets.
+    /// What an object shows of the environment, whose values may be secrets.
+    enum Environment {
+        case values
+        /// The names, with ``hiddenValue`` for each value.
+        case names
+        /// The member is left out.
+        case nothing
+    }
+
+    /// What stands for a hidden value of an environment variable.
+    static let hiddenValue = "(hidden)"
+
+    /// `status` is the service's own unless it is gone.
     static func write(
         _ service: Service,
         _ api: API,
         _ context: Context,
         status: ServiceStatus? = nil,
-        withEnvironment: Bool = true,
+        environment: Environment? = nil,
         usage: ResourceUsage? = nil,
         into writer: inout JSONWriter
     ) {
         let word = context.dialect.word(for: status ?? service.status)
-        if withEnvironment, usage == nil, word == service.status.rawValue, let document = service.keptEncoding {
+        let environment = environment ?? visible(to: context)
+        if case .values = environment, usage == nil, word == service.status.rawValue,
+            let document = service.keptEncoding
+        {
             return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
         }
         writer.beginObject()
-        writeMembers(service, word, withEnvironment: withEnvironment, usage, api, into: &writer)
+        writeMembers(service, word, environment, usage, api, into: &writer)
         writer.endObject()
     }
+
+    private static func visible(to context: Context) -> Environment { context.hidesEnvironment ? .names : .values }
 
     /// The document of one service, from the cache of the service if it has not changed.
     static func document(
@@ -35,7 +51,7 @@ enum ServiceObject {
             write(service, api, context, usage: usage, into: &writer)
             return documentBegin + writer.finish() + documentEnd
         }
-        guard usage == nil else { return encode() }
+        guard usage == nil, !context.hidesEnvironment else { return encode() }
         let isUsual = context.dialect.word(for: service.status) == service.status.rawValue
         return isUsual ? service.encoded(encode) : encode()
     }
@@ -72,10 +88,11 @@ enum ServiceObject {
     static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
         let service = Service(record: removed.record, state: UnitState(), intent: .stop)
         writer.beginObject()
-        writeMembers(service, context.dialect.word(for: .removed), withEnvironment: true, nil, api, into: &writer)
+        writeMembers(service, context.dialect.word(for: .removed), visible(to: context), nil, api, into: &writer)
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()
+        writer.member("identity", string: removed.removedBy.identity)
         writer.member("uid", integer: removed.removedBy.uid.map { Int($0) })
         writer.member("request_id", string: removed.removedBy.requestID)
         writer.endObject()
@@ -94,7 +111,7 @@ enum ServiceObject {
     private static func writeMembers(
         _ service: Service,
         _ status: String,
-        withEnvironment: Bool,
+        _ environment: Environment,
         _ usage: ResourceUsage?,
         _ api: API,
         into writer: inout JSONWriter
@@ -103,16 +120,11 @@ enum ServiceObject {
         let spec = record.spec
         let run = record.run
         writer.member("id", string: record.id)
-        writer.member("computer_id", string: api.configuration.identity.computerID)
-        writer.member("tenant_id", string: api.configuration.identity.tenantID)
+        writer.member("computer_id", string: api.configuration.computer.computerID)
+        writer.member("tenant_id", string: api.configuration.computer.tenantID)
         writer.member("name", string: spec.name.description)
         writer.member("command", string: spec.command)
-        if withEnvironment {
-            writer.key("env")
-            writer.beginObject()
-            for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
-            writer.endObject()
-        }
+        writeEnvironment(spec.environment, environment, into: &writer)
         writer.member("cwd", string: spec.workingDirectory)
         writer.member("restart", string: spec.restart.rawValue)
         writer.member("status", string: status)
@@ -145,6 +157,24 @@ enum ServiceObject {
         writer.endArray()
         writer.key("usage")
         writeUsage(usage, into: &writer)
+    }
+
+    private static func writeEnvironment(
+        _ variables: [String: String],
+        _ environment: Environment,
+        into writer: inout JSONWriter
+    ) {
+        if case .nothing = environment { return }
+        writer.key("env")
+        writer.beginObject()
+        for (name, value) in variables.sorted(by: { $0.key < $1.key }) {
+            if case .names = environment {
+                writer.member(name, string: hiddenValue)
+            } else {
+                writer.member(name, string: value)
+            }
+        }
+        writer.endObject()
     }
 
     /// The resource usage; null when it was not requested.

@@ -73,7 +73,10 @@ enum ServiceRoutes {
     /// The list of all services as JSON.
     static func readAll(_ api: API, _ context: Context) throws(Failure) -> Answer {
         let services = try api.read(api.control.list)
-        let body = api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
+        let body =
+            context.hidesEnvironment
+            ? encode(services, [], nil, api, context)
+            : api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
     }
 

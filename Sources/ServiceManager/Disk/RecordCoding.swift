@@ -30,6 +30,7 @@ enum RecordCoding {
 
     static func encode(_ requester: Requester, into writer: inout JSONWriter) {
         writer.beginObject()
+        if let identity = requester.identity { writer.member("identity", string: identity) }
         writer.member("uid", integer: requester.uid.map { Int($0) })
         writer.member("request_id", string: requester.requestID)
         writer.endObject()
@@ -37,6 +38,7 @@ enum RecordCoding {
 
     static func decodeRequester(_ members: JSONMembers) throws(RecordProblem) -> Requester {
         Requester(
+            identity: try members.optionalString("identity"),
             uid: try members.optionalInteger("uid").flatMap { UInt32(exactly: $0) },
             requestID: try members.string("request_id")
         )

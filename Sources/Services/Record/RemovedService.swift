@@ -18,11 +18,14 @@ public struct RemovedService: Equatable, Sendable {
 
 /// The client of a request.
 public struct Requester: Equatable, Sendable {
+    /// The name of the identity whose token the client has sent; nil over a Unix socket.
+    public let identity: String?
     /// The account of the process at the other end of a Unix socket; nil for a request over TCP.
     public let uid: UInt32?
     public let requestID: String
 
-    public init(uid: UInt32?, requestID: String) {
+    public init(identity: String? = nil, uid: UInt32?, requestID: String) {
+        self.identity = identity
         self.uid = uid
         self.requestID = requestID
     }

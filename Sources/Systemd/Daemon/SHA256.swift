@@ -3,7 +3,7 @@
 ///
 /// libsystemd before version 248 asks the kernel for it, with a socket of AF_ALG, which not every kernel has and the
 /// agent's sandbox does not allow.
-enum SHA256 {
+public enum SHA256 {
     /// The size of a block of the message.
     private static let blockBytes = 64
 
@@ -20,7 +20,7 @@ enum SHA256 {
     ]
 
     /// The hash of a message: 32 bytes.
-    static func hash(_ message: [UInt8]) -> [UInt8] {
+    public static func hash(_ message: [UInt8]) -> [UInt8] {
         // FIPS 180-4, 5.3.3.
         var state: [8 of UInt32] = [
             0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,

@@ -188,23 +188,24 @@ public final class Timer: EventSource {
 
 /// Calls a handler when the process gets a signal. The signal is blocked for normal delivery: sd_event_add_signal(3).
 public final class SignalWatch: EventSource {
-    private let handler: @EventLoopActor () -> Void
+    private let handler: @EventLoopActor (SignalSender) -> Void
 
     /// Watches a signal. Must be called before other threads exist, because the signal mask is per thread.
-    public init(_ signal: Signal, handler: @escaping @EventLoopActor () -> Void) throws(SystemError) {
+    public init(
+        _ signal: Signal,
+        handler: @escaping @EventLoopActor (SignalSender) -> Void
+    ) throws(SystemError) {
         self.handler = handler
         super.init()
-        var set = sigset_t()
-        unsafe sigemptyset(&set)
-        unsafe sigaddset(&set, signal.rawValue)
-        try check("pthread_sigmask", -(unsafe pthread_sigmask(SIG_BLOCK, &set, nil)))
+        try signal.block()
         let result = unsafe sd_event_add_signal(
             EventLoop.shared.event,
             &source,
             signal.rawValue,
-            { _, _, context in
+            { _, info, context in
                 EventLoopActor.assumeIsolated {
-                    unsafe Unmanaged<SignalWatch>.fromOpaque(context!).takeUnretainedValue().handler()
+                    let watch = unsafe Unmanaged<SignalWatch>.fromOpaque(context!).takeUnretainedValue()
+                    unsafe watch.handler(SignalSender(info!.pointee))
                 }
                 return 0
             },
@@ -261,21 +262,6 @@ public final class Deferral: EventSource {
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
         deadline?.cancel()
         handler()
-    }
-}
-
-/// A signal number, with the name that signal(7) gives it.
-public struct Signal: RawRepresentable, Hashable, Sendable {
-    public let rawValue: CInt
-    public init(rawValue: CInt) { self.rawValue = rawValue }
-
-    public static let hangUp = Signal(rawValue: SIGHUP)
-    public static let interrupt = Signal(rawValue: SIGINT)
-    public static let terminate = Signal(rawValue: SIGTERM)
-
-    /// Makes writes to a closed peer fail with EPIPE instead of ending the process.
-    public static func ignorePipe() {
-        _ = signal(SIGPIPE, SIG_IGN)
     }
 }
 

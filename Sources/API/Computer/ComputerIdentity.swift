@@ -1,5 +1,5 @@
 /// Which computer this is, in the platform's words.
-public struct Identity: Equatable, Sendable {
+public struct ComputerIdentity: Equatable, Sendable {
     public var computerID: String
     public var tenantID: String?
 
