@@ -191,6 +191,16 @@ public final class ServiceManager {
         try? await systemd.describe()
     }
 
+    /// The stream addresses of failed socket units that would start this process's unit: systemd opens no socket of a
+    /// unit that is active. Nil when systemd cannot be asked.
+    public func failedListenAddresses() async -> [String]? {
+        try? await systemd.failedListenAddresses(ofUnitWith: UInt32(ProcessContext.processID))
+    }
+
+    /// The process that listens on a port, as "the service 'web'" or "nginx.service (nginx, pid 812)"; nil if there is
+    /// none or it is not known.
+    public func holder(ofPort port: UInt16) -> String? { ports.holder(of: port) }
+
     /// Whether the kernel reports of which service a listening socket is.
     public nonisolated static var arePortOwnersKnown: Bool { PortOwners.areKnown }
 

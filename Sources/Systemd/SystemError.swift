@@ -16,6 +16,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A call over a closed connection.
     public static let notConnected = SystemError(call: "connect", code: ENOTCONN)
 
+    /// None of the sockets that were asked for could be opened.
+    public static let noListener = SystemError(call: "listen", code: EADDRNOTAVAIL)
+
     /// A wait that timed out.
     public static let timedOut = SystemError(call: "wait", code: ETIMEDOUT)
 
@@ -39,8 +42,11 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The name does not exist.
     public var isNotFound: Bool { code == ENOENT }
 
-    /// The machine does not have the address, or not this kind of network.
-    public var isAddressUnavailable: Bool { [EADDRNOTAVAIL, EAFNOSUPPORT].contains(code) }
+    /// The machine does not have this kind of network.
+    public var isFamilyUnsupported: Bool { code == EAFNOSUPPORT }
+
+    /// Another socket has the address.
+    public var isAddressTaken: Bool { code == EADDRINUSE }
 
     /// The call would block; on a non-blocking descriptor this is no failure.
     public var wouldBlock: Bool { code == EAGAIN }

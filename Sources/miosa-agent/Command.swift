@@ -74,7 +74,7 @@ enum Command: Equatable {
         for option in Configuration.options {
             let flag = option.flag.map { "\($0) \(option.placeholder), " } ?? ""
             lines.append("  \(flag)\(option.variable)=\(option.placeholder)")
-            let fallback = option.fallback.map { " (default \($0))" } ?? ""
+            let fallback = option.fallback.map { $0.isEmpty ? "" : " (default \($0))" } ?? ""
             lines.append("      \(option.help)\(fallback)")
         }
         return lines.joined(separator: "\n")

@@ -39,8 +39,8 @@ struct Configuration: Equatable {
         flag: "--listen",
         variable: "MIOSA_AGENT_LISTEN",
         placeholder: "ADDRESSES",
-        fallback: "127.0.0.1:2088 [::1]:2088",
-        help: "TCP addresses, separated by spaces; empty for none. Clients need a token"
+        fallback: "",
+        help: "TCP addresses besides those of the socket units, separated by spaces"
     )
     static let socketOption = Option(
         flag: "--socket",

@@ -16,12 +16,8 @@ final class Daemon {
     /// Reads the configuration again.
     private let reconfigure: () throws(StartFailure) -> ValidConfiguration
     private var signals: [SignalWatch] = []
-    /// Listening sockets that are not served yet: connections wait in the kernel's backlog.
-    private var sockets: [ListeningSocket]
+    private let listeners: Listeners
     private var isReady = false
-    /// The paths of the Unix sockets.
-    private let paths: [String]
-    private var socketPaths: [SocketPath] = []
 
     private init(
         _ configuration: ValidConfiguration,
@@ -68,9 +64,14 @@ final class Daemon {
         }
         front = RequestDispatch(api, log, metrics, groupID: groupID)
         server = try Server(front.handler)
-        sockets = try Self.sockets(configuration, log)
-        let named = sockets.filter { $0.name == Self.apiName || $0.name == configuration.socket.description }
-        paths = Set(named.compactMap(\.path)).sorted()
+        listeners = try Listeners(
+            server,
+            socket: configuration.socket,
+            addresses: configuration.addresses,
+            log,
+            holder: { manager.holder(ofPort: $0) },
+            failedAddresses: { await manager.failedListenAddresses() }
+        )
         daemon = self
     }
 
@@ -115,55 +116,15 @@ final class Daemon {
         try manager.start()
         try answers.prepare()
         try EventLoop.shared.enableWatchdog()
-        serve()
+        listeners.serve()
         // READY=1 now: at boot systemd starts all services before it reports their states, and units ordered after the
         // agent would wait for that.
         Notifier.ready(status: "Waiting for systemd to tell the states of the services")
     }
 
-    /// Begins to accept connections.
-    private func serve() {
-        for socket in sockets {
-            do throws(SystemError) {
-                try server.listen(on: socket)
-            } catch {
-                log.write(.error, "cannot serve '\(socket.name)': \(error)")
-            }
-        }
-        sockets = []
-        guard socketPaths.isEmpty else { return }
-        for path in paths { keepSocket(at: path) }
-    }
-
-    /// Restores a Unix socket when its path is removed.
-    private func keepSocket(at path: String) {
-        do throws(SystemError) {
-            let kept = try SocketPath(
-                path,
-                opened: { [weak self] in self?.serve(restored: $0) },
-                failed: { [log] in log.write(.error, "the Unix socket '\(path)' is gone and cannot be opened: \($0)") }
-            )
-            socketPaths.append(kept)
-        } catch {
-            log.write(.error, "cannot watch over the Unix socket '\(path)': \(error)")
-        }
-    }
-
-    private func serve(restored socket: ListeningSocket) {
-        log.write(.warning, "the Unix socket '\(socket.name)' was removed, and is open again")
-        // One restored socket in the descriptor store: the previous one is not reachable any more.
-        Notifier.release(Self.restoredName)
-        Notifier.keep(socket, as: Self.restoredName)
-        do throws(SystemError) {
-            try server.listen(on: socket)
-        } catch {
-            log.write(.error, "cannot serve '\(socket.name)': \(error)")
-        }
-    }
-
     /// Completes open requests, writes changes to disk, and ends the loop. Services keep running.
     private func stop() {
-        socketPaths = []
+        listeners.stop()
         Notifier.stopping()
         log.write(.info, "stopping; services go on")
         server.drain { [manager] in
@@ -200,61 +161,9 @@ final class Daemon {
         Notifier.status(text)
         guard !isReady else { return }
         isReady = true
+        listeners.replaceFailed()
         log.write(.info, "ready. \(text)")
         ProcessMemory.releaseProgram()
-    }
-
-    // MARK: Sockets
-
-    /// The sockets that systemd passed, and those of the configuration that it did not pass.
-    private static func sockets(
-        _ configuration: ValidConfiguration,
-        _ log: Log
-    ) throws(SystemError) -> [ListeningSocket] {
-        let passed = try ListeningSocket.passed()
-        // Sockets that an earlier process of the agent opened. They stay open when the manager closes its copy.
-        Notifier.release(keptName)
-        let kept = passed.filter { $0.name == keptName }
-        var sockets = passed.filter { socket in
-            switch socket.kind {
-            case .tcp where socket.name == keptName: return false
-            case .unix, .vsock, .tcp: return true
-            case .other: log.write(.warning, "the socket '\(socket.name)' is no listening stream socket; ignored")
-            }
-            return false
-        }
-        let kinds = Set(sockets.map(\.kind))
-        if !kinds.contains(.unix) { sockets.append(try .open(configuration.socket)) }
-        if !kinds.contains(.tcp) { sockets += try tcpSockets(configuration, kept: kept, log) }
-        return sockets
-    }
-
-    /// FDNAME= of the TCP sockets that the daemon opens itself and stores for the next process.
-    private static let keptName = "kept"
-    /// FDNAME= of the Unix socket that the daemon opened because the path of systemd's was removed.
-    private static let restoredName = "restored"
-    /// FileDescriptorName= of the Unix socket.
-    private static let apiName = "api"
-
-    /// Listens on the configured addresses, reusing sockets of an earlier process (`kept`).
-    private static func tcpSockets(
-        _ configuration: ValidConfiguration,
-        kept: [ListeningSocket] = [],
-        _ log: Log
-    ) throws(SystemError) -> [ListeningSocket] {
-        var sockets: [ListeningSocket] = []
-        for address in configuration.addresses {
-            do throws(SystemError) {
-                let socket: ListeningSocket =
-                    if let same = kept.first(where: { $0.address == address }) { same } else { try .open(address) }
-                Notifier.keep(socket, as: keptName)
-                sockets.append(socket)
-            } catch let error where error.isAddressUnavailable {
-                // A machine without IPv6 has no [::1].
-                log.write(.notice, "cannot listen on \(address): \(error.reason)")
-            }
-        }
-        return sockets
     }
 
     // MARK: What the API asks for

@@ -26,7 +26,7 @@ struct ConfigurationTests {
 
     @Test func `without anything the defaults hold`() throws {
         let valid = try ValidConfiguration(configuration(), machineID: "machine")
-        #expect(valid.addresses.map(\.description) == ["127.0.0.1:2088", "[::1]:2088"])
+        #expect(valid.addresses.isEmpty)
         #expect(valid.socket.description == "/run/miosa-agent/api.sock")
         #expect(
             valid.layout == StateLayout(stateDirectory: "/var/lib/miosa-agent", unitDirectory: "/etc/systemd/system")
@@ -67,9 +67,10 @@ struct ConfigurationTests {
         #expect(configuration(flags: flags, environment: environment).stateDirectory.value == "/asked")
     }
 
-    @Test func `no address at all is a valid list`() throws {
-        let valid = try ValidConfiguration(configuration(flags: ["--listen": ""]), machineID: "machine")
-        #expect(valid.addresses.isEmpty)
+    @Test func `addresses are a list`() throws {
+        let given = configuration(flags: ["--listen": " 127.0.0.1:2088  [::1]:2088"])
+        let valid = try ValidConfiguration(given, machineID: "machine")
+        #expect(valid.addresses.map(\.description) == ["127.0.0.1:2088", "[::1]:2088"])
     }
 
     @Test func `everything that is wrong is told at once`() {

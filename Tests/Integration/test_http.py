@@ -161,22 +161,6 @@ class Access(MachineTestCase):
             reply = self.machine.call("GET", path, tcp=True, headers={"Authorization": ""})
             self.assertEqual((reply.status, reply.json["status"]), (200, "ok"))
 
-    def test_without_a_token_there_is_no_tcp_listener(self):
-        self.machine.shell(
-            "mkdir -p /run/systemd/system/miosa-agent.service.d && printf '[Service]\\nLoadCredential=\\n' "
-            "> /run/systemd/system/miosa-agent.service.d/test.conf && systemctl daemon-reload && "
-            "systemctl restart miosa-agent"
-        )
-        self.addCleanup(
-            self.machine.shell,
-            "rm -r /run/systemd/system/miosa-agent.service.d && systemctl daemon-reload && "
-            "systemctl restart miosa-agent",
-        )
-        self.assertEqual(self.machine.call("GET", "/v1/services").status, 200)
-        with self.assertRaises(ConnectionRefusedError):
-            self.machine.call("GET", "/v1/services", tcp=True)
-        self.doCleanups()
-
     def test_an_unknown_path_is_404_and_another_method_405(self):
         reply = self.machine.call("GET", "/v1/nothing")
         self.assertEqual((reply.status, reply.json["code"]), (404, "NOT_FOUND"))

@@ -17,7 +17,10 @@ from support import PATIENCE_SECONDS, REPOSITORY, Machine, MachineTestCase, even
 
 SSE = "text/event-stream"
 AGENT = str(REPOSITORY / ".build" / "miosa-agent")
-UNITS = ["miosa-agent.socket", "miosa-agent-vsock.socket", "miosa-agent.service"]
+UNITS = [
+    "miosa-agent.socket", "miosa-agent-tcp.socket", "miosa-agent-tcp6.socket", "miosa-agent-vsock.socket",
+    "miosa-agent.service",
+]
 # The longest that a client may wait while a package is installed, unless the installation itself takes longer: then the
 # machine is busy.
 WAIT_LIMIT_SECONDS = 5
@@ -122,7 +125,7 @@ class Contents(unittest.TestCase):
                 'printf "%s\\n" "${COMPREPLY[@]}"',
             ).split()
 
-        self.assertEqual(set(complete("miosa-agent", "")), self.flags() | {"serve", "check"})
+        self.assertEqual(set(complete("miosa-agent", "")), self.flags() | {"serve", "check", "reload"})
         self.assertEqual(set(complete("miosa-agent", "check", "--s")), {"--socket", "--state-directory", "--service-user"})
         self.assertEqual(complete("miosa-agent", "--log-level", "w"), ["warning"])
         self.assertEqual(complete("miosa-agent", "--log-level", "=", "d"), ["debug"])
@@ -187,8 +190,10 @@ class PackageMachine(Machine):
     def settings(self):
         """Listens on this machine's own port, because the network is the host's."""
         port = self.url.rpartition(":")[2]
-        self.shell(f"echo MIOSA_AGENT_LISTEN=127.0.0.1:{port} > /etc/default/miosa-agent; "
-                   "chmod 600 /etc/default/miosa-agent")
+        for unit, address in (("miosa-agent-tcp.socket", "127.0.0.1"), ("miosa-agent-tcp6.socket", "[::1]")):
+            directory = f"/etc/systemd/system/{unit}.d"
+            text = f"[Socket]\\nListenStream=\\nListenStream={address}:{port}\\n"
+            self.shell(f"mkdir -p {directory}; printf '{text}' > {directory}/own.conf")
 
     def install(self, number=1):
         return self.exec("dpkg", "--force-confold", "--install", f"/root/{number}.deb")
@@ -217,10 +222,11 @@ class PackageCase(MachineTestCase):
         self.addCleanup(self.machine.exec, "dpkg", "--purge", "miosa-agent")
 
     def assert_works(self):
-        self.assertEqual(self.machine.states("is-enabled"), ["enabled"] * 3)
-        states = self.machine.states("is-active")
-        self.assertEqual((states[0], states[2]), ("active", "active"))
-        self.assertEqual(states[1] == "active", self.machine.has_vsock())
+        self.assertEqual(self.machine.states("is-enabled"), ["enabled"] * len(UNITS))
+        states = dict(zip(UNITS, self.machine.states("is-active"), strict=True))
+        self.assertEqual(states.pop("miosa-agent-vsock.socket") == "active", self.machine.has_vsock())
+        self.assertEqual(set(states.values()), {"active"}, states)
+        self.assertEqual(self.machine.call("GET", "/v1", tcp=True).status, 200)
         self.assertEqual(self.machine.call("GET", "/healthz").status, 200)
         self.assertEqual(self.machine.call("GET", "/v1", tcp=True).status, 200)
 
@@ -288,7 +294,7 @@ class Life(PackageCase):
             self.machine.wait(name, status="running")
         self.machine.call("POST", "/v1/services/stopped/stop")
         self.machine.exec("dpkg", "--remove", "miosa-agent")
-        self.assertEqual(self.machine.states("is-active"), ["inactive"] * 3)
+        self.assertEqual(self.machine.states("is-active"), ["inactive"] * len(UNITS))
         self.assertEqual(self.machine.shell("ls /run/miosa-agent"), "")
         self.assertEqual(self.machine.exec("systemctl", "is-active", "miosa-service-web", "miosa-service-worker"),
                          "active\nactive\n")
@@ -374,7 +380,8 @@ class Life(PackageCase):
         # The machine's own root under an overlay: systemd is not to be seen there.
         self.machine.shell(
             "cd /tmp; mkdir -p image; mount -t tmpfs none image; cd image; mkdir upper work root\n"
-            "mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work none root; mount -t proc none root/proc; rm -f root/etc/default/miosa-agent"
+            "mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work none root; mount -t proc none root/proc\n"
+            "rm -rf root/etc/default/miosa-agent root/etc/systemd/system/miosa-agent-*"
         )
         self.addCleanup(self.machine.shell, "umount -R /tmp/image; rmdir /tmp/image")
         image = ["chroot", "/tmp/image/root"]
@@ -383,6 +390,7 @@ class Life(PackageCase):
         self.assertCountEqual(
             listed.split(),
             ["multi-user.target.wants/miosa-agent.service", "sockets.target.wants/miosa-agent.socket",
+             "sockets.target.wants/miosa-agent-tcp.socket", "sockets.target.wants/miosa-agent-tcp6.socket",
              "sockets.target.wants/miosa-agent-vsock.socket"],
         )
         self.assertIn("miosa-agent:", self.machine.exec(*image, "getent", "group", "miosa-agent"))
@@ -393,7 +401,7 @@ class Life(PackageCase):
         self.machine.exec(*image, "dpkg", "--purge", "miosa-agent")
         left = "find / -xdev -path /var/lib/dpkg -prune -o -path /root -prune -o -name '*miosa*' -print"
         self.assertEqual(self.machine.exec(*image, "sh", "-c", left), "")
-        self.assertEqual(self.machine.states("is-active"), ["inactive"] * 3)
+        self.assertEqual(self.machine.states("is-active"), ["inactive"] * len(UNITS))
 
 
 class Client(threading.Thread):
@@ -572,8 +580,8 @@ class Upgrade(PackageCase):
     def test_what_the_administrator_has_disabled_stays_so(self):
         self.machine.exec("systemctl", "disable", "--now", *UNITS)
         self.machine.install(2)
-        self.assertEqual(self.machine.states("is-enabled"), ["disabled"] * 3)
-        self.assertEqual(self.machine.states("is-active"), ["inactive"] * 3)
+        self.assertEqual(self.machine.states("is-enabled"), ["disabled"] * len(UNITS))
+        self.assertEqual(self.machine.states("is-active"), ["inactive"] * len(UNITS))
         self.machine.exec("systemctl", "enable", "--now", *UNITS)
         self.machine.install(1)
         self.assert_works()

@@ -8,6 +8,8 @@
 # The files besides the programs and the settings: path in the repository, path in the root, mode.
 agent_files=(
   "systemd/miosa-agent.socket /usr/lib/systemd/system/miosa-agent.socket 0644"
+  "systemd/miosa-agent-tcp.socket /usr/lib/systemd/system/miosa-agent-tcp.socket 0644"
+  "systemd/miosa-agent-tcp6.socket /usr/lib/systemd/system/miosa-agent-tcp6.socket 0644"
   "systemd/miosa-agent-vsock.socket /usr/lib/systemd/system/miosa-agent-vsock.socket 0644"
   "systemd/miosa-agent.service /usr/lib/systemd/system/miosa-agent.service 0644"
   "systemd/miosa-services.slice /usr/lib/systemd/system/miosa-services.slice 0644"
@@ -27,4 +29,6 @@ agent_launcher=/usr/lib/miosa-agent/current/$(
 agent_settings=/etc/default/miosa-agent
 agent_settings_mode=0600
 # What is enabled and started; a test holds the maintainer scripts to the same.
-agent_units=(miosa-agent.socket miosa-agent-vsock.socket miosa-agent.service)
+agent_units=(
+  miosa-agent.socket miosa-agent-tcp.socket miosa-agent-tcp6.socket miosa-agent-vsock.socket miosa-agent.service
+)

@@ -38,14 +38,19 @@ struct PortOwners {
     /// The owner of the service's port, if that is not the service: "the service 'web'", "nginx.service (nginx, pid
     /// 812)". Nil if there is none or it is not known.
     func holder(of service: Service) -> String? {
-        guard let port = service.record.spec.port,
-            let listeners = try? ListeningPorts.listeners(on: UInt16(port))
-        else { return nil }
-        let group = UnitGroup(of: service.name)
+        guard let port = service.record.spec.port else { return nil }
+        return holder(of: UInt16(port), besides: UnitGroup(of: service.name))
+    }
+
+    /// The owner of a port; nil as above.
+    func holder(of port: UInt16) -> String? { holder(of: port, besides: nil) }
+
+    private func holder(of port: UInt16, besides group: UnitGroup?) -> String? {
+        guard let listeners = try? ListeningPorts.listeners(on: port) else { return nil }
         let others = listeners.compactMap(\.cgroupID).filter { !(group?.contains($0) ?? false) }
         guard let other = others.first, let root = ControlGroups.current().unified else { return nil }
         guard let path = KernelDirectoryTree.path(ofInode: other, below: root) else {
-            return "a process that is not of this service"
+            return group == nil ? "a process of no unit" : "a process that is not of this service"
         }
         let parts = path.split(separator: "/")
         guard let unit = parts.last(where: Self.isUnit) else { return "a process of no unit" }

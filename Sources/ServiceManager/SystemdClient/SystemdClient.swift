@@ -28,6 +28,7 @@ final class SystemdClient {
     private static let unitPath = "/org/freedesktop/systemd1/unit"
     private static let managerInterface = "org.freedesktop.systemd1.Manager"
     private static let unitInterface = "org.freedesktop.systemd1.Unit"
+    private static let socketInterface = "org.freedesktop.systemd1.Socket"
     private static let serviceInterface = "org.freedesktop.systemd1.Service"
     private static let propertiesInterface = "org.freedesktop.DBus.Properties"
 
@@ -117,14 +118,8 @@ final class SystemdClient {
     /// The unit's TimeoutStopSec=, the time between SIGTERM and SIGKILL; nil for infinity.
     func stopTimeout(of unit: String) async throws(BusError) -> Duration? {
         guard let path = try await path(of: unit) else { return nil }
-        let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
-        return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
-            try writer.string(Self.serviceInterface)
-            try writer.string("TimeoutStopUSec")
-        } decode: { reply throws(SystemError) in
-            var microseconds: UInt64 = 0
-            try reply.variant { () throws(SystemError) in microseconds = try reply.uint64() }
-            return Int64(exactly: microseconds).map { .microseconds($0) }
+        return try await property("TimeoutStopUSec", Self.serviceInterface, path) { reply throws(SystemError) in
+            Int64(exactly: try reply.uint64()).map { .microseconds($0) }
         }
     }
 
@@ -161,14 +156,8 @@ final class SystemdClient {
     @discardableResult
     func forgetStaleCopy(of unit: String) async throws(BusError) -> Bool {
         guard let path = try await path(of: unit) else { return false }
-        let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
-        let isStale = try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
-            try writer.string(Self.unitInterface)
-            try writer.string("NeedDaemonReload")
-        } decode: { reply throws(SystemError) in
-            var isStale = false
-            try reply.variant { () throws(SystemError) in isStale = try reply.bool() }
-            return isStale
+        let isStale = try await property("NeedDaemonReload", Self.unitInterface, path) { reply throws(SystemError) in
+            try reply.bool()
         }
         if isStale { try await reload() }
         return true
@@ -237,14 +226,8 @@ final class SystemdClient {
 
     /// The number of systemd's version: 252 for "252.39-1~deb12u1". Nil if it has none.
     func versionNumber() async throws(BusError) -> Int? {
-        let get = BusMethod(path: Self.objectPath, interface: Self.propertiesInterface, member: "Get")
-        return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
-            try writer.string(Self.managerInterface)
-            try writer.string("Version")
-        } decode: { reply throws(SystemError) in
-            var text = ""
-            try reply.variant { () throws(SystemError) in text = try reply.string() }
-            return Int(text.prefix { ("0"..."9").contains($0) })
+        try await property("Version", Self.managerInterface, Self.objectPath) { reply throws(SystemError) in
+            Int(try reply.string().prefix { ("0"..."9").contains($0) })
         }
     }
 
@@ -310,15 +293,10 @@ final class SystemdClient {
 
     /// Reads the state of journald's unit; signals update it from then on.
     func readJournalState() async throws(BusError) {
-        let get = BusMethod(path: Self.journalPath, interface: Self.propertiesInterface, member: "Get")
-        try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
-            try writer.string(Self.unitInterface)
-            try writer.string("ActiveState")
-        } decode: { [weak self] reply throws(SystemError) in
-            var state = ""
-            try reply.variant { () throws(SystemError) in state = try reply.string() }
+        try await property("ActiveState", Self.unitInterface, Self.journalPath) {
+            [weak self] reply throws(SystemError) in
             // Inside the callback: the next message may have a newer one.
-            self?.journalState = ActiveState(rawValue: state)
+            self?.journalState = ActiveState(rawValue: try reply.string())
         }
     }
 
@@ -357,6 +335,64 @@ final class SystemdClient {
                 return true
             }
             return (version, kernel ?? userspace)
+        }
+    }
+
+    /// The stream addresses of the failed socket units that would start the unit of a process, as in ListenStream=:
+    /// "127.0.0.1:2088". Empty for a process of no unit.
+    func failedListenAddresses(ofUnitWith pid: UInt32) async throws(BusError) -> [String] {
+        let path: String
+        do throws(BusError) {
+            path = try await call(Self.manager("GetUnitByPID")) { writer throws(SystemError) in
+                try writer.uint32(pid)
+            } decode: { reply throws(SystemError) in
+                try reply.string()
+            }
+        } catch .remote(name: "org.freedesktop.systemd1.NoUnitForPID", message: _) {
+            return []
+        }
+        let triggers = try await property("TriggeredBy", Self.unitInterface, path) { reply throws(SystemError) in
+            var units: [String] = []
+            try reply.array(of: "s") { () throws(SystemError) in units.append(try reply.string()) }
+            return units
+        }
+        var addresses: [String] = []
+        for unit in triggers where unit.hasSuffix(".socket") {
+            guard let path = try await self.path(of: unit) else { continue }
+            let state = try await property("ActiveState", Self.unitInterface, path) { reply throws(SystemError) in
+                try reply.string()
+            }
+            guard state == ActiveState.failed.rawValue else { continue }
+            addresses += try await property("Listen", Self.socketInterface, path) { reply throws(SystemError) in
+                var streams: [String] = []
+                try reply.array(of: "(ss)") { () throws(SystemError) in
+                    try reply.structure(of: "ss") { () throws(SystemError) in
+                        let kind = try reply.string()
+                        let address = try reply.string()
+                        if kind == "Stream" { streams.append(address) }
+                    }
+                }
+                return streams
+            }
+        }
+        return addresses
+    }
+
+    /// Reads a property of an object.
+    private func property<Value: Sendable>(
+        _ name: String,
+        _ interface: String,
+        _ path: String,
+        _ read: @escaping @EventLoopActor (borrowing MessageReader) throws(SystemError) -> Value
+    ) async throws(BusError) -> Value {
+        let get = BusMethod(path: path, interface: Self.propertiesInterface, member: "Get")
+        return try await call(get, timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(interface)
+            try writer.string(name)
+        } decode: { reply throws(SystemError) in
+            var value: Value?
+            try reply.variant { () throws(SystemError) in value = try read(reply) }
+            return value!
         }
     }
 

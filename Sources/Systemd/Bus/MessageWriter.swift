@@ -22,6 +22,13 @@ internal import Glibc
         try check("sd_bus_message_append_basic", unsafe sd_bus_message_append_basic(message, type, &value))
     }
 
+    /// Appends an unsigned integer (u).
+    public func uint32(_ value: UInt32) throws(SystemError) {
+        var value = value
+        let type = CChar(SD_BUS_TYPE_UINT32)
+        try check("sd_bus_message_append_basic", unsafe sd_bus_message_append_basic(message, type, &value))
+    }
+
     /// Appends an array of strings (as).
     public func strings(_ values: [String]) throws(SystemError) {
         let array = CChar(SD_BUS_TYPE_ARRAY)

@@ -51,6 +51,9 @@ public enum ProcessContext {
         }
     }
 
+    /// The id of this process.
+    public static var processID: Int { Int(getpid()) }
+
     /// Whether the process runs as root.
     public static var isRoot: Bool { geteuid() == 0 }
 

@@ -42,6 +42,14 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// The port; nil for a path.
+    public var port: UInt16? {
+        switch self {
+        case .ip4(_, let port), .ip6(_, let port): port
+        case .unix: nil
+        }
+    }
+
     public var description: String {
         switch self {
         case .ip4(let address, let port): "\(Self.text(address, AF_INET)):\(port)"
