@@ -52,7 +52,7 @@ let package = Package(
         // HTTP/1.1 messages and routing (RFC 9110, 9112), strict. No I/O.
         .target(name: "HTTP", swiftSettings: shipped),
         // What a service is: spec, unit file, state, record, and the `ServiceControl` that the API asks. No I/O.
-        .target(name: "Services", swiftSettings: shipped),
+        .target(name: "Services", swiftSettings: small),
 
         // Connections: bytes from sockets to HTTP requests and back.
         .target(name: "HTTPServer", dependencies: ["HTTP", "Systemd"], swiftSettings: shipped),
@@ -70,7 +70,7 @@ let package = Package(
         .executableTarget(
             name: "miosa-agent",
             dependencies: ["API", "HTTP", "HTTPServer", "Services", "ServiceManager", "Systemd"],
-            swiftSettings: shipped
+            swiftSettings: small
         ),
 
         // The server without the API, for conformance tools of others. Never installed.

@@ -8,11 +8,19 @@ public final class API: Sendable {
         public var computer: ComputerIdentity
         /// The identities of clients that send a token. Without any no TCP client is admitted.
         public var identities: Identities
+        /// The names by which clients may call the computer.
+        public var hosts: Hosts
         /// The defaults of a spec.
         public var defaults: SpecDraft.Defaults
 
-        public init(computer: ComputerIdentity, identities: Identities, defaults: SpecDraft.Defaults) {
+        public init(
+            computer: ComputerIdentity,
+            hosts: Hosts,
+            identities: Identities,
+            defaults: SpecDraft.Defaults
+        ) {
             self.computer = computer
+            self.hosts = hosts
             self.identities = identities
             self.defaults = defaults
         }
@@ -252,11 +260,9 @@ public final class API: Sendable {
         _ client: Client,
         _ match: RouteMatch<Route>
     ) throws(Failure) -> Admission {
-        if case .tcp = caller {
-            // DNS rebinding and cross-site requests: a web page can send requests here, with its origin in `Origin` or
-            // with a host name of its own that resolves to this machine. No client of the API does either.
-            guard !head.fields.contains("Origin"), LocalHost.isLocal(head.host) else { throw .forbidden }
-        }
+        // Over vsock there is no browser, and the host forwards requests for the computer's public name.
+        let isProxy = if case .vsock = caller { true } else { false }
+        try configuration.hosts.check(head, computerID: configuration.computer.computerID, isProxy: isProxy)
         if case .found(let route, _) = match, route.role == nil {
             // Open to every client.
         } else if client.role == nil {

@@ -18,7 +18,7 @@ struct Check {
             ("socket", configuration.socket), ("listen", configuration.listen),
             ("unit directory", configuration.unitDirectory), ("state directory", configuration.stateDirectory),
             ("service user", configuration.serviceUser), ("group", configuration.group),
-            ("log level", configuration.logLevel),
+            ("hosts", configuration.hosts), ("log level", configuration.logLevel),
         ]
         for (name, setting) in settings {
             let value = setting.map { $0.value.isEmpty ? "(none)" : $0.value } ?? "(none)"

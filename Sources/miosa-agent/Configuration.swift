@@ -9,6 +9,7 @@ struct Configuration: Equatable {
     var stateDirectory: Setting
     var serviceUser: Setting
     var group: Setting
+    var hosts: Setting
     var logLevel: Setting
     var computerID: Setting?
     var tenantID: Setting?
@@ -77,6 +78,13 @@ struct Configuration: Equatable {
         fallback: "miosa-agent",
         help: "whose members, besides root, may use the Unix socket; SocketGroup= of the socket unit has to allow it"
     )
+    static let hostsOption = Option(
+        flag: "--hosts",
+        variable: "MIOSA_AGENT_HOSTS",
+        placeholder: "NAMES",
+        fallback: "",
+        help: "further names in the Host field of requests, separated by spaces"
+    )
     static let logLevelOption = Option(
         flag: "--log-level",
         variable: "MIOSA_AGENT_LOG_LEVEL",
@@ -100,7 +108,7 @@ struct Configuration: Equatable {
     )
     static let options = [
         listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, groupOption,
-        logLevelOption,
+        hostsOption, logLevelOption,
         computerIDOption, tenantIDOption,
     ]
 
@@ -138,6 +146,7 @@ struct Configuration: Equatable {
         }
         serviceUser = setting(Self.serviceUserOption)!
         group = setting(Self.groupOption)!
+        hosts = setting(Self.hostsOption)!
         logLevel = setting(Self.logLevelOption)!
         computerID = identity(Self.computerIDOption, "computer-id")
         tenantID = identity(Self.tenantIDOption, "tenant-id")

@@ -48,6 +48,9 @@ final class Daemon {
         let api = API(
             API.Configuration(
                 computer: configuration.computer,
+                hosts: Hosts(configured: configuration.hosts) { name in
+                    name == ProcessContext.hostname().lowercased() || LocalAddresses.contains(name)
+                },
                 identities: configuration.identities,
                 defaults: SpecDraft.Defaults(user: configuration.serviceUser)
             ),

@@ -10,6 +10,7 @@ struct ValidConfiguration {
     let layout: StateLayout
     let serviceUser: String
     let group: String
+    let hosts: [String]
     let logLevel: JournalWriter.Priority
     let computer: ComputerIdentity
     /// The identities of clients, and why files of tokens are refused.
@@ -57,6 +58,13 @@ struct ValidConfiguration {
         if let reason = AccountName.problem(in: configuration.group.value) {
             problem(configuration.group, "'\(configuration.group.value)': the group's name \(reason)")
         }
+        let hosts = configuration.hosts.value.split(separator: " ").map(String.init)
+        for host in hosts where !Self.isHost(host) {
+            problem(configuration.hosts, "'\(host)' is no host name; it has neither a scheme nor a port")
+        }
+        if hosts.count > Self.hostsLimit {
+            problem(configuration.hosts, "there are more than \(Self.hostsLimit) names")
+        }
         let logLevel = JournalWriter.Priority(name: configuration.logLevel.value)
         if logLevel == nil { problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level") }
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
@@ -80,6 +88,7 @@ struct ValidConfiguration {
         )
         serviceUser = configuration.serviceUser.value
         group = configuration.group.value
+        self.hosts = hosts
         self.logLevel = logLevel
         computer = ComputerIdentity(computerID: computerID, tenantID: configuration.tenantID?.value)
         (identities, tokenProblems) = Self.identities(tokenFiles, credential: token)
@@ -103,6 +112,23 @@ struct ValidConfiguration {
         guard !shared.isEmpty else { return (identities, problems) }
         let others = identities.all.filter { identity in !shared.contains { $0 === identity } }
         return (Identities(others, sha256: SHA256.hash), problems)
+    }
+
+    /// The number of further host names.
+    static let hostsLimit = 64
+
+    /// Whether a text is letters, digits, `-`, `_` and `.`, at most 253 (RFC 1035 §2.3.4), or an IPv6 address.
+    private static func isHost(_ text: String) -> Bool {
+        (1...253).contains(text.utf8.count)
+            && (SocketAddress(ip: "[\(text)]:1") != nil
+                || text.utf8.allSatisfy { byte in
+                    switch byte {
+                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                        UInt8(ascii: "0")...UInt8(ascii: "9"):
+                        true
+                    default: "-_.".utf8.contains(byte)
+                    }
+                })
     }
 
     private static func isID(_ text: String) -> Bool {

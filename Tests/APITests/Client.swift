@@ -24,6 +24,7 @@ struct Client {
         api = API(
             API.Configuration(
                 computer: ComputerIdentity(computerID: "computer-1", tenantID: nil),
+                hosts: Hosts(configured: ["Public.example"]) { ["host", "10.0.0.7", "fe80::1"].contains($0) },
                 identities: Identities(
                     identities.map { Identity($0, Role(rawValue: $0) ?? .admin, BearerToken($1)!) },
                     sha256: SHA256.hash

@@ -76,6 +76,7 @@ struct OpenAPITests {
         let limits: [String: Int] = [
             "\(schemas)/Name/maxLength": ServiceName.lengthLimit,
             "\(schemas)/NameAgain/maxLength": ServiceName.lengthLimit,
+            "\(schemas)/UnusedName/maxLength": ServiceName.lengthLimit,
             "\(schemas)/Command/maxLength": SpecLimits.commandBytesLimit,
             "\(schemas)/Environment/maxProperties": SpecLimits.environmentCountLimit,
             "\(schemas)/Environment/propertyNames/maxLength": SpecLimits.environmentNameBytesLimit,
@@ -150,6 +151,8 @@ struct OpenAPITests {
         let name = JSONValue.string("^[a-z][a-z0-9-]{0,\(ServiceName.lengthLimit - 1)}$")
         #expect(try document.value(at: "components/schemas/Name/pattern") == name)
         #expect(try document.value(at: "components/schemas/NameAgain/pattern") == name)
+        let unused = JSONValue.string("^[a-z]([a-z0-9-]{0,\(ServiceName.lengthLimit - 2)}[a-z0-9])?$")
+        #expect(try document.value(at: "components/schemas/UnusedName/pattern") == unused)
         let account = JSONValue.string("^[A-Za-z_][A-Za-z0-9_.-]{0,\(SpecLimits.userBytesLimit - 1)}$")
         #expect(try document.value(at: "components/schemas/Account/pattern") == account)
     }

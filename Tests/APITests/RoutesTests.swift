@@ -38,25 +38,47 @@ struct RoutesTests {
 
     @Test(arguments: [
         ("localhost", 200), ("LOCALHOST:2088", 200), ("127.0.0.1:2088", 200), ("10.0.0.7", 200), ("[::1]:2088", 200),
-        ("[fe80::1]", 200), ("example.com", 403), ("localhost.example.com", 403), ("127.0.0.1.example.com", 403),
+        ("[fe80::1]", 200), ("[fe80::2]:1", 403), ("10.0.0.8", 403), ("127.9.9.9", 200), ("HOST:1", 200),
+        ("computer-1", 200), ("public.example:443", 200), ("public.example.com", 403), ("example.com", 403),
+        ("localhost.example.com", 403), ("127.0.0.1.example.com", 403),
         ("127.0.0", 403), ("127.0.0.256", 403), ("1.2.3.4.5", 403), ("127.0.0.1a", 403), ("localhost.", 403),
     ])
-    func `over TCP a name that others could have chosen is refused`(host: String, status: Int) async throws {
+    func `a name that others could have chosen is refused`(host: String, status: Int) async throws {
         for path in ["/v1/services", "/healthz"] {
             let fields: Fields = ["Authorization": "Bearer \(Client.token)"]
             let reply = try await client.send(.get, path, from: .tcp(address: "x"), host: host, fields: fields)
             #expect(reply.status == status)
+            if status == 403 { #expect(reply.text.contains("MIOSA_AGENT_HOSTS")) }
+            // A person can forward the Unix socket.
+            #expect(try await client.send(.get, path, host: host).status == status)
         }
-        // A process on the machine has shown who it is.
-        #expect(try await client.send(.get, "/v1/services", host: host).status == 200)
     }
 
-    @Test func `a request of a page in a browser is refused`() async throws {
-        for origin in ["https://example.com", "null", "http://127.0.0.1:2088"] {
-            let fields: Fields = ["Authorization": "Bearer \(Client.token)", "Origin": origin]
-            let reply = try await client.send(.get, "/v1/services", from: .tcp(address: "x"), fields: fields)
-            #expect(reply.status == 403)
+    @Test(arguments: [
+        ("Origin", "https://example.com", 403), ("Origin", "null", 403), ("Origin", "http://127.0.0.1:2088", 403),
+        ("Origin", "http://localhost:2089", 403), ("Origin", "http://localhost", 403), ("Origin", "", 403),
+        ("Origin", "ftp://localhost:2088", 403), ("Origin", "http://localhost:2088", 200),
+        ("Origin", "https://LOCALHOST:2088", 200), ("Sec-Fetch-Site", "cross-site", 403),
+        ("Sec-Fetch-Site", "same-site", 403), ("Sec-Fetch-Site", "", 403), ("Sec-Fetch-Site", "same-origin", 200),
+        ("Sec-Fetch-Site", "none", 200),
+    ])
+    func `a request of another site's page is refused on every listener`(
+        field: String,
+        value: String,
+        status: Int
+    ) async throws {
+        let fields: Fields = ["Authorization": "Bearer \(Client.token)", field: value]
+        for caller in [
+            Caller.tcp(address: "x"), .unix(uid: 0, gid: 0, pid: 1, isAdmitted: true),
+            .vsock(contextID: 2, isHost: true),
+        ] {
+            for path in ["/v1/services", "/healthz"] {
+                let reply = try await client.send(.get, path, from: caller, host: "localhost:2088", fields: fields)
+                #expect(reply.status == status)
+                if status == 403 { #expect(reply.text.contains(field)) }
+            }
         }
+        #expect(client.control.calls.count == (status == 200 ? 3 : 0))
     }
 
     @Test func `another computer is not found`() async throws {

@@ -105,6 +105,19 @@ struct ConfigurationTests {
         #expect(found.count == 6)
     }
 
+    @Test func `host names are names`() throws {
+        let names = "agent.example 10.0.0.1 fe80::1 a_b"
+        let valid = try ValidConfiguration(configuration(flags: ["--hosts": names]), machineID: "machine")
+        #expect(valid.hosts == ["agent.example", "10.0.0.1", "fe80::1", "a_b"])
+        #expect(problems(configuration(flags: ["--hosts": "http://x a:80 ä"])).count == 3)
+        let most = Array(repeating: "x", count: ValidConfiguration.hostsLimit).joined(separator: " ")
+        #expect(problems(configuration(flags: ["--hosts": most])).isEmpty)
+        #expect(problems(configuration(flags: ["--hosts": most + " x"])).count == 1)
+        let longest = String(repeating: "x", count: 253)
+        #expect(problems(configuration(flags: ["--hosts": longest])).isEmpty)
+        #expect(problems(configuration(flags: ["--hosts": longest + "x"])).count == 1)
+    }
+
     @Test func `variables that are no settings are found`() {
         let environment = [
             "MIOSA_AGENT_PORT": "1", "MIOSA_AGENT_BOOT_ID": "2", "MIOSA_AGENT_LISTEN": "", "PATH": "/",

@@ -25,7 +25,7 @@ def is_command(value):
 
 def has_name(body):
     name = body.get("name") if isinstance(body, dict) else None
-    return isinstance(name, str) and re.fullmatch("[a-z][a-z0-9-]{0,62}", name)
+    return isinstance(name, str) and re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name)
 
 
 def tame(body):

@@ -500,7 +500,7 @@ class Program(MachineTestCase):
         self.addCleanup(self.machine.exec, "systemctl", "start", "miosa-agent.socket", "miosa-agent.service")
         output = self.machine.shell(
             "mkdir -p /run/miosa-agent; miosa-agent --listen '' --state-directory /var/lib/miosa-agent 2>/tmp/log & "
-            "pid=$!; until curl -sf --unix-socket /run/miosa-agent/api.sock http://x/readyz; do sleep 0.02; done; "
+            "pid=$!; until curl -sf --unix-socket /run/miosa-agent/api.sock http://localhost/readyz; do sleep 0.02; done; "
             "stat -c %a /run/miosa-agent/api.sock; kill -INT $pid; wait $pid; echo rc=$?; cat /tmp/log"
         )
         self.assertIn('{"status":"ok"', output)

@@ -109,7 +109,8 @@ class Case:
     def __init__(self, seed, index):
         self.index = index
         self.random = random.Random(f"{seed}/{index}")
-        self.name = f"g{index}" + "-" * self.random.choice([0, 0, 0, 1, 3]) + "x" * self.random.choice([0, 0, 1, 40])
+        tail = "-" * self.random.choice([0, 0, 0, 1, 3]) + "x" * self.random.choice([0, 0, 1, 40])
+        self.name = f"g{index}{tail}".rstrip("-")
         self.command, self.argv = self.random.choices([self.shell, self.plain, self.short], [75, 18, 7])[0]()
         self.env = self.environment()
         self.cwd = self.directory()

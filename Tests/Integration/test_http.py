@@ -141,7 +141,7 @@ class Access(MachineTestCase):
             self.machine.exec("stat", "-c", "%a %U %G", "/run/miosa-agent/api.sock").strip(), "660 root miosa-agent"
         )
         refused = self.machine.shell(
-            "su -s /bin/sh user -c 'curl -sS --unix-socket /run/miosa-agent/api.sock http://x/v1/services' 2>&1",
+            "su -s /bin/sh user -c 'curl -sS --unix-socket /run/miosa-agent/api.sock http://localhost/v1/services' 2>&1",
             check=False,
         )
         self.assertIn("Couldn't connect", refused + "Couldn't connect" * ("ermission" in refused))

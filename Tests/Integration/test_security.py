@@ -18,7 +18,7 @@ class Security(MachineTestCase):
         as_group = f"--gid={group} " if group else ""
         return self.machine.shell(
             f"systemd-run --quiet --pipe --wait --uid={account} {as_group}"
-            f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket /run/miosa-agent/api.sock http://x{path}",
+            f"curl -s -o /dev/null -w '%{{http_code}}' --unix-socket /run/miosa-agent/api.sock http://localhost{path}",
             check=False,
         ).strip()
 
@@ -44,11 +44,52 @@ class Security(MachineTestCase):
         self.assertEqual(self.curl("user", "/healthz"), "200")
         self.assertEqual(self.curl("daemon", "/v1/services", "miosa-agent"), "200")
 
-    def test_over_tcp_pages_in_browsers_are_refused(self):
-        for headers in ({"Origin": "https://example.com"}, {"Host": "rebound.example.com"}):
-            reply = self.machine.call("GET", "/v1/services", tcp=True, headers=headers)
-            self.assertEqual((reply.status, reply.json["code"]), (403, "FORBIDDEN"), headers)
-        self.assertEqual(self.machine.call("GET", "/v1/services", tcp=True).status, 200)
+    def test_pages_of_other_sites_are_refused_on_every_listener(self):
+        hostname = self.machine.exec("cat", "/proc/sys/kernel/hostname").strip()
+        computer = self.machine.call("GET", "/v1").data["id"]
+        for tcp in (True, False):
+            for headers, status in (
+                ({"Origin": "https://example.com"}, 403), ({"Origin": "null"}, 403),
+                ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Host": "rebound.example.com"}, 403),
+                ({"Host": "192.0.2.1"}, 403), ({"Host": "localhost:1", "Origin": "http://localhost:2"}, 403),
+                ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200), ({"Host": f"{computer}:80"}, 200),
+                ({"Host": hostname}, 200), ({"Host": "[::1]:2088"}, 200), ({"Host": "127.0.0.1"}, 200),
+            ):
+                with self.subTest(tcp=tcp, headers=headers):
+                    for method, path in (
+                        ("GET", "/v1/services"), ("GET", "/healthz"), ("POST", "/v1/services/web/stop"),
+                    ):
+                        reply = self.machine.call(method, path, tcp=tcp, headers=headers)
+                        if status == 403:
+                            self.assertEqual((reply.status, reply.json["code"]), (403, "FORBIDDEN"), reply)
+                        else:
+                            self.assertEqual(reply.status, 200 if method == "GET" else 404, reply)
+
+    def test_a_further_name_is_a_setting(self):
+        settings = "/etc/default/miosa-agent"
+        reply = self.machine.call("GET", "/v1/services", headers={"Host": "agent.example:443"})
+        self.assertEqual(reply.status, 403)
+        told = "'agent.example:443' is no name of this computer; MIOSA_AGENT_HOSTS may have it"
+        self.assertEqual(reply.json["error"], told)
+        self.machine.shell(
+            f"cp -p {settings} {settings}.old; echo 'MIOSA_AGENT_HOSTS=\"x.example agent.example\"' >> {settings};"
+            "systemctl restart miosa-agent"
+        )
+        self.addCleanup(self.machine.shell, f"mv {settings}.old {settings}; systemctl restart miosa-agent")
+        reply = self.machine.call("GET", "/v1/services", headers={"Host": "agent.example:443"})
+        self.assertEqual(reply.status, 200)
+
+    def test_a_name_whose_drop_ins_would_be_those_of_others_is_refused(self):
+        for name, reason in (
+            ("web-", "must not end in '-'"), ("a0000000-0000-4000-8000-000000000000", "must not be a UUID"),
+        ):
+            spec = {"command": "sleep 1000"}
+            for reply in (
+                self.machine.call("POST", "/v1/services", {"name": name, **spec}),
+                self.machine.call("PUT", f"/v1/services/{name}", spec),
+            ):
+                self.assertEqual((reply.status, reply.json["details"]), (422, {"name": reason}), reply)
+        self.assertEqual(self.machine.call("GET", "/v1/services").data, [])
 
     def test_wrong_tokens_are_answered_ever_more_slowly_and_the_right_one_at_once(self):
         def guess():
@@ -164,7 +205,7 @@ class Security(MachineTestCase):
                     | logger --journald
                 logger -t miosa-service-victim forged
                 logger -t systemd 'miosa-service-victim.service: Main process exited, code=killed, status=9/KILL'
-                curl -s --unix-socket /run/miosa-agent/api.sock -X DELETE http://x/v1/services/victim
+                curl -s --unix-socket /run/miosa-agent/api.sock -X DELETE http://localhost/v1/services/victim
                 cat /var/lib/miosa-agent/services/victim.json /run/credentials/miosa-agent.service/token
                 systemctl stop miosa-service-victim
                 echo tried

@@ -186,6 +186,14 @@ import Testing
         #expect(UnitName.service(ofUnit: unit) == nil)
     }
 
+    @Test(arguments: [
+        ("a", true), ("a-b", true), ("a-", false), ("a--", false), ("a0000000-0000-4000-8000-00000000000f", false),
+        ("a0000000-0000-4000-8000-00000000000g", true), ("a0000000-0000-4000-8000-0000000000000", true),
+    ])
+    func `a new name does not end in a hyphen and is no UUID`(text: String, isAllowed: Bool) throws {
+        #expect((try #require(ServiceName(text)).problemOfNew == nil) == isAllowed)
+    }
+
     @Test func `the identifier in the journal is the unit's name without its type`() throws {
         #expect(UnitName.identifier(of: try #require(ServiceName("web"))) == "miosa-service-web")
     }

@@ -16,7 +16,7 @@ _miosa_agent() {
     --log-level) words='error warning notice info debug' ;;
     --listen) words='127.0.0.1:2088' ;;
     *)
-      words='--listen --socket --unit-directory --state-directory --service-user --group --log-level'
+      words='--listen --socket --unit-directory --state-directory --service-user --group --hosts --log-level'
       if ((COMP_CWORD == 1)); then words="serve check reload --version --help $words"; fi
       ;;
   esac

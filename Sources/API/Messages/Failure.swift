@@ -35,11 +35,13 @@ struct Failure: Error {
     }
 
     static func forbidden(to role: Role, needed: Role) -> Failure {
-        let sentence = "the role '\(role.rawValue)' may not call this; it takes '\(needed.rawValue)'"
-        return Failure(.forbidden, "FORBIDDEN", sentence)
+        forbidden("the role '\(role.rawValue)' may not call this; it takes '\(needed.rawValue)'")
     }
 
-    static let forbidden = Failure(.forbidden, "FORBIDDEN", "you may not call this")
+    static let forbidden = forbidden("you may not call this")
+
+    static func forbidden(_ sentence: String) -> Failure { Failure(.forbidden, "FORBIDDEN", sentence) }
+
     /// The answer of `/readyz` to a client that is not identified.
     static let notReady = {
         var failure = Failure(.serviceUnavailable, "SYSTEMD_UNAVAILABLE", "the agent is not ready")
@@ -97,6 +99,10 @@ struct Failure: Error {
         case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
         case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
         case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")
+        case .nameReserved(let reason):
+            var problems = FieldProblems()
+            problems.add("name", reason)
+            self = .invalid(problems)
         case .keyReused:
             var problems = FieldProblems()
             problems.add(Idempotency.field, "was used for another request")

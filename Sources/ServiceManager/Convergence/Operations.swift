@@ -39,6 +39,7 @@ final class Operations {
     /// Creates a service and queues its start. Throws `tooManyServices` at the limit, and what keeps the record from
     /// being written.
     func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        if let reason = spec.name.problemOfNew { throw .nameReserved(reason) }
         guard services.count + additions < servicesLimit else {
             throw .tooManyServices(limit: servicesLimit)
         }

@@ -2,6 +2,8 @@
 public enum ControlError: Error, Equatable, Sendable {
     case serviceNotFound
     case serviceExists
+    /// A new service may not have the name, with the reason.
+    case nameReserved(String)
     /// A start of a service that is starting or running.
     case serviceRunning
     /// A stop of a service that is neither starting nor running.

@@ -23,6 +23,24 @@ public struct ServiceName: Hashable, Comparable, Sendable, CustomStringConvertib
         return nil
     }
 
+    /// Why a new service may not have the name; nil when it may. Services of version 0.1.0 keep theirs.
+    ///
+    /// systemd applies the drop-ins of `miosa-service-a-.service.d` to every unit whose name begins with
+    /// `miosa-service-a-` (systemd.unit(5)): the drop-ins of `a-` would be those of `a-b`. Paths take a name or an id.
+    public var problemOfNew: String? {
+        if description.hasSuffix("-") { return "must not end in '-'" }
+        return isUUID ? "must not be a UUID" : nil
+    }
+
+    /// Whether it has the form of RFC 9562 §4.
+    private var isUUID: Bool {
+        let parts = description.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+        return parts.map(\.count) == [8, 4, 4, 4, 12]
+            && parts.allSatisfy { part in
+                part.allSatisfy { Self.isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
+            }
+    }
+
     private static func isLetter(_ byte: UInt8) -> Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) }
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
