@@ -63,12 +63,13 @@ public final class ServiceManager {
         public var failed = 0
     }
 
-    /// `report` gets messages for the log; `statusChanged` gets the numbers of services after each change of one.
-    /// Throws when an event source cannot be made.
+    /// `report` gets messages for the log; `statusChanged` gets the numbers of services after each change of one, and
+    /// `removed` the name of a service that was deleted. Throws when an event source cannot be made.
     public init(
         _ configuration: Configuration,
         report: @escaping @EventLoopActor (LogMessage) -> Void,
-        statusChanged: @escaping @EventLoopActor (Summary) -> Void
+        statusChanged: @escaping @EventLoopActor (Summary) -> Void,
+        removed: @escaping @EventLoopActor (ServiceName) -> Void = { _ in }
     ) throws(SystemError) {
         self.configuration = configuration
         self.statusChanged = statusChanged
@@ -127,6 +128,7 @@ public final class ServiceManager {
             forgotten: { [observation, logs] name in
                 observation.forget(name)
                 logs.wake()
+                removed(name)
             }
         )
         operations = Operations(
@@ -203,6 +205,9 @@ public final class ServiceManager {
 
     /// Whether the kernel reports of which service a listening socket is.
     public nonisolated static var arePortOwnersKnown: Bool { PortOwners.areKnown }
+
+    /// Whether there is a service of that name.
+    public func hasService(named name: String) -> Bool { ServiceName(name).map { services[$0] != nil } ?? false }
 
     /// Whether the states of the units are known and up to date.
     public var isReady: Bool { connectivity.isReady }

@@ -34,10 +34,11 @@ final class Daemon {
         let manager = try ServiceManager(
             supervision,
             report: { log.write($0) },
-            statusChanged: { daemon?.tellStatus($0) }
+            statusChanged: { daemon?.tellStatus($0) },
+            removed: { daemon?.answers.hideValues(of: $0.description) }
         )
         self.manager = manager
-        let answers = IdempotencyStore(configuration.layout)
+        let answers = IdempotencyStore(configuration.layout) { manager.hasService(named: $0) }
         self.answers = answers
         let metrics = AgentMetrics()
         metrics.streams = {

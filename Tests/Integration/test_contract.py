@@ -194,6 +194,21 @@ class Repeating(MachineTestCase):
         self.assertEqual(self.post(None, "key-4", "/v1/services/once/restart").text, first.text)
         self.assertEqual(self.machine.get("once")["pid"], first.data["pid"])
 
+    def test_values_of_the_environment_leave_the_disk_with_the_service(self):
+        body = {"name": "once", "command": "sleep 1000", "env": {"SECRET": "value-of-the-secret"}}
+        find = "grep -rl value-of-the-secret /var/lib/miosa-agent /etc/systemd/system; :"
+        for how in ("", "systemctl kill --signal=KILL miosa-agent.service"):
+            key = f"key-env-{how}".replace(" ", "-")
+            self.assertEqual(self.post(body, key).status, 201)
+            self.assertIn("/answers/", self.machine.shell(find))
+            self.machine.delete("once")
+            self.machine.shell(how)
+            eventually(lambda: self.machine.shell(find) == "", "no file has the value")
+            # The request is not carried out again.
+            again = self.post(body, key)
+            self.assertEqual((again.status, again.data["env"]), (201, {"SECRET": "(hidden)"}))
+            self.assertEqual(self.machine.call("GET", "/v1/services").json["total"], 0)
+
     def test_a_key_has_a_limit(self):
         self.assertEqual(self.post({"name": "x", "command": "sleep 1"}, "k" * 255).status, 201)
         for key in ("k" * 256, "with blank", "é"):

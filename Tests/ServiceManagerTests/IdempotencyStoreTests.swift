@@ -10,14 +10,23 @@ import Testing
 struct IdempotencyStoreTests {
     private let directory: TemporaryDirectory
     private let layout: StateLayout
+    private let services: Services
 
-    init() throws {
+    /// The names of the services that there are.
+    @EventLoopActor private final class Services {
+        var all = ["web"]
+
+        func remove() { all = [] }
+    }
+
+    @EventLoopActor init() throws {
         directory = try TemporaryDirectory()
         layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
+        services = Services()
     }
 
     @EventLoopActor private func store() throws -> IdempotencyStore {
-        let store = IdempotencyStore(layout)
+        let store = IdempotencyStore(layout) { [services] in services.all.contains($0) }
         try store.prepare()
         return store
     }
@@ -104,6 +113,50 @@ struct IdempotencyStoreTests {
         try text.replacing(kept, with: String(old)).write(toFile: path, atomically: true, encoding: .utf8)
         let second = answer("two")
         #expect(try await store().once("key", fingerprint: "f") { _ in second } == second)
+    }
+
+    private static let object = #"{"data":{"name":"web","env":{"A":"secret","B":""},"message":null}}"#
+    private static let hidden = #"{"data":{"name":"web","env":{"A":"(hidden)","B":"(hidden)"},"message":null}}"# + "\n"
+
+    private func isOnDisk(_ text: String) throws -> Bool {
+        try files.contains { file in
+            try String(contentsOfFile: directory.path + "/answers/" + file, encoding: .utf8).contains(text)
+        }
+    }
+
+    @Test @EventLoopActor func `values of a service that is deleted leave the disk, and the answer stays`() async throws
+    {
+        let first = answer(Self.object)
+        let store = try store()
+        _ = try await store.once("key", fingerprint: "f") { _ in first }
+        #expect(try isOnDisk("secret"))
+        services.all = []
+        store.hideValues(of: "another")
+        store.hideValues(of: "web")
+        #expect(try await eventually { (try? self.isOnDisk("secret")) == false })
+        for store in [store, try self.store()] {
+            let again = try await store.once("key", fingerprint: "f") { _ in first }
+            #expect(again == answer(Self.hidden))
+        }
+    }
+
+    @Test @EventLoopActor func `values that an interrupted deletion left go at the next start`() async throws {
+        let first = answer(Self.object)
+        _ = try await store().once("key", fingerprint: "f") { _ in first }
+        services.all = []
+        _ = try store()
+        #expect(try await eventually { (try? self.isOnDisk("secret")) == false })
+    }
+
+    @Test @EventLoopActor func `an answer about a service that is gone by then is kept without values`() async throws {
+        let first = answer(Self.object)
+        let store = try store()
+        _ = try await store.once("key", fingerprint: "f") { [services] _ in
+            await services.remove()
+            return first
+        }
+        #expect(try !isOnDisk("secret"))
+        #expect(try await store.once("key", fingerprint: "f") { _ in first } == answer(Self.hidden))
     }
 
     @Test @EventLoopActor func `a file that is no answer is removed`() async throws {

@@ -105,8 +105,8 @@ enum ServiceBody {
                         problems.add(key, "must map names to strings; '\(member.key)' is \(member.value.typeName)")
                         return nil
                     }
-                    guard text != ServiceObject.hiddenValue else {
-                        problems.add(key, "has \(ServiceObject.hiddenValue) for '\(member.key)', in place of the value")
+                    guard text != ServiceSpec.hiddenValue else {
+                        problems.add(key, "has \(ServiceSpec.hiddenValue) for '\(member.key)', in place of the value")
                         return nil
                     }
                     variables[member.key] = text

@@ -6,14 +6,11 @@ enum ServiceObject {
     /// What an object shows of the environment, whose values may be secrets.
     enum Environment {
         case values
-        /// The names, with ``hiddenValue`` for each value.
+        /// The names, with ``ServiceSpec/hiddenValue`` for each value.
         case names
         /// The member is left out.
         case nothing
     }
-
-    /// What stands for a hidden value of an environment variable.
-    static let hiddenValue = "(hidden)"
 
     /// `status` is the service's own unless it is gone.
     static func write(
@@ -169,7 +166,7 @@ enum ServiceObject {
         writer.beginObject()
         for (name, value) in variables.sorted(by: { $0.key < $1.key }) {
             if case .names = environment {
-                writer.member(name, string: hiddenValue)
+                writer.member(name, string: ServiceSpec.hiddenValue)
             } else {
                 writer.member(name, string: value)
             }

@@ -8,31 +8,54 @@ public final class IdempotencyStore {
     private struct Entry {
         let file: String
         let keptAt: Timestamp
+        /// The service that the answer is about.
+        let service: String?
     }
 
     private let path: String
     /// Ordered by the time of writing, oldest first.
     private var entries: [Entry] = []
     private let queues = KeyedSerialQueue<String>()
+    /// Whether there is a service of a name.
+    private let exists: @EventLoopActor (String) -> Bool
 
-    public init(_ layout: StateLayout) {
+    /// `exists` tells whether there is a service of a name: answers about others are kept without the values of
+    /// environment variables.
+    public init(_ layout: StateLayout, exists: @escaping @EventLoopActor (String) -> Bool) {
         path = layout.answerDirectory
+        self.exists = exists
     }
 
-    /// Creates the directory, indexes the files in it, and removes those older than ``KeptAnswer/lifetimeSeconds``.
-    /// Throws when the directory cannot be created or read.
+    /// Creates the directory, indexes the files in it, removes those older than ``KeptAnswer/lifetimeSeconds``, and
+    /// hides values that an interrupted deletion left. Throws when the directory cannot be created or read.
     public func prepare() throws(SystemError) {
         let directory = try Directory(path, creatingWithMode: 0o700)
         for file in try directory.names() {
             let bytes = file.hasPrefix(".") ? nil : try directory.read(file, limitBytes: Self.fileBytesLimit)
             if let bytes, let kept = try? Kept(bytes) {
-                entries.append(Entry(file: file, keptAt: kept.keptAt))
+                entries.append(Entry(file: file, keptAt: kept.keptAt, service: kept.answer?.service))
             } else {
                 try directory.remove(file)
             }
         }
         entries.sort { $0.keptAt < $1.keptAt }
         for entry in takeOld(count: KeptAnswer.countLimit) { try directory.remove(entry.file) }
+        for service in Set(entries.compactMap(\.service)) where !exists(service) { hideValues(of: service) }
+    }
+
+    /// Hides the values of environment variables in the answers about a service that was deleted. What cannot be
+    /// written is hidden at the next start of the agent.
+    public func hideValues(of service: String) {
+        var changes = FileChanges()
+        for entry in entries where entry.service == service {
+            guard let bytes = try? Directory(path).read(entry.file, limitBytes: Self.fileBytesLimit),
+                let kept = try? Kept(bytes), let hidden = kept.hidingValues
+            else { continue }
+            changes.write(entry.file, in: path, hidden.encoded(), mode: 0o600)
+        }
+        guard !changes.isEmpty else { return }
+        changes.synchronize()
+        _ = Disk.shared.begin(changes)
     }
 
     /// The largest file that is read: an answer holds one service object, which is not longer than the service's
@@ -62,7 +85,9 @@ public final class IdempotencyStore {
     private static let patience = Duration.seconds(2)
 
     /// Writes an answer. A failure is ignored: the operation has been carried out, and an error would say the opposite.
-    private func keep(_ kept: Kept) async {
+    private func keep(_ answered: Kept) async {
+        let isGone = answered.answer?.service.map { !exists($0) } ?? false
+        let kept = isGone ? answered.hidingValues ?? answered : answered
         let file = Self.fileName(of: kept.key)
         var changes = FileChanges()
         changes.write(file, in: path, kept.encoded(), mode: 0o600)
@@ -73,7 +98,9 @@ public final class IdempotencyStore {
         let result = await Disk.shared.begin(changes).wait(atMost: Self.patience)
         if result?.error != nil { return }
         entries.removeAll { $0.file == file }
-        entries.append(Entry(file: file, keptAt: kept.keptAt))
+        entries.append(Entry(file: file, keptAt: kept.keptAt, service: kept.answer?.service))
+        // The service may have been deleted during the write.
+        if !isGone, let service = kept.answer?.service, !exists(service) { hideValues(of: service) }
     }
 
     /// Removes from the index, and returns, the entries that are expired and the oldest ones beyond `count`.
@@ -128,6 +155,41 @@ public final class IdempotencyStore {
                 body: Array(try members.string("body").utf8),
                 service: try members.optionalString("service")
             )
+        }
+
+        /// The same without the values of environment variables; nil when the answer has none.
+        var hidingValues: Kept? {
+            guard let answer, let value = try? JSONParser.parse(answer.body) else { return nil }
+            let hidden = Self.hidingValues(in: value)
+            guard hidden != value else { return nil }
+            let body = hidden.encoded() + [UInt8(ascii: "\n")]
+            return Kept(
+                key: key,
+                fingerprint: fingerprint,
+                keptAt: keptAt,
+                answer: KeptAnswer(
+                    status: answer.status,
+                    location: answer.location,
+                    body: body,
+                    service: answer.service
+                )
+            )
+        }
+
+        /// The object of a service is a member of the document, or of another member.
+        private static func hidingValues(in value: JSONValue) -> JSONValue {
+            guard case .object(let object) = value else { return value }
+            var hidden = JSONObject()
+            for member in object {
+                if member.key == "env", case .object(let variables) = member.value {
+                    var names = JSONObject()
+                    for variable in variables { names.append(variable.key, .string(ServiceSpec.hiddenValue)) }
+                    hidden.append(member.key, .object(names))
+                } else {
+                    hidden.append(member.key, hidingValues(in: member.value))
+                }
+            }
+            return .object(hidden)
         }
 
         func encoded() -> [UInt8] {

@@ -28,6 +28,9 @@ public struct ServiceSpec: Equatable, Sendable {
 }
 
 extension ServiceSpec {
+    /// What stands for the value of an environment variable where it is hidden.
+    public static let hiddenValue = "(hidden)"
+
     /// The same without the environment, whose values may be secrets.
     public func withoutEnvironment() -> ServiceSpec {
         ServiceSpec(
