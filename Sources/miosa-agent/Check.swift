@@ -18,7 +18,8 @@ struct Check {
             ("socket", configuration.socket), ("listen", configuration.listen),
             ("unit directory", configuration.unitDirectory), ("state directory", configuration.stateDirectory),
             ("service user", configuration.serviceUser), ("group", configuration.group),
-            ("hosts", configuration.hosts), ("log level", configuration.logLevel),
+            ("allowed users", configuration.allowedUsers), ("hosts", configuration.hosts),
+            ("log level", configuration.logLevel),
         ]
         for (name, setting) in settings {
             let value = setting.map { $0.value.isEmpty ? "(none)" : $0.value } ?? "(none)"

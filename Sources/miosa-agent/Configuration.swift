@@ -9,6 +9,7 @@ struct Configuration: Equatable {
     var stateDirectory: Setting
     var serviceUser: Setting
     var group: Setting
+    var allowedUsers: Setting
     var hosts: Setting
     var logLevel: Setting
     var computerID: Setting?
@@ -78,6 +79,13 @@ struct Configuration: Equatable {
         fallback: "miosa-agent",
         help: "whose members, besides root, may use the Unix socket; SocketGroup= of the socket unit has to allow it"
     )
+    static let allowedUsersOption = Option(
+        flag: "--allowed-users",
+        variable: "MIOSA_AGENT_ALLOWED_USERS",
+        placeholder: "ACCOUNTS",
+        fallback: "",
+        help: "the accounts that services may run as, separated by spaces; empty for any"
+    )
     static let hostsOption = Option(
         flag: "--hosts",
         variable: "MIOSA_AGENT_HOSTS",
@@ -108,7 +116,7 @@ struct Configuration: Equatable {
     )
     static let options = [
         listenOption, socketOption, unitDirectoryOption, stateDirectoryOption, serviceUserOption, groupOption,
-        hostsOption, logLevelOption,
+        allowedUsersOption, hostsOption, logLevelOption,
         computerIDOption, tenantIDOption,
     ]
 
@@ -146,6 +154,7 @@ struct Configuration: Equatable {
         }
         serviceUser = setting(Self.serviceUserOption)!
         group = setting(Self.groupOption)!
+        allowedUsers = setting(Self.allowedUsersOption)!
         hosts = setting(Self.hostsOption)!
         logLevel = setting(Self.logLevelOption)!
         computerID = identity(Self.computerIDOption, "computer-id")

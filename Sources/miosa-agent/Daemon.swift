@@ -53,7 +53,10 @@ final class Daemon {
                     name == ProcessContext.hostname().lowercased() || LocalAddresses.contains(name)
                 },
                 identities: configuration.identities,
-                defaults: SpecDraft.Defaults(user: configuration.serviceUser)
+                defaults: SpecDraft.Defaults(
+                    user: configuration.serviceUser,
+                    allowedUsers: configuration.allowedUsers
+                )
             ),
             control: manager,
             answers: answers,

@@ -10,6 +10,8 @@ struct ValidConfiguration {
     let layout: StateLayout
     let serviceUser: String
     let group: String
+    /// The accounts that services may run as; nil for any.
+    let allowedUsers: [String]?
     let hosts: [String]
     let logLevel: JournalWriter.Priority
     let computer: ComputerIdentity
@@ -58,6 +60,22 @@ struct ValidConfiguration {
         if let reason = AccountName.problem(in: configuration.group.value) {
             problem(configuration.group, "'\(configuration.group.value)': the group's name \(reason)")
         }
+        let allowedUsers = configuration.allowedUsers.value.split(separator: " ").map(String.init)
+        for user in allowedUsers {
+            if let reason = AccountName.problem(in: user) {
+                problem(configuration.allowedUsers, "'\(user)': the account name \(reason)")
+            }
+        }
+        if allowedUsers.count > Self.allowedUsersLimit {
+            problem(configuration.allowedUsers, "there are more than \(Self.allowedUsersLimit) accounts")
+        }
+        if !allowedUsers.isEmpty, !allowedUsers.contains(configuration.serviceUser.value) {
+            let user = configuration.serviceUser
+            problem(
+                configuration.allowedUsers,
+                "'\(user.value)', the default account [\(user.source)], is not among them"
+            )
+        }
         let hosts = configuration.hosts.value.split(separator: " ").map(String.init)
         for host in hosts where !Self.isHost(host) {
             problem(configuration.hosts, "'\(host)' is no host name; it has neither a scheme nor a port")
@@ -88,6 +106,7 @@ struct ValidConfiguration {
         )
         serviceUser = configuration.serviceUser.value
         group = configuration.group.value
+        self.allowedUsers = allowedUsers.isEmpty ? nil : allowedUsers
         self.hosts = hosts
         self.logLevel = logLevel
         computer = ComputerIdentity(computerID: computerID, tenantID: configuration.tenantID?.value)
@@ -113,6 +132,9 @@ struct ValidConfiguration {
         let others = identities.all.filter { identity in !shared.contains { $0 === identity } }
         return (Identities(others, sha256: SHA256.hash), problems)
     }
+
+    /// The number of accounts that services may run as.
+    static let allowedUsersLimit = 64
 
     /// The number of further host names.
     static let hostsLimit = 64

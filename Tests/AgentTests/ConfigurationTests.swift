@@ -118,6 +118,21 @@ struct ConfigurationTests {
         #expect(problems(configuration(flags: ["--hosts": longest + "x"])).count == 1)
     }
 
+    @Test func `allowed accounts are names, and the default account is among them`() throws {
+        let valid = try ValidConfiguration(configuration(flags: ["--allowed-users": "user web"]), machineID: "machine")
+        #expect(valid.allowedUsers == ["user", "web"])
+        #expect(try ValidConfiguration(configuration(), machineID: "machine").allowedUsers == nil)
+        #expect(
+            problems(configuration(flags: ["--allowed-users": "web -x"])) == [
+                "--allowed-users: '-x': the account name \(try #require(AccountName.problem(in: "-x")))",
+                "--allowed-users: 'user', the default account [default], is not among them",
+            ]
+        )
+        let others = (1..<ValidConfiguration.allowedUsersLimit).map { " u\($0)" }.joined()
+        #expect(problems(configuration(flags: ["--allowed-users": "user" + others])).isEmpty)
+        #expect(problems(configuration(flags: ["--allowed-users": "user one" + others])).count == 1)
+    }
+
     @Test func `variables that are no settings are found`() {
         let environment = [
             "MIOSA_AGENT_PORT": "1", "MIOSA_AGENT_BOOT_ID": "2", "MIOSA_AGENT_LISTEN": "", "PATH": "/",

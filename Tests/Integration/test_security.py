@@ -79,6 +79,25 @@ class Security(MachineTestCase):
         reply = self.machine.call("GET", "/v1/services", headers={"Host": "agent.example:443"})
         self.assertEqual(reply.status, 200)
 
+    def test_services_run_as_the_accounts_that_are_allowed(self):
+        settings = "/etc/default/miosa-agent"
+        self.machine.create("before", "sleep 1000", user="root")
+        self.machine.shell(
+            f"cp -p {settings} {settings}.old; echo 'MIOSA_AGENT_ALLOWED_USERS=\"user daemon\"' >> {settings};"
+            "systemctl restart miosa-agent"
+        )
+        self.addCleanup(self.machine.shell, f"mv {settings}.old {settings}; systemctl restart miosa-agent")
+        reason = "must be one of 'user', 'daemon', the accounts of MIOSA_AGENT_ALLOWED_USERS"
+        for method, path, body in (
+            ("POST", "/v1/services", {"name": "web"}), ("PUT", "/v1/services/web", {}),
+            ("PUT", "/v1/services/before", {}),
+        ):
+            reply = self.machine.call(method, path, {**body, "command": "sleep 1000", "user": "root"})
+            self.assertEqual((reply.status, reply.json["details"]), (422, {"user": reason}), reply)
+        self.machine.create("web", "sleep 1000", user="daemon")
+        self.machine.create("usual", "sleep 1000")
+        self.assertEqual(self.machine.wait("before", status="running")["restarts"], 0)
+
     def test_a_name_whose_drop_ins_would_be_those_of_others_is_refused(self):
         for name, reason in (
             ("web-", "must not end in '-'"), ("a0000000-0000-4000-8000-000000000000", "must not be a UUID"),

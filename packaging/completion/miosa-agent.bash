@@ -11,12 +11,13 @@ _miosa_agent() {
   case $previous in
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --unit-directory | --state-directory) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
-    --service-user) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
+    --service-user | --allowed-users) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$current") ;;
     --log-level) words='error warning notice info debug' ;;
     --listen) words='127.0.0.1:2088' ;;
     *)
-      words='--listen --socket --unit-directory --state-directory --service-user --group --hosts --log-level'
+      words='--listen --socket --unit-directory --state-directory --service-user --group --allowed-users --hosts'
+      words+=' --log-level'
       if ((COMP_CWORD == 1)); then words="serve check reload --version --help $words"; fi
       ;;
   esac

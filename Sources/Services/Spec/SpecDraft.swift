@@ -11,15 +11,24 @@ public struct SpecDraft: Equatable, Sendable {
 
     public init() {}
 
-    /// The defaults of missing fields.
+    /// The defaults of missing fields, and what the settings allow.
     public struct Defaults: Equatable, Sendable {
         public var workingDirectory = "/home/user"
         public var restart = RestartPolicy.onFailure
         public var stdio = StandardStreams.journal
         public var user: String
+        /// The accounts that services may run as, `user` among them; nil for any.
+        public var allowedUsers: [String]?
 
-        public init(user: String) {
+        public init(user: String, allowedUsers: [String]? = nil) {
             self.user = user
+            self.allowedUsers = allowedUsers
+        }
+
+        fileprivate func userProblem(_ user: String) -> String? {
+            guard let allowedUsers, !allowedUsers.contains(user) else { return nil }
+            let list = allowedUsers.map { "'\($0)'" }.joined(separator: ", ")
+            return "must be one of \(list), the accounts of MIOSA_AGENT_ALLOWED_USERS"
         }
     }
 
@@ -43,7 +52,7 @@ public struct SpecDraft: Equatable, Sendable {
                 "must be from \(SpecLimits.portRange.lowerBound) to \(SpecLimits.portRange.upperBound)"
             )
         }
-        problems.add("user", user.flatMap(AccountName.problem(in:)))
+        problems.add("user", user.flatMap { AccountName.problem(in: $0) ?? defaults.userProblem($0) })
         if let stdio, StandardStreams(rawValue: stdio) == nil {
             problems.add("stdio", Self.choiceProblem(StandardStreams.self))
         }
