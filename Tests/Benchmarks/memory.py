@@ -117,7 +117,7 @@ class Client:
         self.call("GET", "/v1/services?no=such", status=(400,))
         self.call("POST", "/v1/services", '{"name": "A', status=(400,))
         self.call("POST", "/v1/services", {"name": "A" * 500, "command": ""}, status=(422,))
-        self.refused(b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n")
+        self.refused(b"GET / HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n")
 
 
 def memory(machine):

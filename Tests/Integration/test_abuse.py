@@ -44,7 +44,7 @@ while not select.select([sys.stdin], [], [], 0)[0] and (count > 100 or time.mono
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.connect(address)
             if count % 2:
-                connection.send(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n")
+                connection.send(b"GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n")
             count += 1
             if count == 101:
                 print("under way", flush=True)
@@ -261,7 +261,7 @@ class Abuse(MachineTestCase):
 
     def test_slow_headers(self):
         for tcp in (False, True):
-            self.trickle(self.connect(tcp, 600, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "))
+            self.trickle(self.connect(tcp, 600, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "))
         self.assert_served("slow headers", seconds=3)
         self.assert_recovered()
 

@@ -45,7 +45,7 @@ class Continuity(MachineTestCase):
             "systemctl daemon-reload; systemctl kill --signal=KILL miosa-agent.service"
         )
         with self.machine.raw() as client:
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             restarts = lambda: int(self.machine.property("miosa-agent.service", "NRestarts"))
             first = restarts()
             eventually(lambda: restarts() > first + 60, "sixty deaths")

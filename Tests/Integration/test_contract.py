@@ -226,7 +226,7 @@ class Auditing(MachineTestCase):
         self.machine.call("DELETE", "/v1/services/gone", headers={"X-Request-Id": "audit-1"})
         record = self.removed()[0]
         self.assertEqual((record["id"], record["status"], record["env"]), (created["id"], "removed", {}))
-        self.assertEqual(record["removed_by"], {"uid": 0, "request_id": "audit-1"})
+        self.assertEqual(record["removed_by"], {"identity": None, "uid": 0, "request_id": "audit-1"})
         self.assertEqual(record["signal"], "SIGTERM")
         self.assertGreater(record["removed_at"], record["created_at"])
         self.assertEqual(self.machine.shell("grep -r hunter2-audit /var/lib/miosa-agent || echo none").strip(), "none")

@@ -20,7 +20,7 @@ class Wire(MachineTestCase):
             return answer.decode()
 
     def request(self, line, *fields, body="", close=True):
-        fields = ["Host: x", *fields] + (["Connection: close"] if close else [])
+        fields = ["Host: localhost", *fields] + (["Connection: close"] if close else [])
         return "\r\n".join([line, *fields, "", body])
 
     def status(self, answer):
@@ -30,13 +30,13 @@ class Wire(MachineTestCase):
         for text in (
             "GET /v1/services\r\n\r\n",
             "GET /v1/services HTTP/1.1\r\n\r\n",
-            "GET  /v1/services HTTP/1.1\r\nHost: x\r\n\r\n",
-            "GET /v1/services HTTP/1.1\nHost: x\n\n",
+            "GET  /v1/services HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET /v1/services HTTP/1.1\nHost: localhost\n\n",
             "GET /v1/services HTTP/1.1\r\nHost : x\r\n\r\n",
-            "GET /v1/services HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
-            "GET /v1/%2e%2e/x HTTP/1.1\r\nHost: x\r\n\r\n",
-            "POST /v1/services HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-            "POST /v1/services HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+            "GET /v1/services HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n",
+            "GET /v1/%2e%2e/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "POST /v1/services HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+            "POST /v1/services HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
             "\x00\x01\x02\r\n\r\n",
         ):
             with self.subTest(text):

@@ -13,7 +13,7 @@ import socket, sys
 with socket.socket(socket.AF_VSOCK) as connection:
     connection.settimeout(120)
     connection.connect((1, 2088))
-    connection.sendall(f"GET {sys.argv[1]} HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer {sys.argv[2]}\\r\\n"
+    connection.sendall(f"GET {sys.argv[1]} HTTP/1.1\\r\\nHost: localhost\\r\\nAuthorization: Bearer {sys.argv[2]}\\r\\n"
                        "Connection: close\\r\\n\\r\\n".encode())
     answer = b""
     while piece := connection.recv(65536):

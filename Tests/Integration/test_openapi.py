@@ -250,17 +250,17 @@ class Answers(OpenAPITestCase):
     def test_to_what_is_hardly_a_request(self):
         for status, line, fields in (
             (400, "GET /v1 HTTP/1.1", []),
-            (400, "GET  /v1 HTTP/1.1", ["Host: x"]),
+            (400, "GET  /v1 HTTP/1.1", ["Host: localhost"]),
             (408, "GET /v1 HTTP/1.1", None),
-            (413, "POST /v1/services HTTP/1.1", ["Host: x", "Content-Length: 1048577"]),
-            (414, f"GET /v1/{'x' * 8192} HTTP/1.1", ["Host: x"]),
-            (417, "GET /v1 HTTP/1.1", ["Host: x", "Expect: more"]),
-            (421, "GET https://x/v1 HTTP/1.1", ["Host: x"]),
-            (431, "GET /v1 HTTP/1.1", ["Host: x", *["A: b"] * 100]),
-            (431, "GET /v1 HTTP/1.1", ["Host: x", f"A: {'x' * 32768}"]),
-            (501, "CONNECT x:1 HTTP/1.1", ["Host: x"]),
-            (501, "POST /v1/services HTTP/1.1", ["Host: x", "Transfer-Encoding: gzip, chunked"]),
-            (505, "GET /v1 HTTP/2.0", ["Host: x"]),
+            (413, "POST /v1/services HTTP/1.1", ["Host: localhost", "Content-Length: 1048577"]),
+            (414, f"GET /v1/{'x' * 8192} HTTP/1.1", ["Host: localhost"]),
+            (417, "GET /v1 HTTP/1.1", ["Host: localhost", "Expect: more"]),
+            (421, "GET https://x/v1 HTTP/1.1", ["Host: localhost"]),
+            (431, "GET /v1 HTTP/1.1", ["Host: localhost", *["A: b"] * 100]),
+            (431, "GET /v1 HTTP/1.1", ["Host: localhost", f"A: {'x' * 32768}"]),
+            (501, "CONNECT x:1 HTTP/1.1", ["Host: localhost"]),
+            (501, "POST /v1/services HTTP/1.1", ["Host: localhost", "Transfer-Encoding: gzip, chunked"]),
+            (505, "GET /v1 HTTP/2.0", ["Host: localhost"]),
         ):
             with self.subTest(line[:60], fields=str(fields)[:60]), contextlib.closing(self.machine.raw()) as connection:
                 # One without an end is one that does not arrive.
