@@ -297,6 +297,27 @@ struct ConvergenceTests {
         #expect(try rig.record("web")?.spec.command == "other")
     }
 
+    @Test @EventLoopActor
+    func `a run that is started by hand while the change of a stopped service is written is replaced`() async throws {
+        let rig = try await Rig.serving()
+        _ = try await rig.manager.stop("web")
+        rig.manager.finish()
+        // What the change is written behind.
+        var others = FileChanges()
+        for number in 0..<5000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
+        let work = rig.manager.desired.disk.begin(others)
+        let changed = try Rig.spec("web") { $0.command = "other" }
+        let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(changed).service }
+        try await dispatchTimers()
+        #expect(work.result == nil)
+        // From the former file.
+        rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000))
+        let service = try await outcome.value()
+        #expect(service.status == .running && service.state.mainPID != 7)
+        #expect(service.record.phase == .established)
+        #expect(rig.systemd.calls(of: "StopUnit").count == 2)
+    }
+
     @Test @EventLoopActor func `a run that begins while a change is written is replaced, too`() async throws {
         let rig = try await Rig.serving()
         // What the change is written behind.

@@ -119,7 +119,10 @@ final class Operations {
             if isToRun { record.begin(.starting, replacing: before.state) }
         }
         // When no file of the unit has changed (for example only the port), the process needs no restart.
-        if isToRun, hasOtherFiles || isDrifted { try await converge(name, orRevertTo: before) }
+        if hasOtherFiles || isDrifted {
+            if !isToRun { await replaceRunStartedByHand(of: name) }
+            if services[name]?.record.phase == .starting { try await converge(name, orRevertTo: before) }
+        }
         convergence.establish(name)
         return try find(name).snapshot
     }
@@ -236,6 +239,14 @@ final class Operations {
         observation.findDrift(of: name)
         announcements.announce(name)
         return result.isChanged(files)
+    }
+
+    /// Has a start replace a run that was started by hand, from the former files, while the record of a stopped service
+    /// was written.
+    private func replaceRunStartedByHand(of name: ServiceName) async {
+        guard let service = services[name], !service.state.activeState.isDead else { return }
+        desired.begin(.starting, name)
+        await replaceNewestRun(of: name)
     }
 
     /// Makes the newest run the one that a start replaces: systemd may have started another run, of the former files,
