@@ -5,9 +5,10 @@ import http.client
 import json
 import secrets
 import threading
+import time
 import unittest
 
-from support import MachineTestCase, Stream, eventually
+from support import PATIENCE_SECONDS, MachineTestCase, Stream, eventually
 
 UNIT = "miosa-agent.service"
 TOKENS = "/etc/miosa-agent/tokens"
@@ -198,9 +199,11 @@ class Identities(MachineTestCase):
         self.machine.shell(f"rm {TOKENS}/gone.admin")
         self.reload()
         for one in streams:
+            # Without an end the keep-alive lines would come for ever.
+            deadline = time.monotonic() + PATIENCE_SECONDS
             with self.assertRaises((http.client.HTTPException, ConnectionError, EOFError)):
                 while one.line() is not None:
-                    pass
+                    self.assertLess(time.monotonic(), deadline, "the stream goes on")
                 raise EOFError
         self.assertEqual(idle.sock.recv(1), b"")
         with self.assertRaises((http.client.HTTPException, ConnectionError)):
