@@ -139,28 +139,23 @@ struct ValidConfiguration {
     /// The number of further host names.
     static let hostsLimit = 64
 
-    /// Whether a text is letters, digits, `-`, `_` and `.`, at most 253 (RFC 1035 §2.3.4), or an IPv6 address.
+    /// Whether a text is a host name of at most 253 characters (RFC 1035 §2.3.4), `_` allowed, or an IPv6 address.
     private static func isHost(_ text: String) -> Bool {
-        (1...253).contains(text.utf8.count)
-            && (SocketAddress(ip: "[\(text)]:1") != nil
-                || text.utf8.allSatisfy { byte in
-                    switch byte {
-                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                        UInt8(ascii: "0")...UInt8(ascii: "9"):
-                        true
-                    default: "-_.".utf8.contains(byte)
-                    }
-                })
+        isWord(text, besidesLettersAndDigits: "-_.", atMost: 253) || SocketAddress(ip: "[\(text)]:1") != nil
     }
 
     private static func isID(_ text: String) -> Bool {
-        (1...idLengthLimit).contains(text.utf8.count)
+        isWord(text, besidesLettersAndDigits: "-_.:", atMost: idLengthLimit)
+    }
+
+    private static func isWord(_ text: String, besidesLettersAndDigits others: String, atMost length: Int) -> Bool {
+        (1...length).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
                 switch byte {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
                     UInt8(ascii: "0")...UInt8(ascii: "9"):
                     true
-                default: "-_.:".utf8.contains(byte)
+                default: others.utf8.contains(byte)
                 }
             }
     }
