@@ -105,6 +105,15 @@ class RealMachine(MachineTestCase):
         self.assertGreater(usage["tasks"], 0)
         self.assertGreater(usage["cpu_ms"], 0)
 
+    def test_a_log_is_followed_although_the_clock_was_set_back(self):
+        self.addCleanup(self.turn_clock, "+1 hour")
+        self.machine.create("quiet", "trap 'echo line' USR1; echo ready; while :; do sleep 1000 & wait; done")
+        self.machine.wait_for_line("quiet", "ready")
+        with self.machine.stream("/v1/services/quiet/logs?follow=true&tail=0", "text/event-stream") as stream:
+            self.turn_clock("-1 hour")
+            self.machine.exec("systemctl", "kill", "--kill-who=main", "-s", "USR1", unit_of("quiet"))
+            self.assertEqual(stream.event()["data"]["line"], "line")
+
     def test_a_clock_that_jumps_ends_no_wait_and_no_service(self):
         self.machine.create("worker", "i=0; while sleep 0.2; do i=$((i + 1)); echo line $i; done")
         self.machine.create("stubborn", "trap : TERM; echo ready; while :; do sleep 0.2; done")

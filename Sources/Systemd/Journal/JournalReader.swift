@@ -58,6 +58,13 @@ internal import Glibc
         try check("sd_journal_seek_tail", unsafe sd_journal_seek_tail(journal))
     }
 
+    /// Seeks to the newest entry: ``next()`` returns the entries that are written from now on. A time would not do:
+    /// journald gives an entry the time at which it began to process it, and the clock may be set back.
+    public func seekNewest() throws(SystemError) {
+        try seekTail()
+        if try !previous() { try seekHead() }
+    }
+
     /// Seeks to a time: ``next()`` returns the first entry at or after it, ``previous()`` the last one before it.
     public func seek(to moment: WallClock) throws(SystemError) {
         let microseconds = UInt64(max(0, moment.microseconds))

@@ -39,7 +39,7 @@ public final class JournalWatch {
         journal = try JournalReader(fieldBytesLimit: 512)
         // The descriptor is not polled, but requesting it makes the library watch the directories.
         try check("sd_journal_get_fd", unsafe sd_journal_get_fd(journal.journal))
-        try journal.seek(to: WallClock.now())
+        try journal.seekNewest()
         timer = try Timer { [weak self] in self?.look() }
         timer?.arm(after: Self.interval)
     }
@@ -66,7 +66,7 @@ public final class JournalWatch {
             if change == CInt(SD_JOURNAL_INVALIDATE) {
                 handler(.files)
             } else if count == Self.entriesLimit {
-                try journal.seek(to: WallClock.now())
+                try journal.seekNewest()
                 handler(.many)
             } else if count > 0 {
                 handler(.entries(values))
