@@ -34,6 +34,8 @@ public final class API: Sendable {
         public let requestID: String
         /// The identity of the client; nil when it has not sent the token of one.
         public let identity: Identity?
+        /// Whether the request was refused before it was known that its client is admitted.
+        public let isRefusal: Bool
         /// The pattern of the matching route, without the prefix of its mount; nil for none.
         public let route: String?
         /// The service that the request was about, by name if that is known.
@@ -43,6 +45,7 @@ public final class API: Sendable {
     public let configuration: Configuration
     let control: any ServiceControl
     let answers: any AnswerStore
+    let audit: any AuditStore
     let describeComputer: @Sendable () async -> Computer
     let now: @Sendable () -> Timestamp
     let measureAgent: @Sendable () async -> AgentMeasurements
@@ -56,6 +59,7 @@ public final class API: Sendable {
         _ configuration: Configuration,
         control: any ServiceControl,
         answers: any AnswerStore,
+        audit: any AuditStore,
         describeComputer: @escaping @Sendable () async -> Computer,
         now: @escaping @Sendable () -> Timestamp,
         measureAgent: @escaping @Sendable () async -> AgentMeasurements,
@@ -65,6 +69,7 @@ public final class API: Sendable {
         self.configuration = configuration
         self.control = control
         self.answers = answers
+        self.audit = audit
         self.describeComputer = describeComputer
         self.measureAgent = measureAgent
         self.makeRequestID = makeRequestID
@@ -79,6 +84,7 @@ public final class API: Sendable {
             configuration,
             control: control,
             answers: answers,
+            audit: audit,
             describeComputer: describeComputer,
             now: now,
             measureAgent: measureAgent,
@@ -124,8 +130,29 @@ public final class API: Sendable {
         }
     }
 
-    /// Answers an admitted request.
+    /// Answers an admitted request. What changes something has an entry in the audit.
     public func respond(to request: Request, _ admitted: AdmittedRequest) async -> Reply {
+        let head = request.head
+        guard head.method != .get, head.method != .head, let role = admitted.admission.client.role else {
+            return await answer(request, admitted)
+        }
+        let entry = AuditEntry(
+            at: now(),
+            identity: admitted.identity?.name,
+            role: role.rawValue,
+            peer: admitted.caller.auditPeer,
+            requestID: admitted.requestID,
+            method: head.method.rawValue,
+            path: head.target.path
+        )
+        let isUrgent = admitted.admission.route.isUrgent
+        let number = await audit.begin(entry, isUrgent: isUrgent)
+        let reply = await answer(request, admitted)
+        await audit.end(number, service: reply.service, status: reply.response.status.code, isUrgent: isUrgent)
+        return reply
+    }
+
+    private func answer(_ request: Request, _ admitted: AdmittedRequest) async -> Reply {
         let requestID = admitted.requestID
         let identity = admitted.identity
         let label = admitted.admission.route.label
@@ -142,7 +169,8 @@ public final class API: Sendable {
             } else {
                 answer = await carryOut(request, admitted)
             }
-            return Reply(answer, requestID, identity, label)
+            let isRefusal = admitted.admission.client.role == nil && answer.response.status.code >= 400
+            return Reply(answer, requestID, identity, label, isRefusal: isRefusal)
         } catch {
             let response = error.response(requestID: requestID, Accept(request.head.fields))
             return Reply(Answer(response: response), requestID, identity, label)
@@ -327,7 +355,13 @@ public final class API: Sendable {
     ) -> Reply {
         let label: String? = if case .found(let route, _) = match { route.label } else { nil }
         let response = failure.response(requestID: requestID, accept)
-        return Reply(Answer(response: response), requestID, client.identity, label)
+        return Reply(
+            Answer(response: response),
+            requestID,
+            client.identity,
+            label,
+            isRefusal: client.role == nil
+        )
     }
 
     private func requestID(of head: RequestHead) -> String {
@@ -351,7 +385,13 @@ public final class AdmittedRequest: Sendable {
 }
 
 extension API.Reply {
-    fileprivate init(_ answer: Answer, _ requestID: String, _ identity: Identity?, _ route: String?) {
+    fileprivate init(
+        _ answer: Answer,
+        _ requestID: String,
+        _ identity: Identity?,
+        _ route: String?,
+        isRefusal: Bool = false
+    ) {
         var response = answer.response
         response.fields.append("X-Request-Id", requestID)
         self.init(
@@ -359,6 +399,7 @@ extension API.Reply {
             stream: answer.stream,
             requestID: requestID,
             identity: identity,
+            isRefusal: isRefusal,
             route: route,
             service: answer.service
         )

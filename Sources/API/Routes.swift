@@ -24,6 +24,8 @@ final class Route: Sendable {
     let label: String
     /// The least role that may use it; nil for every client, without authentication.
     let role: Role?
+    /// Whether the request is carried out although the disk hangs.
+    let isUrgent: Bool
     /// The known query parameters.
     let parameters: [String]
     /// In place of the action for a request for JSON without query parameters: ``Context/isPlain``.
@@ -35,6 +37,7 @@ final class Route: Sendable {
         _ pattern: String,
         label: String? = nil,
         role: Role?,
+        isUrgent: Bool = false,
         parameters: [String] = [],
         read: Read? = nil,
         _ action: @escaping Action
@@ -43,6 +46,7 @@ final class Route: Sendable {
         self.pattern = pattern
         self.label = label ?? pattern
         self.role = role
+        self.isUrgent = isUrgent
         self.parameters = parameters
         self.read = read
         self.action = action
@@ -79,13 +83,21 @@ enum Routes {
             ServiceRoutes.get
         ),
         Route(.put, "/services/{ref}", role: .admin, parameters: Wait.parameters, ServiceRoutes.replace),
-        Route(.delete, "/services/{ref}", role: .admin, ServiceRoutes.delete),
+        Route(.delete, "/services/{ref}", role: .admin, isUrgent: true, ServiceRoutes.delete),
         Route(.post, "/services/{ref}/start", role: .admin, parameters: Wait.parameters, ServiceRoutes.start),
-        Route(.post, "/services/{ref}/stop", role: .admin, parameters: Wait.parameters, ServiceRoutes.stop),
+        Route(
+            .post,
+            "/services/{ref}/stop",
+            role: .admin,
+            isUrgent: true,
+            parameters: Wait.parameters,
+            ServiceRoutes.stop
+        ),
         Route(.post, "/services/{ref}/restart", role: .admin, parameters: Wait.parameters, ServiceRoutes.restart),
         Route(.get, "/services/{ref}/unit", role: .read, ServiceRoutes.unit),
         Route(.get, "/services/{ref}/logs", role: .read, parameters: LogParameters.names, LogRoutes.logs),
         Route(.get, "/events", role: .read, EventRoutes.events),
+        Route(.get, "/audit", role: .read, parameters: AuditRoutes.parameters, AuditRoutes.get),
     ]
 
     /// The short form for a person on the machine, and the platform's own path.
@@ -100,6 +112,7 @@ enum Routes {
                     prefix + route.pattern,
                     label: mounts[0] + route.pattern,
                     role: route.role,
+                    isUrgent: route.isUrgent,
                     parameters: route.parameters,
                     read: route.read,
                     route.action

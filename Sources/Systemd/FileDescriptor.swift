@@ -16,6 +16,14 @@ public struct FileDescriptor: ~Copyable {
         try checkErrno("fsync") { fsync(raw) }
     }
 
+    /// Allocates the space of a file: posix_fallocate(3).
+    func allocate(_ byteCount: Int) throws(SystemError) {
+        try checkErrno("posix_fallocate") {
+            errno = posix_fallocate(raw, 0, byteCount)
+            return errno == 0 ? 0 : -1
+        }
+    }
+
     deinit {
         // close(2) frees the number in any case; EBADF would mean that other code has closed this descriptor.
         let result = close(raw)

@@ -8,6 +8,8 @@ final class AgentMetrics {
     private var requests = RequestMetrics()
     /// Returns the number of open streams.
     var streams: @EventLoopActor () -> AgentMeasurements.Streams = { AgentMeasurements.Streams() }
+    /// Returns the numbers of audit entries that are not on disk.
+    var audit: @EventLoopActor () -> AgentMeasurements.Audit = { AgentMeasurements.Audit() }
 
     /// Counts an answered request; `head` is nil if it could not be parsed.
     func count(_ reply: API.Reply, _ head: RequestHead?, _ duration: Duration) {
@@ -24,6 +26,7 @@ final class AgentMetrics {
         agent.process.openFilesLimit = usage.openFilesLimit
         agent.requests = requests
         agent.streams = streams()
+        agent.audit = audit()
         return agent
     }
 }

@@ -11,6 +11,7 @@ final class Daemon {
     private let log: Log
     private let manager: ServiceManager
     private let answers: IdempotencyStore
+    private let audit: AuditLog
     private let front: RequestDispatch
     private let server: Server
     /// Reads the configuration again.
@@ -40,11 +41,14 @@ final class Daemon {
         self.manager = manager
         let answers = IdempotencyStore(configuration.layout) { manager.hasService(named: $0) }
         self.answers = answers
+        let audit = try AuditLog(configuration.layout, report: { log.write($0) })
+        self.audit = audit
         let metrics = AgentMetrics()
         metrics.streams = {
             let (logs, events) = manager.streamCounts
             return AgentMeasurements.Streams(logs: logs, events: events)
         }
+        metrics.audit = { AgentMeasurements.Audit(unwritten: audit.unwrittenCount, dropped: audit.droppedCount) }
         let requestIDs = try IdentifierSequence()
         let api = API(
             API.Configuration(
@@ -60,6 +64,7 @@ final class Daemon {
             ),
             control: manager,
             answers: answers,
+            audit: audit,
             describeComputer: { await Self.computer(manager, bootID: bootID) },
             now: { Timestamp(microseconds: WallClock.now().microseconds) },
             measureAgent: { await metrics.measure() },
@@ -69,7 +74,7 @@ final class Daemon {
         if groupID == nil {
             log.write(.notice, "there is no group '\(configuration.group)': root alone may use the Unix socket")
         }
-        front = RequestDispatch(api, log, metrics, groupID: groupID)
+        front = try RequestDispatch(api, log, metrics, groupID: groupID)
         server = try Server(front.handler)
         listeners = try Listeners(
             server,
@@ -122,6 +127,7 @@ final class Daemon {
         signals.append(try SignalWatch(.hangUp) { [weak self] in $0.reply(self?.reload() ?? false ? 0 : 1) })
         try manager.start()
         try answers.prepare()
+        audit.prepare()
         try EventLoop.shared.enableWatchdog()
         listeners.serve()
         // READY=1 now: at boot systemd starts all services before it reports their states, and units ordered after the
@@ -134,8 +140,9 @@ final class Daemon {
         listeners.stop()
         Notifier.stopping()
         log.write(.info, "stopping; services go on")
-        server.drain { [manager] in
+        server.drain { [manager, audit] in
             manager.finish()
+            audit.finish()
             EventLoop.shared.exit(code: 0)
         }
     }
@@ -189,7 +196,14 @@ final class Daemon {
 
 extension Log {
     /// Logs a request and its answer, without body, query and header, which can hold secrets.
-    func write(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
+    /// `refusedBefore` is the number of requests that were refused before this one without a message.
+    func write(
+        _ reply: API.Reply,
+        _ head: RequestHead?,
+        _ caller: Caller,
+        _ duration: Duration,
+        refusedBefore: Int = 0
+    ) {
         let status = reply.response.status.code
         // Successful reads are frequent: they are logged at debug level only.
         let isRead = head?.method == .get || head?.method == .head
@@ -197,7 +211,7 @@ extension Log {
         let path = head?.target.path ?? "-"
         write(
             status >= 500 ? .warning : isRead && status < 400 ? .debug : .info,
-            "\(method) \(path) \(status)",
+            "\(method) \(path) \(status)" + (refusedBefore > 0 ? ", and \(refusedBefore) refused before it" : ""),
             [
                 ("MIOSA_REQUEST_ID", reply.requestID),
                 ("MIOSA_METHOD", method),

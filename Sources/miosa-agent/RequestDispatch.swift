@@ -8,14 +8,16 @@ internal import Systemd
 final class RequestDispatch {
     private var api: API
     private let log: Log
+    private let refusals: RefusalLog
     private let metrics: AgentMetrics
     private let backoff = AuthenticationBackoff()
     /// The group whose members may use the Unix socket; nil if it does not exist.
     private let groupID: UInt32?
 
-    init(_ api: API, _ log: Log, _ metrics: AgentMetrics, groupID: UInt32?) {
+    init(_ api: API, _ log: Log, _ metrics: AgentMetrics, groupID: UInt32?) throws(SystemError) {
         self.api = api
         self.log = log
+        refusals = try RefusalLog(log)
         self.metrics = metrics
         self.groupID = groupID
     }
@@ -72,7 +74,11 @@ final class RequestDispatch {
     }
 
     private func note(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
-        log.write(reply, head, caller, duration)
+        if reply.isRefusal {
+            refusals.write(reply, head, caller)
+        } else {
+            log.write(reply, head, caller, duration)
+        }
         metrics.count(reply, head, duration)
     }
 

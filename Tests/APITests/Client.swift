@@ -33,6 +33,7 @@ struct Client {
             ),
             control: control,
             answers: control,
+            audit: control,
             describeComputer: {
                 Computer(
                     hostname: "host",

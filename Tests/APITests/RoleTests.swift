@@ -18,6 +18,7 @@ struct RoleTests {
         "POST /v1/services/{ref}/start": "admin", "POST /v1/services/{ref}/stop": "admin",
         "POST /v1/services/{ref}/restart": "admin", "GET /v1/services/{ref}/unit": "read",
         "GET /v1/services/{ref}/logs": "read", "GET /v1/events": "read",
+        "GET /v1/audit": "read",
     ]
 
     private static let tokens: KeyValuePairs = [

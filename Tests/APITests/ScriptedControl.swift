@@ -3,7 +3,7 @@ import Services
 import Synchronization
 
 /// A control that answers what a test tells it to, and remembers what it was asked.
-final class ScriptedControl: ServiceControl, AnswerStore {
+final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
     struct State {
         var services: [Service] = []
         var removed: [RemovedService] = []
@@ -26,6 +26,8 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         var positions: [EventPosition?] = []
         var journal: ActiveState?
         var isPortOwnerKnown = true
+        var audit: [AuditEntry] = []
+        var auditQueries: [AuditQuery] = []
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
     }
 
@@ -35,7 +37,9 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         state.withLock { $0.services = services }
     }
 
-    var calls: [String] { state.withLock { $0.calls } }
+    /// The calls in order, those of the audit included.
+    var allCalls: [String] { state.withLock { $0.calls } }
+    var calls: [String] { allCalls.filter { !$0.hasPrefix("audit") } }
     var specs: [ServiceSpec] { state.withLock { $0.specs } }
 
     func fail(with error: ControlError?) { state.withLock { $0.error = error } }
@@ -141,6 +145,31 @@ final class ScriptedControl: ServiceControl, AnswerStore {
         let answer = await operation(state.withLock { $0.begunAt })
         state.withLock { $0.kept[key] = (fingerprint, answer) }
         return answer
+    }
+
+    func begin(_ entry: AuditEntry, isUrgent: Bool) async -> Int {
+        state.withLock { state in
+            state.calls.append(isUrgent ? "audit, urgent" : "audit")
+            state.audit.append(entry)
+            return state.audit.count - 1
+        }
+    }
+
+    func end(_ number: Int, service: String?, status: Int, isUrgent: Bool) async {
+        state.withLock { state in
+            state.calls.append("audit \(status)")
+            state.audit[number].service = service
+            state.audit[number].status = status
+        }
+    }
+
+    func read(_ query: AuditQuery) async throws(ControlError) -> [AuditEntry] {
+        let (error, entries) = state.withLock { state in
+            state.auditQueries.append(query)
+            return (state.error, state.audit.reversed())
+        }
+        if let error { throw error }
+        return Array(entries)
     }
 }
 

@@ -166,8 +166,8 @@ class FaultCase(ProofCase):
         """Sends the request to an agent that dies at that step. Gives back what came of it; None: it did not die."""
         agent = self.probe.agent()["pid"]
         if second_step:
-            (self.run_directory / "die-again").write_text(str(second_step))
-        (self.run_directory / "die-at-fault-point").write_text(str(step))
+            self.write("die-again", second_step)
+        self.write("die-at-fault-point", step)
         reply = self.send(operation, name)
         if reply is not None:
             self.assertIn(reply.status, (200, 201), reply)
@@ -210,6 +210,12 @@ class FaultCase(ProofCase):
             removed = self.machine.ask("/v1/services?status=removed").data
             self.assertEqual([service["id"] for service in removed].count(former["id"]), 1, "one record for audit")
         return outcome
+
+    def write(self, file, step):
+        """Makes a file that has its content from the beginning: the agent reads it at its next step, and removes it."""
+        temporary = self.run_directory / "die-later"
+        temporary.write_text(str(step))
+        temporary.rename(self.run_directory / file)
 
     def is_quiet(self, name):
         service = next((service for service in self.machine.list() if service["name"] == name), None)

@@ -207,6 +207,13 @@ class Choice(LogsCase):
             self.assertEqual(self.texts("count", f"?{query}"), numbers[-count:], query)
         self.assertEqual(self.texts("count", "?tail=0"), [])
 
+    def test_a_number_of_lines_while_the_service_writes(self):
+        self.machine.create("busy", "i=0; while :; do i=$((i + 1)); echo $i; sleep 0.002; done", cwd="/tmp")
+        eventually(lambda: len(self.texts("busy", "?tail=5")) == 5, "five lines")
+        for _ in range(100):
+            numbers = [int(text) for text in self.texts("busy", "?tail=5")]
+            self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 5)))
+
     def test_a_period(self):
         service = self.machine.create("clock", "for i in 1 2 3; do echo $i; sleep 0.4; done; exec sleep 60", cwd="/tmp")
         eventually(lambda: len(self.texts("clock")) == 3, "three lines")

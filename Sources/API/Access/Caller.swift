@@ -1,3 +1,5 @@
+internal import Services
+
 /// The client of a request.
 public enum Caller: Equatable, Sendable {
     /// A process on this machine, as the kernel saw it connect to the Unix socket. `isAdmitted` says whether it is
@@ -13,5 +15,13 @@ public enum Caller: Equatable, Sendable {
     var uid: UInt32? {
         guard case .unix(let uid, _, _, _) = self else { return nil }
         return uid
+    }
+    /// The client in the audit.
+    var auditPeer: AuditEntry.Peer {
+        switch self {
+        case .unix(let uid, _, let pid, _): .process(uid: uid, pid: pid)
+        case .tcp(let address): .address(address)
+        case .vsock(let contextID, _): .machine(contextID)
+        }
     }
 }

@@ -11,9 +11,9 @@ enum LogParameters {
         var query = LogQuery()
         query.isFollowing = try flag("follow", parameters) ?? follows
         query.tail = try tail(parameters)
-        query.since = try moment("since", parameters, now)
+        query.since = try TimeParameter.moment("since", parameters, now)
         // Timestamps of lines are shown in milliseconds: `until` includes the whole millisecond.
-        query.until = try moment("until", parameters, now).map { until in
+        query.until = try TimeParameter.moment("until", parameters, now).map { until in
             Timestamp(microseconds: until.microseconds - until.microseconds % 1000 + 999)
         }
         query.boot = try parameters.first("boot").map { (text) throws(Failure) in try boot(text) }
@@ -40,17 +40,6 @@ enum LogParameters {
             count <= LogQuery.tailLimit
         else { throw .badRequest("the query parameter '\(name)' must be 'all' or from 0 to \(LogQuery.tailLimit)") }
         return count
-    }
-
-    private static func moment(_ name: String, _ parameters: Query, _ now: Timestamp) throws(Failure) -> Timestamp? {
-        guard let text = parameters.first(name) else { return nil }
-        guard let moment = TimeParameter.parse(text, now: now) else {
-            throw .badRequest(
-                "the query parameter '\(name)' must be a time like 2026-01-31T12:00:00Z, seconds since 1970, or an age"
-                    + " like 1h30m"
-            )
-        }
-        return moment
     }
 
     private static func boot(_ text: String) throws(Failure) -> LogQuery.Boot {

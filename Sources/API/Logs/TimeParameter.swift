@@ -1,7 +1,20 @@
+internal import HTTP
 internal import Services
 
 /// A time in a query parameter.
 enum TimeParameter {
+    /// The time in a query parameter; nil without it. Throws a 400.
+    static func moment(_ name: String, _ parameters: Query, _ now: Timestamp) throws(Failure) -> Timestamp? {
+        guard let text = parameters.first(name) else { return nil }
+        guard let moment = parse(text, now: now) else {
+            throw .badRequest(
+                "the query parameter '\(name)' must be a time like 2026-01-31T12:00:00Z, seconds since 1970, or an age"
+                    + " like 1h30m"
+            )
+        }
+        return moment
+    }
+
     /// "2026-11-21T22:52:00.5Z" or with an offset (RFC 3339), "1763765520.5" (seconds since 1970), or "1h30m" for that
     /// long ago; nil for anything else.
     static func parse(_ text: String, now: Timestamp) -> Timestamp? {

@@ -1,5 +1,14 @@
 /// Text for a terminal: output of a program must not act as control sequences.
 enum PlainText {
+    /// Rows of cells as lines. Each column but the last is as wide as its longest cell.
+    static func table(_ rows: [[String]]) -> String {
+        let widths = rows[0].indices.dropLast().map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+            return (cells + [row[widths.count]]).joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
     /// The text on one line, without colours, and with control characters other than the tab as `\xHH`.
     static func printable(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: isControl) else { return text }

@@ -4,6 +4,7 @@ public struct AgentMeasurements: Sendable {
     public var process = Process()
     public var requests = RequestMetrics()
     public var streams = Streams()
+    public var audit = Audit()
 
     public init(version: String) { self.version = version }
 
@@ -27,6 +28,19 @@ public struct AgentMeasurements: Sendable {
         public init(logs: Int = 0, events: Int = 0) {
             self.logs = logs
             self.events = events
+        }
+    }
+
+    /// The entries of the audit that are not on disk.
+    public struct Audit: Equatable, Sendable {
+        /// Kept in memory until they can be written.
+        public var unwritten: Int
+        /// Lost, because too many could not be written.
+        public var dropped: Int
+
+        public init(unwritten: Int = 0, dropped: Int = 0) {
+            self.unwritten = unwritten
+            self.dropped = dropped
         }
     }
 }

@@ -161,6 +161,12 @@ extension MetricsText {
             family.sample(["kind": "logs"], agent.streams.logs)
             family.sample(["kind": "events"], agent.streams.events)
         }
+        family("miosa_audit_unwritten_entries", .gauge, "Entries of the audit that could not be written yet.") {
+            $0.sample([:], agent.audit.unwritten)
+        }
+        family("miosa_audit_dropped_entries_total", .counter, "Entries of the audit that are lost.") {
+            $0.sample([:], agent.audit.dropped)
+        }
         family("miosa_agent_build_info", .gauge, "The agent's version; the value is always 1.") {
             $0.sample(["version": agent.version], 1)
         }

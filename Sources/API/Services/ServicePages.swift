@@ -2,7 +2,7 @@ internal import Services
 
 /// Services as text for a person at a terminal.
 enum ServicePages {
-    /// The table's columns are as wide as their longest entry; the command comes last and is cut.
+    /// The command comes last in the table and is cut.
     private static let commandCharactersLimit = 60
     /// The number of log lines on the page of a service.
     static let logLines = 10
@@ -23,11 +23,7 @@ enum ServicePages {
                 service.removedAt.description, String(service.record.run.restarts), command(service.record.spec),
             ])
         }
-        let widths = rows[0].indices.dropLast().map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
-            return (cells + [row[widths.count]]).joined(separator: "  ") + "\n"
-        }.joined()
+        return PlainText.table(rows)
     }
 
     /// A service like `systemctl status` shows a unit, without its log.

@@ -53,8 +53,11 @@ extension DesiredState {
 }
 
 extension ControlError {
-    init(_ error: SystemError) {
-        self = error.isStorageFull ? .storageFull(error.description) : .storageFailed(error.description)
+    @EventLoopActor init(_ error: SystemError) {
+        self =
+            error == .timedOut
+            ? .storageTimeout(DesiredState.silence)
+            : error.isStorageFull ? .storageFull(error.description) : .storageFailed(error.description)
     }
 }
 

@@ -217,6 +217,11 @@ final class LogReader {
 
     // MARK: Finding the beginning
 
+    /// Whether the newest lines are requested, by their number.
+    private var isTail: Bool {
+        if case .unknown = position { query.tail != nil } else { false }
+    }
+
     /// Finds the streams to read, the newest entry, and the position to begin at.
     private func prepare() async throws(SystemError) {
         isPrepared = true
@@ -225,7 +230,8 @@ final class LogReader {
             await LoopTurn.wait()
             try streams.matchNewest()
             try match()
-            newest = try journal.newest()
+            // A number of lines is the end of its own: lines that are written meanwhile count.
+            if !isTail { newest = try journal.newest() }
         }
         await LoopTurn.wait()
         if case .at(let place) = position {

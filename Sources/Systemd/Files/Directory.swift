@@ -93,6 +93,61 @@ public struct Directory: ~Copyable {
         }
     }
 
+    /// A part of a regular file; less at its end. A missing file is ENOENT.
+    public func read(_ name: String, at offset: Int, byteCount: Int) throws(SystemError) -> [UInt8] {
+        guard let file = try openExisting(name) else { throw SystemError(call: "openat", code: ENOENT) }
+        var bytes = [UInt8](repeating: 0, count: byteCount)
+        var count = 0
+        while count < byteCount {
+            let more = try checkErrno("pread") {
+                unsafe bytes.withUnsafeMutableBytes {
+                    unsafe pread(file.raw, $0.baseAddress! + count, byteCount - count, off_t(offset + count))
+                }
+            }
+            if more == 0 { break }
+            count += more
+        }
+        return Array(bytes.prefix(count))
+    }
+
+    /// Writes into a file that has all of its space, `fileByteCount` bytes, before anything is written into it; it is
+    /// created, for root alone, when it is missing. Not durable before ``synchronizeFile(_:)``.
+    public func overwrite(
+        _ name: String,
+        at offset: Int,
+        _ bytes: [UInt8],
+        fileByteCount: Int
+    ) throws(SystemError) {
+        let flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+        let file = FileDescriptor(
+            adopting: try checkErrno("openat") { unsafe openat(descriptor.raw, name, flags, 0o600) }
+        )
+        FaultPoint.pass()
+        var status = stat()
+        try checkErrno("fstat") { unsafe fstat(file.raw, &status) }
+        if status.st_size < fileByteCount {
+            try file.allocate(fileByteCount)
+            FaultPoint.pass()
+            try file.synchronize()
+            try synchronize()
+        }
+        var count = 0
+        while count < bytes.count {
+            count += try checkErrno("pwrite") {
+                unsafe bytes.withUnsafeBytes {
+                    unsafe pwrite(file.raw, $0.baseAddress! + count, bytes.count - count, off_t(offset + count))
+                }
+            }
+            FaultPoint.pass()
+        }
+    }
+
+    /// Makes the content of a file durable: fdatasync(2). It may be missing.
+    public func synchronizeFile(_ name: String) throws(SystemError) {
+        guard let file = try openExisting(name) else { return }
+        try checkErrno("fdatasync") { fdatasync(file.raw) }
+    }
+
     /// The permissions of a file; nil when there is none of that name.
     public func mode(of name: String) throws(SystemError) -> UInt32? {
         try status(of: name).map { UInt32($0.st_mode & 0o7777) }
@@ -141,10 +196,7 @@ public struct Directory: ~Copyable {
         let file = FileDescriptor(adopting: raw)
         FaultPoint.pass()
         do throws(SystemError) {
-            try checkErrno("posix_fallocate") {
-                errno = posix_fallocate(file.raw, 0, byteCount)
-                return errno == 0 ? 0 : -1
-            }
+            try file.allocate(byteCount)
         } catch {
             _ = try? release(name)
             throw error

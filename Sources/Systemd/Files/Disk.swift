@@ -76,7 +76,7 @@ public final class Disk {
             work.promise.fulfil(changes.perform())
             return work
         }
-        let batch = Batch.make(changes.encoded(), changesCount: changes.count)
+        let batch = Batch.make(changes.encoded(), resultByteCount: changes.count + changes.readByteCount)
         guard let queue, queue.send(batch) else {
             // The pipe is full of batches that wait for a disk that hangs.
             Batch.discard(batch)
@@ -132,11 +132,11 @@ public final class Disk {
 /// A memory block with the encoded changes, and then their result; its address is passed between the threads.
 private enum Batch {
     private static let header = MemoryLayout<Int>.size
-    /// The largest encoded result, without the one byte for each change.
+    /// The largest encoded result, without the one byte for each change and what is read.
     private static let resultBytes = 256
 
-    static func make(_ bytes: [UInt8], changesCount: Int) -> UInt {
-        let size = header + max(bytes.count, changesCount + resultBytes)
+    static func make(_ bytes: [UInt8], resultByteCount: Int) -> UInt {
+        let size = header + max(bytes.count, resultByteCount + resultBytes)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         unsafe fill(memory, bytes)
         return UInt(bitPattern: memory)

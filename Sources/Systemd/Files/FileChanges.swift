@@ -16,6 +16,12 @@ public struct FileChanges: Sendable {
         case move(directory: String, name: String, toDirectory: String, newName: String)
         /// ``Directory/reserve(_:for:)``.
         case reserve(directory: String, name: String, byteCount: Int)
+        /// ``Directory/overwrite(_:at:_:fileByteCount:)``.
+        case overwrite(directory: String, name: String, offset: Int, bytes: [UInt8], fileByteCount: Int)
+        /// fdatasync(2) of a file, which may be missing.
+        case synchronizeFile(directory: String, name: String)
+        /// Reads a part of a file into ``FileResult/bytes``; less at its end.
+        case read(directory: String, name: String, offset: Int, byteCount: Int)
         /// fsync(2) of a directory.
         case synchronize(directory: String)
         /// fsync(2) of all changed directories.
@@ -101,6 +107,38 @@ public struct FileChanges: Sendable {
         remove(Directory.temporaryName(for: name), in: directory, ignoresFailure: true)
     }
 
+    /// Writes into a file of a fixed size, which is created when it is missing. The bytes are durable after
+    /// ``synchronizeFile(_:in:)``.
+    public mutating func overwrite(
+        _ name: String,
+        in directory: String,
+        at offset: Int,
+        _ bytes: [UInt8],
+        fileByteCount: Int
+    ) {
+        append(
+            .overwrite(directory: directory, name: name, offset: offset, bytes: bytes, fileByteCount: fileByteCount)
+        )
+    }
+
+    /// Waits until the content of a file is on disk.
+    public mutating func synchronizeFile(_ name: String, in directory: String) {
+        append(.synchronizeFile(directory: directory, name: name))
+    }
+
+    /// Reads a part of a file. One read a list.
+    public mutating func read(_ name: String, in directory: String, at offset: Int, byteCount: Int) {
+        append(.read(directory: directory, name: name, offset: offset, byteCount: byteCount))
+    }
+
+    /// The number of bytes that are read.
+    var readByteCount: Int {
+        changes.reduce(0) { count, change in
+            guard case .read(_, _, _, let byteCount) = change.change else { return count }
+            return count + byteCount
+        }
+    }
+
     /// Waits until the names in a directory are on disk.
     public mutating func synchronize(_ directory: String) { append(.synchronize(directory: directory)) }
 
@@ -113,6 +151,8 @@ public struct FileResult: Sendable {
     /// For each change, whether it has changed anything. Shorter than the list of changes after a failure.
     public internal(set) var isChanged: [Bool] = []
     public internal(set) var error: SystemError?
+    /// What was read.
+    public internal(set) var bytes: [UInt8] = []
 
     /// Whether one of these changes has changed anything.
     public func isChanged(_ numbers: Range<FileChanges.Number>) -> Bool {
@@ -136,7 +176,7 @@ extension FileChanges {
         for (change, failing) in changes {
             if kept != nil, failing != .isKept { break }
             do throws(SystemError) {
-                result.isChanged.append(try change.perform(names))
+                result.isChanged.append(try change.perform(names, &result.bytes))
             } catch {
                 guard failing != .ends else {
                     result.error = error
@@ -153,7 +193,7 @@ extension FileChanges {
 
 extension FileChanges.Change {
     /// True when it has changed anything.
-    fileprivate func perform(_ names: DirectorySync) throws(SystemError) -> Bool {
+    fileprivate func perform(_ names: DirectorySync, _ read: inout [UInt8]) throws(SystemError) -> Bool {
         switch self {
         case .write(let path, let name, let bytes, let mode, let unlessEqual):
             let directory = try Directory(path)
@@ -183,6 +223,11 @@ extension FileChanges.Change {
                 return false
             }
         case .reserve(let path, let name, let byteCount): try Directory(path).reserve(byteCount, for: name)
+        case .overwrite(let path, let name, let offset, let bytes, let fileByteCount):
+            try Directory(path).overwrite(name, at: offset, bytes, fileByteCount: fileByteCount)
+        case .synchronizeFile(let path, let name): try Directory(path).synchronizeFile(name)
+        case .read(let path, let name, let offset, let byteCount):
+            read = try Directory(path).read(name, at: offset, byteCount: byteCount)
         case .synchronize(let path): try Directory(path).synchronize()
         case .synchronizeAll: try names.synchronize()
         }
@@ -242,6 +287,19 @@ extension FileChanges {
                 writer.append(5)
                 writer.append(directory)
             case .synchronizeAll: writer.append(6)
+            case .overwrite(let directory, let name, let offset, let bytes, let fileByteCount):
+                writer.append(7)
+                for text in [directory, name] { writer.append(text) }
+                writer.append(offset)
+                writer.append(bytes)
+                writer.append(fileByteCount)
+            case .synchronizeFile(let directory, let name):
+                writer.append(8)
+                for text in [directory, name] { writer.append(text) }
+            case .read(let directory, let name, let offset, let byteCount):
+                writer.append(9)
+                for text in [directory, name] { writer.append(text) }
+                for integer in [offset, byteCount] { writer.append(integer) }
             }
         }
         return writer.bytes
@@ -277,6 +335,22 @@ extension FileChanges {
                 )
             case 4: change = .reserve(directory: reader.text(), name: reader.text(), byteCount: reader.integer())
             case 5: change = .synchronize(directory: reader.text())
+            case 7:
+                change = .overwrite(
+                    directory: reader.text(),
+                    name: reader.text(),
+                    offset: reader.integer(),
+                    bytes: reader.bytes(),
+                    fileByteCount: reader.integer()
+                )
+            case 8: change = .synchronizeFile(directory: reader.text(), name: reader.text())
+            case 9:
+                change = .read(
+                    directory: reader.text(),
+                    name: reader.text(),
+                    offset: reader.integer(),
+                    byteCount: reader.integer()
+                )
             default: change = .synchronizeAll
             }
             changes.append((change, failing))
@@ -290,6 +364,7 @@ extension FileResult {
         writer.append(isChanged.map { $0 ? 1 : 0 })
         writer.append(Int(error?.code ?? 0))
         writer.append(error?.call ?? "")
+        writer.append(bytes)
         return writer.bytes
     }
 
@@ -299,6 +374,7 @@ extension FileResult {
         let code = CInt(reader.integer())
         let call = reader.text()
         if code != 0 { error = SystemError(call: call, code: code) }
+        self.bytes = reader.bytes()
     }
 }
 
