@@ -22,3 +22,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+
+/* glibc declares it for _GNU_SOURCE only. */
+int accept4(int, struct sockaddr *, socklen_t *, int);

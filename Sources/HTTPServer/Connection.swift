@@ -10,8 +10,8 @@ final class Connection {
         case receiving
         /// A request is being answered; at most `readAheadBytesLimit` bytes of the next ones are read meanwhile.
         case answering
-        /// The response is delayed by the handler, which slows down guessing of tokens.
-        case delayed(Response, Method, HTTPVersion, keepsConnection: Bool)
+        /// A request waits before it is handled, as the handler asks for: that slows down guessing of tokens.
+        case held(RequestParser.Event)
         /// The body of a response is being produced and sent, by a task that is cancelled when the connection ends.
         case streaming(Task<Void, Never>)
         /// The whole output has been handed to the kernel; input is read and dropped until the peer closes.
@@ -23,7 +23,8 @@ final class Connection {
     private var socket: DescriptorHolder?
     let client: Client
     private unowned let server: Server
-    private let share: ConnectionBudget
+    /// The budget that the connection is part of.
+    var share: ConnectionBudget
     private var watch: IOGroup.Watch?
     private var timer: Timer?
 
@@ -61,7 +62,12 @@ final class Connection {
     /// all.
     private var unread: (byteCount: Int, since: MonotonicClock)?
     /// The value of the server's logical clock when the connection began to wait for its peer.
-    private(set) var waitingSince: Int
+    private(set) var waitingSince: Int {
+        didSet { share.beginsToWait(self) }
+    }
+    /// The neighbours in the list of the budget.
+    var older: Connection?
+    var newer: Connection?
 
     init(
         _ descriptor: consuming FileDescriptor,
@@ -72,6 +78,7 @@ final class Connection {
         let socket = DescriptorHolder(descriptor)
         self.socket = socket
         client = Client(peer)
+        client.socket = socket
         self.server = server
         self.share = share
         waitingSince = server.moment()
@@ -97,7 +104,7 @@ final class Connection {
     /// Whether the connection waits for its peer, and not for the agent.
     var isWaiting: Bool {
         switch state {
-        case .receiving, .delayed, .lingering: true
+        case .receiving, .held, .lingering: true
         case .answering, .streaming, .closed: false
         }
     }
@@ -182,7 +189,7 @@ final class Connection {
     private func endOfInput() {
         inputEnded = true
         switch state {
-        case .answering, .delayed: updateEvents()
+        case .answering, .held: updateEvents()
         // A stream may be endless: without this, a closed connection would be noticed only at the next piece. A peer
         // that has only shut down its sending side looks the same.
         case .streaming: close()
@@ -195,9 +202,11 @@ final class Connection {
         switch state {
         case .receiving where parser.isInsideRequest && output.isEmpty:
             refuse(ParseFailure(status: .requestTimeout, reason: "the request did not arrive in time"))
-        case .delayed(let response, let method, let version, let keepsConnection):
+        case .held(let event):
             state = .receiving
-            send(response, to: method, version: version, keepsConnection: keepsConnection && !inputEnded)
+            handle(event)
+            process()
+            hold()
         default: close()
         }
     }
@@ -220,21 +229,47 @@ final class Connection {
                     if inputEnded { close() }
                     break
                 }
-                switch event {
-                case .head(let head): headReceived(head)
-                case .request(let request): answer(request)
+                let duration = holdTime(event)
+                guard duration == .zero else {
+                    state = .held(event)
+                    waitingSince = server.moment()
+                    timer?.arm(after: duration)
+                    break
                 }
+                handle(event)
             }
         } catch {
             refuse(error)
         }
     }
 
+    /// How long a request waits; asked once for each.
+    private func holdTime(_ event: RequestParser.Event) -> Duration {
+        switch event {
+        case .head(let head): head.framing == .none ? .zero : server.handler.hold(head, client)
+        case .request(let request): admitted == nil ? server.handler.hold(request.head, client) : .zero
+        }
+    }
+
+    private func handle(_ event: RequestParser.Event) {
+        switch event {
+        case .head(let head): headReceived(head)
+        case .request(let request): answer(request)
+        }
+    }
+
+    /// Gives the connection of a client that has identified itself a place among its like.
+    private func noteIdentity() {
+        if client.identity != nil { server.promote(self) }
+    }
+
     private func headReceived(_ head: RequestHead) {
         headBytes = parser.headByteCount
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
-        switch server.handler.admit(head, client) {
+        let step = server.handler.admit(head, client)
+        noteIdentity()
+        switch step {
         case .response(let response):
             // The body is not read.
             dropInput()
@@ -254,6 +289,7 @@ final class Connection {
         timer?.cancel()
         let step = admitted.map { .later($0) } ?? server.handler.begin(request, client)
         admitted = nil
+        noteIdentity()
         let object: any AnyObject & Sendable
         switch step {
         case .response(let response):
@@ -290,18 +326,10 @@ final class Connection {
         if isClosed { share.release(self) }
     }
 
-    /// Sends a response, after the delay that the handler asks for.
     private func finish(_ response: Response, to head: RequestHead, keepsConnection: Bool) {
         waitingSince = server.moment()
-        let delay = server.handler.delay(response)
-        if delay > .zero {
-            state = .delayed(response, head.method, head.version, keepsConnection: keepsConnection)
-            timer?.arm(after: delay)
-            updateEvents()
-        } else {
-            state = .receiving
-            send(response, to: head.method, version: head.version, keepsConnection: keepsConnection)
-        }
+        state = .receiving
+        send(response, to: head.method, version: head.version, keepsConnection: keepsConnection)
     }
 
     /// Continues with requests that are received already, after all other connections.
@@ -405,7 +433,7 @@ final class Connection {
 
     private var isAnswering: Bool {
         switch state {
-        case .answering, .delayed, .streaming: true
+        case .answering, .held, .streaming: true
         case .receiving, .lingering, .closed: false
         }
     }
@@ -508,6 +536,7 @@ final class Connection {
         state = .closed
         watch = nil
         socket = nil
+        client.socket = nil
         timer = nil
         waitingForRoom?.resume()
         waitingForRoom = nil
@@ -525,7 +554,7 @@ final class Connection {
         switch state {
         case .receiving where !awaitsTurn && output.isEmpty, .lingering:
             if !inputEnded { events.insert(.readable) }
-        case .receiving, .answering, .delayed, .streaming:
+        case .receiving, .answering, .held, .streaming:
             let hasRoom = parser.bufferedByteCount < server.limits.readAheadBytesLimit && share.hasRoom
             if hasRoom, !inputEnded { events.insert(.readable) }
         case .closed: return

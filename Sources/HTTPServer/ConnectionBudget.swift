@@ -4,7 +4,10 @@ internal import Systemd
 @EventLoopActor
 final class ConnectionBudget {
     let limits: ServerLimits.ConnectionBudget
-    private(set) var connections: [ObjectIdentifier: Connection] = [:]
+    /// The ends of the list of connections, in the order in which they began to wait for their peers.
+    private var longestWaiting: Connection?
+    private var newest: Connection?
+    private(set) var connectionCount = 0
     /// The number of used slots: by connections, and by requests that are worked on after their connection has ended.
     private var placeCount = 0
     private var turnedAwayCount = 0
@@ -18,33 +21,68 @@ final class ConnectionBudget {
     var hasRoom: Bool { receivedBytes < limits.receivedBytesLimit }
 
     func admit(_ connection: Connection) {
-        connections[ObjectIdentifier(connection)] = connection
+        append(connection)
         placeCount += 1
     }
 
     /// Registers a connection without a slot until it has been refused. Returns whether it may linger: false when more
     /// than ``ServerLimits/ConnectionBudget/connectionsLimit`` of them are open.
     func turnAway(_ connection: Connection) -> Bool {
-        connections[ObjectIdentifier(connection)] = connection
+        append(connection)
         turnedAwayCount += 1
         return turnedAwayCount <= limits.connectionsLimit
     }
 
-    func remove(_ connection: Connection) { connections[ObjectIdentifier(connection)] = nil }
+    /// Moves a connection to another budget, which must have a slot for it.
+    func move(_ connection: Connection, to other: ConnectionBudget) {
+        remove(connection)
+        placeCount -= 1
+        receivedBytes -= connection.heldBytes
+        other.admit(connection)
+        other.receivedBytes += connection.heldBytes
+    }
+
+    /// The connections, the one that has been waiting for longest first.
+    var connections: [Connection] { longestWaiting.map { Array(sequence(first: $0) { $0.newer }) } ?? [] }
+
+    /// Notes that a connection begins to wait for its peer.
+    func beginsToWait(_ connection: Connection) {
+        guard newest !== connection, connection.older != nil || longestWaiting === connection else { return }
+        remove(connection)
+        append(connection)
+    }
+
+    private func append(_ connection: Connection) {
+        connection.older = newest
+        newest?.newer = connection
+        newest = connection
+        if longestWaiting == nil { longestWaiting = connection }
+        connectionCount += 1
+    }
+
+    func remove(_ connection: Connection) {
+        if longestWaiting === connection { longestWaiting = connection.newer }
+        if newest === connection { newest = connection.older }
+        connection.older?.newer = connection.newer
+        connection.newer?.older = connection.older
+        connection.older = nil
+        connection.newer = nil
+        connectionCount -= 1
+    }
 
     /// Frees the slot of a closed connection whose work has ended.
     func release(_ connection: Connection) {
         if connection.isTurnedAway { turnedAwayCount -= 1 } else { placeCount -= 1 }
     }
 
-    /// The eligible connection that has been waiting for its peer for longest. The cost is linear: a few microseconds
-    /// for a full budget, less than the cost of accepting a connection.
+    /// The eligible connection that has been waiting for its peer for longest.
     func longestWaiting(where isEligible: (Connection) -> Bool) -> Connection? {
-        var longest: Connection?
-        for connection in connections.values where connection.isWaiting && isEligible(connection) {
-            if longest.map({ connection.waitingSince < $0.waitingSince }) ?? true { longest = connection }
+        var next = longestWaiting
+        while let connection = next {
+            if connection.isWaiting, isEligible(connection) { return connection }
+            next = connection.newer
         }
-        return longest
+        return nil
     }
 
     /// Closes connections that wait for their peers until the received bytes of `newcomer` fit; false when that is not

@@ -4,10 +4,15 @@ public import Systemd
 @EventLoopActor
 public final class Client {
     public let peer: Peer
+    /// The connection's socket; nil when it is closed.
+    var socket: DescriptorHolder?
     /// Who it is, in the application's terms. The application sets it for ``Server/close(where:)``.
     public var identity: (any AnyObject & Sendable)?
 
     init(_ peer: Peer) { self.peer = peer }
+
+    /// The account of a TCP client on this machine; nil for one elsewhere, or whose process has closed its socket.
+    public func account() -> UInt32? { socket?.descriptor.peerAccount() }
 }
 
 /// The peer of a connection.

@@ -14,8 +14,8 @@ public struct RequestHandler: Sendable {
     public var admit: @EventLoopActor (RequestHead, Client) -> FirstStep
     /// Handles a request without a body.
     public var begin: @EventLoopActor (Request, Client) -> FirstStep
-    /// The delay before a response is sent.
-    public var delay: @EventLoopActor (Response) -> Duration
+    /// How long a request waits before it is handled.
+    public var hold: @EventLoopActor (RequestHead, Client) -> Duration
     /// Answers a request that was not answered by its first step; with a stream, that is the response's body.
     public var respond: @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?)
     /// Answers bytes that could not be parsed as a request; the connection is closed afterwards.
@@ -24,13 +24,13 @@ public struct RequestHandler: Sendable {
     public init(
         admit: @escaping @EventLoopActor (RequestHead, Client) -> FirstStep,
         begin: @escaping @EventLoopActor (Request, Client) -> FirstStep,
-        delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
+        hold: @escaping @EventLoopActor (RequestHead, Client) -> Duration = { _, _ in .zero },
         respond: @escaping @EventLoopActor (Request, any AnyObject & Sendable) async -> (Response, BodyStream?),
         respondToFailure: @escaping @EventLoopActor (ParseFailure, Client) -> Response
     ) {
         self.admit = admit
         self.begin = begin
-        self.delay = delay
+        self.hold = hold
         self.respond = respond
         self.respondToFailure = respondToFailure
     }

@@ -10,6 +10,7 @@ public final class Server {
     /// The epoll group of the connections.
     let group: IOGroup
     private let trusted: ConnectionBudget
+    private let identified: ConnectionBudget
     private let strangers: ConnectionBudget
     /// The bytes that ``ServerLimits/waitingBytesLimit`` limits.
     private var waitingBytes = 0
@@ -35,23 +36,26 @@ public final class Server {
         self.limits = limits
         group = try IOGroup(eventsAtATime: Self.connectionsAtATime)
         trusted = ConnectionBudget(limits.trusted)
+        identified = ConnectionBudget(limits.identified)
         strangers = ConnectionBudget(limits.strangers)
         // `unowned`: neither calls after the server is deallocated, and weak references would slow down all others.
         resume = try Timer { [unowned self] in resumeAccepting() }
         nextTurn = try Deferral(patience: Self.turnPatience) { [unowned self] in giveTurn() }
     }
 
+    /// The number of connections that are accepted before open ones are served.
+    private static let acceptedAtATime = 16
     /// The number of connections that are served before signals of systemd and new connections are handled.
     private static let connectionsAtATime = 16
     /// The longest time that a busy server lets a connection wait for its next turn.
     private static let turnPatience = Duration.milliseconds(5)
 
     /// The number of open connections.
-    public var connectionCount: Int { trusted.connections.count + strangers.connections.count }
+    public var connectionCount: Int { budgets.reduce(0) { $0 + $1.connectionCount } }
 
-    private var connections: [Connection] {
-        Array(trusted.connections.values) + Array(strangers.connections.values)
-    }
+    private var budgets: [ConnectionBudget] { [trusted, identified, strangers] }
+
+    private var connections: [Connection] { budgets.flatMap(\.connections) }
 
     /// Accepts and serves connections of a socket. Throws when the socket cannot be watched.
     public func listen(on socket: ListeningSocket) throws(SystemError) {
@@ -85,6 +89,17 @@ public final class Server {
             share.admit(connection)
         }
         return connection
+    }
+
+    /// Gives a stranger's connection, whose client has identified itself, a place that no stranger can take. Without a
+    /// free one, it takes the place of the identified client that has been waiting for longest; if all are busy, it
+    /// keeps its own.
+    func promote(_ connection: Connection) {
+        guard connection.share === strangers else { return }
+        if identified.isFull { identified.longestWaiting { _ in true }?.giveWay() }
+        guard !identified.isFull else { return }
+        strangers.move(connection, to: identified)
+        connection.share = identified
     }
 
     /// Stops accepting, closes idle connections, completes the requests that have arrived or are on their way, and
@@ -151,10 +166,17 @@ public final class Server {
     // MARK: Accepting
 
     private func accept(from socket: ListeningSocket) {
-        guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
+        // Open connections are served after each batch.
+        for _ in 0..<Self.acceptedAtATime {
+            guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
+            guard acceptOne(from: socket) else { return }
+        }
+    }
+
+    /// Accepts a connection; false when there is none.
+    private func acceptOne(from socket: ListeningSocket) -> Bool {
         do throws(SystemError) {
-            // One per event: the loop returns while more wait, and open connections are served in between.
-            guard let descriptor = try socket.accept() else { return }
+            guard let descriptor = try socket.accept() else { return false }
             let peer: Peer =
                 switch socket.kind {
                 case .unix: .unix(try descriptor.peerCredentials())
@@ -163,9 +185,11 @@ public final class Server {
                 }
             // Its request is read before another connection can evict it.
             try open(descriptor, peer).receive()
+            return true
         } catch {
             // Too few descriptors, or too little memory.
             relieve(socket)
+            return false
         }
     }
 
@@ -173,7 +197,7 @@ public final class Server {
     /// there is none, new connections wait in the kernel's backlog. Only clients of a Unix socket can evict trusted
     /// peers; TCP clients cannot.
     private func relieve(_ socket: ListeningSocket) {
-        for share in socket.kind == .unix ? [strangers, trusted] : [strangers] {
+        for share in socket.kind == .unix ? [strangers, identified, trusted] : [strangers] {
             if let other = share.longestWaiting(where: { _ in true }) { return other.giveWay() }
         }
         for listener in listeners where listener.socket === socket { listener.watch.events = [] }

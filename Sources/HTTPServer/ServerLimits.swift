@@ -4,9 +4,9 @@ public import HTTP
 ///
 /// They bound the memory that clients can make the agent use, in MiB:
 ///
-///      64   what is being received: ``ConnectionBudget/receivedBytesLimit`` of both kinds of peers
+///      58   what is being received: ``ConnectionBudget/receivedBytesLimit`` of all kinds of peers
 ///      96   responses that peers do not take: ``waitingBytesLimit``, and for a stream twice as much while it waits
-///      12   the connections, 7 KiB each: ``ConnectionBudget/connectionsLimit`` of both kinds, and as many turned away
+///      18   the connections, 7 KiB each: ``ConnectionBudget/connectionsLimit`` of each kind, and as many turned away
 ///      25   log entries that journald does not take: 1,000 that have a path of 8 KiB three times
 ///       8   events that are kept for readers who come back
 ///      28   open journals: 256 streams with a hundred files each, some 1 KiB a file
@@ -32,8 +32,11 @@ public struct ServerLimits: Sendable {
     public var request = Limits()
     /// For peers that are admitted by the mode of a Unix socket, and for the host.
     public var trusted = ConnectionBudget()
-    /// For all other peers: any process on this machine can connect over TCP.
-    public var strangers = ConnectionBudget()
+    /// For TCP clients with an identity, from their first request on.
+    public var identified = ConnectionBudget(receivedBytesLimit: 18 * 1024 * 1024)
+    /// For all other peers: any process on this machine can connect over TCP. Of a request of theirs no body is read,
+    /// except on the routes that are open to everybody.
+    public var strangers = ConnectionBudget(receivedBytesLimit: 8 * 1024 * 1024)
     /// Bytes of responses that wait for their peers, over all connections. Above it, the connection whose peer has
     /// taken nothing for longest is closed. A longer response is sent while it is the only one.
     public var waitingBytesLimit = 32 * 1024 * 1024

@@ -10,7 +10,7 @@ final class RequestDispatch {
     private let log: Log
     private let refusals: RefusalLog
     private let metrics: AgentMetrics
-    private let backoff = AuthenticationBackoff()
+    private let guesses = Guesses()
     /// The group whose members may use the Unix socket; nil if it does not exist.
     private let groupID: UInt32?
 
@@ -38,7 +38,7 @@ final class RequestDispatch {
                     return .later(admitted)
                 case .reply(let reply):
                     client.identity = reply.identity
-                    note(reply, head, caller, .zero)
+                    note(reply, head, client, caller, .zero)
                     return .response(reply.response)
                 }
             },
@@ -51,29 +51,42 @@ final class RequestDispatch {
                     return .later(admitted)
                 case .reply(let reply):
                     client.identity = reply.identity
-                    note(reply, request.head, caller, MonotonicClock.now().duration(since: begin))
+                    note(reply, request.head, client, caller, MonotonicClock.now().duration(since: begin))
                     return .response(reply.response)
                 }
             },
-            delay: { [self] in delay($0) },
+            hold: { [self] head, client in
+                guard guesses.areUnderWay(), isGuess(head, client) else { return .zero }
+                return guesses.wait(of: client.source)
+            },
             respond: { [self] request, object in
                 let begin = MonotonicClock.now()
                 guard let admitted = object as? AdmittedRequest else {
                     preconditionFailure("admit and begin return no other object")
                 }
                 let reply = await api.respond(to: request, admitted)
-                note(reply, request.head, admitted.caller, MonotonicClock.now().duration(since: begin))
+                note(reply, request.head, nil, admitted.caller, MonotonicClock.now().duration(since: begin))
                 return (reply.response, reply.stream)
             },
             respondToFailure: { [self] failure, client in
                 let reply = api.reply(to: failure)
-                note(reply, nil, caller(client.peer), .zero)
+                note(reply, nil, nil, caller(client.peer), .zero)
                 return reply.response
             }
         )
     }
 
-    private func note(_ reply: API.Reply, _ head: RequestHead?, _ caller: Caller, _ duration: Duration) {
+    /// Logs and counts an answer. `client` is nil for an answer to an admitted request, and to bytes that are none.
+    private func note(
+        _ reply: API.Reply,
+        _ head: RequestHead?,
+        _ client: Client?,
+        _ caller: Caller,
+        _ duration: Duration
+    ) {
+        if reply.response.status == .unauthorized, let head, let client, isGuess(head, client) {
+            guesses.note(client.source)
+        }
         if reply.isRefusal {
             refusals.write(reply, head, caller)
         } else {
@@ -82,9 +95,10 @@ final class RequestDispatch {
         metrics.count(reply, head, duration)
     }
 
-    /// The delay of a response: only answers to wrong tokens are delayed.
-    private func delay(_ response: Response) -> Duration {
-        response.status == .unauthorized ? backoff.delay() : .zero
+    /// Whether a request has a token that can be a guess: the host and clients of the Unix socket are known without.
+    private func isGuess(_ head: RequestHead, _ client: Client) -> Bool {
+        guard case .tcp = client.peer else { return false }
+        return head.fields.contains("Authorization")
     }
 
     private func caller(_ peer: Peer) -> Caller {

@@ -79,9 +79,62 @@ struct AbuseTests {
         #expect(harness.server.connectionCount == 3)
     }
 
+    @Test @EventLoopActor func `strangers take no place of a client with an identity`() async throws {
+        let harness = try Harness(
+            limits: limits {
+                $0.strangers.connectionsLimit = 1
+                $0.identified.connectionsLimit = 2
+            }
+        )
+        var known: [Client] = []
+        for _ in 0..<2 {
+            known.append(try harness.connect())
+            try known.last?.send(Self.get("/identified"))
+            _ = try await known.last?.reply()
+        }
+        let strangers = try (0..<5).map { _ in try harness.connect() }
+        for stranger in strangers.dropLast() { #expect(try await stranger.end() == "") }
+        #expect(known.allSatisfy { !$0.hasEnded })
+        for client in known {
+            try client.send(Self.get("/again"))
+            #expect(try await client.reply().text == "GET /again ")
+        }
+        // Its like can take the place of the one that has been waiting for longest.
+        try strangers[4].send(Self.get("/identified"))
+        #expect(try await strangers[4].reply().text == "GET /identified ")
+        #expect(try await known[0].end() == "")
+        #expect(!known[1].hasEnded)
+        #expect(harness.server.connectionCount == 2)
+    }
+
+    @Test @EventLoopActor func `while all clients with an identity are busy one more is a stranger`() async throws {
+        let harness = try Harness(
+            limits: limits {
+                $0.strangers.connectionsLimit = 1
+                $0.identified.connectionsLimit = 1
+            }
+        )
+        let busy = try harness.connect()
+        try busy.send(Self.get("/identified") + Self.get("/slow"))
+        _ = try await busy.reply()
+        #expect(try await harness.asked.next() == "GET /identified")
+        #expect(try await harness.asked.next() == "GET /slow")
+        let other = try harness.connect()
+        try other.send(Self.get("/identified"))
+        #expect(try await other.reply().text == "GET /identified ")
+        let stranger = try harness.connect()
+        #expect(try await other.end() == "")
+        #expect(!busy.hasEnded)
+        harness.release("/slow")
+        #expect(try await busy.reply().text == "GET /slow ")
+        withExtendedLifetime(stranger) {}
+    }
+
     @Test(arguments: [
         "", "GET /a HT", "GET /a HTTP/1.1\r\nHost: x\r\n", "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbo",
-        "nonsense\r\n\r\n", "GET /wrong HTTP/1.1\r\nHost: x\r\n\r\n", "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+        "nonsense\r\n\r\n", "GET /held HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbo",
+        "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST /wrong HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbo",
     ]) @EventLoopActor
     func `who lets the server wait gives way`(sent: String) async throws {
@@ -90,7 +143,7 @@ struct AbuseTests {
             refuse: { head, _ in
                 head.target.path == "/wrong" ? Response(status: .unauthorized, text: "wrong") : nil
             },
-            delay: { $0.status == .unauthorized ? .seconds(600) : .zero },
+            hold: { $0.target.path == "/held" ? .seconds(600) : .zero },
             respond: { request, _ in
                 switch request.head.target.path {
                 case "/wrong": Response(status: .unauthorized, text: "wrong")
@@ -110,7 +163,8 @@ struct AbuseTests {
         let end = try await waiting.end()
         // Who was sending a body is told; who was refused has been told before.
         if sent.hasPrefix("POST /a") { #expect(end.hasPrefix("HTTP/1.1 408 Request Timeout\r\n")) }
-        if !sent.hasPrefix("POST /a"), !sent.hasPrefix("nonsense"), !sent.hasPrefix("GET /large") { #expect(end == "") }
+        if sent.hasPrefix("POST /wrong") { #expect(end.hasPrefix("HTTP/1.1 401 Unauthorized\r\n")) }
+        if !["POST /a", "POST /wrong", "nonsense", "GET /large"].contains(where: sent.hasPrefix) { #expect(end == "") }
     }
 
     @Test @EventLoopActor func `who is being answered or streamed to keeps its place`() async throws {
@@ -359,33 +413,37 @@ struct AbuseTests {
 
     private static let largeStream = BodyStream { writer throws(BodyStreamClosed) in try await writer.write(large) }
 
-    // MARK: Refusals that are held back
+    // MARK: Requests that are held back
 
-    @Test @EventLoopActor func `a response is sent when its delay is over and not before`() async throws {
-        let harness = try Harness(
-            limits: limits { _ in },
-            delay: { $0.status == .unauthorized ? .milliseconds(40) : .zero },
-            respond: { request, _ in
-                Response(status: request.head.target.path == "/wrong" ? .unauthorized : .ok, text: "x")
-            }
-        )
+    @Test(arguments: [
+        "GET /held HTTP/1.1\r\nHost: x\r\n\r\n", "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nbo",
+    ])
+    @EventLoopActor func `a request is handled when its wait is over and not before`(request: String) async throws {
+        var held = 0
+        let harness = try Harness(hold: { head in
+            guard head.target.path == "/held" else { return .zero }
+            held += 1
+            return .milliseconds(40)
+        })
         let client = try harness.connect()
         let begin = loopClock()
-        try client.send(Self.get("/wrong") + Self.get("/right"))
-        #expect(try await client.reply().status == "401 Unauthorized")
+        try client.send(request + Self.get("/next"))
+        _ = try await harness.asked.next()
         #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(40))
-        #expect(try await client.reply().status == "200 OK")
+        #expect(try await client.reply().text.hasSuffix("/held \(request.hasSuffix("bo") ? "bo" : "")"))
+        #expect(try await client.reply().text == "GET /next ")
+        #expect(held == 1)
     }
 
-    @Test @EventLoopActor func `who does not wait for its refusal leaves nothing behind`() async throws {
+    @Test @EventLoopActor func `who does not wait leaves nothing behind`() async throws {
         let harness = try Harness(
             limits: limits { $0.strangers.connectionsLimit = 1 },
-            delay: { _ in .seconds(600) }
+            hold: { _ in .seconds(600) }
         )
         for _ in 0..<10 {
             let client = try harness.connect()
-            try client.send(Self.get("/wrong"))
-            _ = try await harness.asked.next()
+            try client.send(Self.get("/held"))
+            for _ in 0..<5 { try await turnLoop() }
             client.close()
             #expect(try await eventually { harness.server.connectionCount == 0 })
         }

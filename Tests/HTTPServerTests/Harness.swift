@@ -22,7 +22,7 @@ final class Harness {
     init(
         limits: ServerLimits = limits { _ in },
         refuse: @escaping @EventLoopActor (RequestHead, Peer) -> Response? = { _, _ in nil },
-        delay: @escaping @EventLoopActor (Response) -> Duration = { _ in .zero },
+        hold: @escaping @EventLoopActor (RequestHead) -> Duration = { _ in .zero },
         respond: (@EventLoopActor (Request, Peer) async -> Response)? = nil,
         stream: @escaping @EventLoopActor (Request) -> BodyStream? = { _ in nil }
     ) throws {
@@ -32,8 +32,12 @@ final class Harness {
             admit: { head, client in
                 refuse(head, client.peer).map { .response($0) } ?? .later(Admitted(client.peer))
             },
-            begin: { _, client in .later(Admitted(client.peer)) },
-            delay: delay,
+            begin: { request, client in
+                let admitted = Admitted(client.peer)
+                if request.head.target.path == "/identified" { client.identity = admitted }
+                return .later(admitted)
+            },
+            hold: { head, _ in hold(head) },
             respond: { [asked] request, object in
                 guard let peer = (object as? Admitted)?.peer else { preconditionFailure("no other object is made") }
                 asked.add("\(request.head.method) \(request.head.target.path)")

@@ -195,7 +195,8 @@ class Identities(MachineTestCase):
         self.addCleanup(waiting.close)
         headers = {"Authorization": f"Bearer {token}"}
         waiting.request("POST", "/v1/services/web/restart?wait=ready&timeout=60", headers=headers)
-        eventually(lambda: self.machine.get("web")["status"] == "running", "it has restarted")
+        newest = "/v1/audit?limit=1&identity=gone"
+        eventually(lambda: [entry["status"] for entry in self.machine.call("GET", newest).data] == [None], "it waits")
         self.machine.shell(f"rm {TOKENS}/gone.admin")
         self.reload()
         for one in streams:

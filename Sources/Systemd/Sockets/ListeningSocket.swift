@@ -25,7 +25,17 @@ public final class ListeningSocket {
         self.kind = kind
         self.name = name
         self.descriptor = descriptor
+        guard kind == .tcp else { return }
+        // Connections inherit these. Responses are sent as a whole: the kernel must not delay them (Nagle's algorithm).
+        try? self.descriptor.setOption(CInt(IPPROTO_TCP), TCP_NODELAY)
+        try? self.descriptor.detectVanishedPeer()
+        // A connection is accepted with its first bytes: one that sends nothing costs the process nothing, and one with
+        // a request is not closed for others before it is read.
+        try? self.descriptor.setOption(CInt(IPPROTO_TCP), TCP_DEFER_ACCEPT, Self.deferAcceptSeconds)
     }
+
+    /// For so long, or until it sends something, a TCP connection is not accepted: tcp(7).
+    private static let deferAcceptSeconds: CInt = 5
 
     /// The kernel's backlog of connections that are not accepted yet (net.core.somaxconn may lower it). Over TCP, a
     /// client beyond it has to retry after a second.
@@ -123,17 +133,10 @@ public final class ListeningSocket {
     public func accept() throws(SystemError) -> FileDescriptor? {
         while true {
             do throws(SystemError) {
-                let accepted = try checkErrno("accept") { Glibc.accept(descriptor.raw, nil, nil) }
-                let connection = FileDescriptor(adopting: accepted)
-                // Not atomic, but no thread of the process forks.
-                try connection.makeNonBlocking()
-                try connection.closeOnExec()
-                if kind == .tcp {
-                    // Responses are sent as a whole: the kernel must not delay them (Nagle's algorithm).
-                    try? connection.setOption(CInt(IPPROTO_TCP), TCP_NODELAY)
-                    try? connection.detectVanishedPeer()
-                }
-                return connection
+                let flags = CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+                return FileDescriptor(
+                    adopting: try checkErrno("accept4") { accept4(descriptor.raw, nil, nil, flags) }
+                )
             } catch let error where error.wouldBlock {
                 return nil
             } catch let error where [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.code) {
