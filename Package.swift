@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 // The map of the house. A target may import what its `dependencies` name and nothing else; arrows point one way:
 //
-//     miosa-agent → API            → HTTP, JSON, Services
+//     miosa-agent → API, JSON      → HTTP, JSON, Services
 //                 → HTTPServer     → HTTP, Systemd
 //                 → ServiceManager → JSON, Services, Systemd → CSystemd
 //     http-echo   → HTTP, HTTPServer, Systemd
@@ -69,7 +69,7 @@ let package = Package(
         // The daemon: configuration and wiring, nothing else.
         .executableTarget(
             name: "miosa-agent",
-            dependencies: ["API", "HTTP", "HTTPServer", "Services", "ServiceManager", "Systemd"],
+            dependencies: ["API", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd"],
             swiftSettings: small
         ),
 

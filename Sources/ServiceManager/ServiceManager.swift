@@ -199,9 +199,14 @@ public final class ServiceManager {
         try? await systemd.failedListenAddresses(ofUnitWith: UInt32(ProcessContext.processID))
     }
 
-    /// The process that listens on a port, as "the service 'web'" or "nginx.service (nginx, pid 812)"; nil if there is
-    /// none or it is not known.
-    public func holder(ofPort port: UInt16) -> String? { ports.holder(of: port) }
+    /// The process that keeps others from listening on an address, as "the service 'web'" or "nginx.service (nginx, pid
+    /// 812)"; nil if there is none or it is not known.
+    public func holder(of address: SocketAddress) -> String? { ports.holder(of: address) }
+
+    /// The same for a process that manages no services: by unit alone.
+    public static func holder(of address: SocketAddress) -> String? {
+        PortOwners(services: ServiceTable()).holder(of: address)
+    }
 
     /// Whether the kernel reports of which service a listening socket is.
     public nonisolated static var arePortOwnersKnown: Bool { PortOwners.areKnown }

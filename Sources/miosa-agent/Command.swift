@@ -1,7 +1,7 @@
 /// The command line.
 enum Command: Equatable {
     case serve(flags: [String: String])
-    case check(flags: [String: String])
+    case check(flags: [String: String], isJSON: Bool)
     case reload
     case version
     case help
@@ -24,10 +24,12 @@ enum Command: Equatable {
         var rest = arguments[...]
         let verb = rest.first.flatMap { $0.hasPrefix("-") ? nil : $0 }
         if verb != nil { rest = rest.dropFirst() }
+        let isJSON = verb == "check" && rest.contains("--json")
+        if isJSON { rest = rest.filter { $0 != "--json" }[...] }
         let flags = try Self.flags(rest)
         switch verb {
         case nil, "serve": self = .serve(flags: flags)
-        case "check": self = .check(flags: flags)
+        case "check": self = .check(flags: flags, isJSON: isJSON)
         case "reload":
             guard flags.isEmpty else { throw UsageError(reason: "'reload' takes no flags") }
             self = .reload
@@ -58,13 +60,14 @@ enum Command: Equatable {
 
     static var usage: String {
         var lines = [
-            "Usage: miosa-agent [serve | check] [FLAGS]",
+            "Usage: miosa-agent [serve] [FLAGS]",
+            "       miosa-agent check [--json] [FLAGS]",
             "       miosa-agent reload",
             "",
             "Makes services of this computer real as systemd units, on request over HTTP.",
             "",
             "  serve      serve the API (default)",
-            "  check      validate the configuration, print what would be used; fails when it could not run",
+            "  check      print what the unit miosa-agent.service runs with, and all that is wrong; fails then",
             "  reload     have the running agent read the tokens again: ExecReload= of its unit",
             "  --version  print the version",
             "  --help     print this",

@@ -1,3 +1,5 @@
+internal import API
+
 /// The settings of the daemon: from systemd credentials, `MIOSA_AGENT_*` variables and flags.
 ///
 /// A flag overrides a variable. For the ids a credential overrides both: a file left in the image must not override
@@ -127,6 +129,38 @@ struct Configuration: Equatable {
     static func unknownVariables(_ environment: [String: String]) -> [String] {
         let known = options.map(\.variable) + ["MIOSA_AGENT_BOOT_ID"]
         return environment.keys.filter { $0.hasPrefix("MIOSA_AGENT_") && !known.contains($0) }.sorted()
+    }
+
+    /// What is said of a variable that is no setting: the setting that it may be meant for, or all of them.
+    static func remark(onUnknown variable: String) -> String {
+        if variable == formerTokenVariable {
+            return "is ignored: put the token into the file \(TokenFiles.directory)/\(Identity.controlPlane).admin"
+        }
+        let names = options.map(\.variable)
+        let nearest = names.map { ($0, distance(variable, $0)) }.min { $0.1 < $1.1 }
+        let meant = nearest.flatMap { $0.1 <= misspelling ? "is it \($0.0)?" : nil }
+        return "is no setting of this version, and is ignored: "
+            + (meant ?? "there are \(names.joined(separator: ", "))")
+    }
+
+    /// The most letters in which a misspelt name differs from the one that was meant.
+    private static let misspelling = 3
+
+    /// The Levenshtein distance of two names.
+    private static func distance(_ left: String, _ right: String) -> Int {
+        let right = Array(right.utf8)
+        var row = Array(0...right.count)
+        for (index, byte) in left.utf8.enumerated() {
+            var diagonal = row[0]
+            row[0] = index + 1
+            for column in right.indices {
+                let above = row[column + 1]
+                let replaced = diagonal + (byte == right[column] ? 0 : 1)
+                row[column + 1] = min(above + 1, row[column] + 1, replaced)
+                diagonal = above
+            }
+        }
+        return row[right.count]
     }
 
     /// - Parameters:

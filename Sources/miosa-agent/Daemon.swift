@@ -81,7 +81,7 @@ final class Daemon {
             socket: configuration.socket,
             addresses: configuration.addresses,
             log,
-            holder: { manager.holder(ofPort: $0) },
+            holder: { manager.holder(of: $0) },
             failedAddresses: { await manager.failedListenAddresses() }
         )
         daemon = self

@@ -8,8 +8,8 @@ internal import Systemd
 final class Listeners {
     private let server: Server
     private let log: Log
-    /// The owner of a port, for the log.
-    private let holder: @EventLoopActor (UInt16) -> String?
+    /// The owner of an address, for the log.
+    private let holder: @EventLoopActor (SocketAddress) -> String?
     /// The addresses of failed socket units; nil when systemd cannot be asked.
     private let failedAddresses: @EventLoopActor () async -> [String]?
     /// Sockets that are not served yet: connections wait in the kernel's backlog.
@@ -48,7 +48,7 @@ final class Listeners {
         socket: SocketAddress,
         addresses: [SocketAddress],
         _ log: Log,
-        holder: @escaping @EventLoopActor (UInt16) -> String?,
+        holder: @escaping @EventLoopActor (SocketAddress) -> String?,
         failedAddresses: @escaping @EventLoopActor () async -> [String]?
     ) throws(SystemError) {
         self.server = server
@@ -162,7 +162,7 @@ final class Listeners {
             log.write(.info, "cannot listen on \(address): \(error.reason)")
             return true
         } catch {
-            let owner = error.isAddressTaken ? address.port.flatMap(holder) : nil
+            let owner = error.isAddressTaken ? holder(address) : nil
             let failure = error.reason + (owner.map { "; it is held by \($0)" } ?? "")
             if failures.updateValue(failure, forKey: address) != failure {
                 log.write(.error, "cannot listen on \(address): \(failure); trying again")

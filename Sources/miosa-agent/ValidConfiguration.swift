@@ -84,7 +84,10 @@ struct ValidConfiguration {
             problem(configuration.hosts, "there are more than \(Self.hostsLimit) names")
         }
         let logLevel = JournalWriter.Priority(name: configuration.logLevel.value)
-        if logLevel == nil { problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level") }
+        let levels = "error, warning, notice, info or debug"
+        if logLevel == nil {
+            problem(configuration.logLevel, "'\(configuration.logLevel.value)' is no log level: \(levels)")
+        }
         for id in [configuration.computerID, configuration.tenantID].compactMap({ $0 }) where !Self.isID(id.value) {
             problem(id, "'\(id.value)': an id is 1 to \(Self.idLengthLimit) letters, digits, '-', '_', '.' and ':'")
         }
@@ -110,15 +113,16 @@ struct ValidConfiguration {
         self.hosts = hosts
         self.logLevel = logLevel
         computer = ComputerIdentity(computerID: computerID, tenantID: configuration.tenantID?.value)
-        (identities, tokenProblems) = Self.identities(tokenFiles, credential: token)
+        (identities, tokenProblems) = Self.identities(tokenFiles, credential: configuration.token)
     }
 
     /// A file for the identity `control-plane` takes the place of the credential. A token that two identities share
     /// counts for neither.
-    private static func identities(_ files: TokenFiles, credential: BearerToken?) -> (Identities, [String]) {
+    static func identities(_ files: TokenFiles, credential: Configuration.Setting?) -> (Identities, [String]) {
         var all = files.identities
-        if let credential, !all.contains(where: { $0.name == Identity.controlPlane }) {
-            all.append(Identity(Identity.controlPlane, .admin, credential))
+        let token = credential.flatMap { BearerToken($0.value, bytes: BearerToken.credentialBytes) }
+        if let token, !all.contains(where: { $0.name == Identity.controlPlane }) {
+            all.append(Identity(Identity.controlPlane, .admin, token))
         }
         let identities = Identities(all, sha256: SHA256.hash)
         var problems = files.problems

@@ -1,4 +1,5 @@
 internal import API
+internal import ServiceManager
 internal import Systemd
 
 /// Random bytes, constant for this product: they make the computer id differ from the ids that other products derive
@@ -30,7 +31,7 @@ func run() -> Int32 {
     case .version:
         ProcessContext.write("miosa-agent \(Version.text)")
         return 0
-    case .check(let flags): return check(flags)
+    case .check(let flags, let isJSON): return check(flags, isJSON: isJSON)
     case .serve(let flags): return serve(flags)
     case .reload: return reload()
     }
@@ -71,20 +72,59 @@ func configuration(_ flags: [String: String], _ environment: [String: String]) t
 /// The computer id of a machine without a configured one.
 func machineID() -> String? { try? Identifier.machine(forApplication: applicationID).description }
 
-func check(_ flags: [String: String]) -> Int32 {
-    do throws(SystemError) {
-        let result = Check(
-            try configuration(flags, ProcessContext.environment()),
+/// `miosa-agent check`: of the unit, or of this process where systemd has no such unit or cannot be asked.
+func check(_ flags: [String: String], isJSON: Bool) -> Int32 {
+    EventLoop.shared.adoptThread()
+    return EventLoopActor.assumeIsolated {
+        EventLoop.begin {
+            let check = await Check.ofThisMachine(flags)
+            if isJSON {
+                ProcessContext.write(check.json)
+            } else {
+                for line in check.lines { ProcessContext.write(line) }
+                for problem in check.problems { ProcessContext.write(problem, toStandardError: true) }
+            }
+            EventLoop.shared.exit(code: check.isGood ? 0 : 1)
+        }
+        do throws(SystemError) {
+            return try EventLoop.shared.run()
+        } catch {
+            ProcessContext.write("cannot run: \(error)", toStandardError: true)
+            return 1
+        }
+    }
+}
+
+extension Check {
+    /// The unit, and its socket units.
+    private static let unitName = "miosa-agent.service"
+    private static let socketNames = ["", "-tcp", "-tcp6", "-vsock"].map { "miosa-agent\($0).socket" }
+
+    @EventLoopActor
+    fileprivate static func ofThisMachine(_ flags: [String: String]) async -> Check {
+        var sockets: [(name: String, unit: AgentUnit)] = []
+        let origin: SettingsOrigin
+        if let unit = try? await AgentUnit.load(unitName), unit.loadState != "not-found" {
+            let further = unit.triggeredBy.filter { $0.hasSuffix(".socket") && !socketNames.contains($0) }
+            for name in socketNames + further.sorted() {
+                guard let socket = try? await AgentUnit.load(name), socket.loadState != "not-found" else { continue }
+                sockets.append((name, socket))
+            }
+            origin = SettingsOrigin(of: unit, flags: flags)
+        } else {
+            let environment = ProcessContext.environment()
+            let directory = environment["CREDENTIALS_DIRECTORY"]
+            origin = SettingsOrigin(flags: flags, environment: environment) { name in
+                (try? Credentials.text(name, directory: directory)) ?? nil
+            }
+        }
+        return Check(
+            origin,
             tokenFiles: TokenFiles(in: TokenFiles.directory),
-            machineID: machineID()
+            machineID: machineID(),
+            sockets: sockets,
+            commandLine: KernelFile.text("/proc/cmdline") ?? ""
         )
-        for line in result.lines { ProcessContext.write(line) }
-        for problem in result.problems { ProcessContext.write("cannot run: \(problem)", toStandardError: true) }
-        for problem in result.tokenProblems { ProcessContext.write("refused: \(problem)", toStandardError: true) }
-        return result.problems.isEmpty && result.tokenProblems.isEmpty ? 0 : 1
-    } catch {
-        ProcessContext.write("cannot run: \(error)", toStandardError: true)
-        return 1
     }
 }
 
@@ -99,15 +139,8 @@ func serve(_ flags: [String: String]) -> Int32 {
             let configuration = try validConfiguration(flags, environment)
             log.level = configuration.logLevel
             for variable in Configuration.unknownVariables(environment) {
-                if variable == Configuration.formerTokenVariable {
-                    log.write(
-                        .error,
-                        "\(variable) is ignored: put the token into the file"
-                            + " \(TokenFiles.directory)/\(Identity.controlPlane).admin"
-                    )
-                } else {
-                    log.write(.warning, "\(variable) is no setting of this version, and is ignored")
-                }
+                let priority = variable == Configuration.formerTokenVariable ? JournalWriter.Priority.error : .warning
+                log.write(priority, "\(variable) \(Configuration.remark(onUnknown: variable))")
             }
             for problem in configuration.tokenProblems { log.write(.error, "refused: \(problem)") }
             // The unit passes the boot id of its manager: in a container the kernel's is the host's.

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hmac
+import json
 import socket
 import threading
 import unittest
@@ -383,7 +384,7 @@ class SocketName(MachineTestCase):
 
 class WrongSettings(MachineTestCase):
     SETTINGS = "/etc/default/miosa-agent"
-    REASON = "MIOSA_AGENT_LOG_LEVEL: 'loud' is no log level"
+    REASON = "MIOSA_AGENT_LOG_LEVEL: 'loud' is no log level: error, warning, notice, info or debug"
 
     def starts(self):
         """How often the agent has come to say why it cannot run."""
@@ -492,6 +493,89 @@ class Program(MachineTestCase):
         self.assertIn("--listen: 'localhost:1' is not of the form", output)
         self.assertIn("--state-directory: 'x' is not an absolute path", output)
         self.assertIn("rc=1", output)
+
+    def report(self):
+        output = self.machine.shell("miosa-agent check --json; echo rc=$?")
+        text, _, status = output.rpartition("rc=")
+        return json.loads(text), int(status)
+
+    def test_check_finds_nothing_wrong_with_an_agent_that_works(self):
+        report, status = self.report()
+        self.assertEqual((report["ok"], status), (True, 0), report)
+        self.assertEqual([f for f in report["findings"] if f["severity"] != "note"], [])
+        self.assertEqual(report["unit"]["active_state"], "active")
+        self.assertEqual([identity["name"] for identity in report["identities"]], ["control-plane"])
+        states = {listener["unit"]: listener["state"] for listener in report["listeners"]}
+        self.assertEqual(states["miosa-agent.socket"], "listening")
+        self.assertEqual(states["miosa-agent-tcp.socket"], "listening")
+
+    def test_check_tells_everything_that_is_wrong_with_the_unit_at_once(self):
+        tcp = "/etc/systemd/system/miosa-agent-tcp.socket.d/taken.conf"
+        unit = "/etc/systemd/system/miosa-agent.service.d/wrong.conf"
+        self.machine.shell(
+            "cp -p /etc/default/miosa-agent /etc/default/miosa-agent.old\n"
+            "cat >> /etc/default/miosa-agent <<'X'\n"
+            "MIOSA_AGENT_LOG_LEVEL='loud'\n"
+            "MIOSA_AGENT_LOGLEVEL=info\n"
+            "MIOSA_AGENT_SERVICE_USER=nobody-here\n"
+            "MIOSA_AGENT_UNIT_DIRECTORY=/srv\n"
+            "X\n"
+            f"mkdir -p {tcp.rpartition('/')[0]} {unit.rpartition('/')[0]}\n"
+            f"printf '[Service]\nEnvironment=MIOSA_AGENT_HOSTS=http://x\nEnvironmentFile=/etc/nowhere\n' > {unit}\n"
+            f"printf '[Socket]\nListenStream=127.0.0.1:{self.taken()}\n' > {tcp}\n"
+            "echo short > /etc/miosa-agent/tokens/short.read; chmod 644 /etc/miosa-agent/tokens/short.read\n"
+            "systemctl daemon-reload; systemctl stop miosa-agent-tcp.socket; systemctl start miosa-agent-tcp.socket\n"
+            "systemctl restart miosa-agent.service; true"
+        )
+        self.addCleanup(
+            self.machine.shell,
+            f"mv /etc/default/miosa-agent.old /etc/default/miosa-agent; rm -f {tcp} {unit} /etc/miosa-agent/tokens/*\n"
+            "systemctl daemon-reload; systemctl reset-failed 'miosa-agent*'; systemctl restart miosa-agent-tcp.socket\n"
+            "systemctl restart miosa-agent.service",
+        )
+        report, status = self.report()
+        self.assertEqual((report["ok"], status), (False, 1))
+        texts = [(finding["severity"], finding["text"]) for finding in report["findings"]]
+        for severity, text in (
+            ("cannot run", "MIOSA_AGENT_LOG_LEVEL: 'loud' is no log level: error, warning, notice, info or debug"),
+            ("cannot run", "MIOSA_AGENT_HOSTS: 'http://x' is no host name; it has neither a scheme nor a port"),
+            ("cannot run", "the account 'nobody-here' does not exist"),
+            ("cannot run", "'/etc/nowhere' cannot be read: No such file or directory"),
+            ("cannot run", "the unit makes the unit directory '/srv' read-only: it needs ReadWritePaths=/srv"),
+            ("fault", "MIOSA_AGENT_LOGLEVEL in /etc/default/miosa-agent is no setting of this version, and is ignored:"
+                      " is it MIOSA_AGENT_LOG_LEVEL?"),
+            ("fault", "refused: '/etc/miosa-agent/tokens/short.read': the file is not root's alone (mode 0600)"),
+        ):
+            self.assertIn((severity, text), texts)
+        failed = [text for severity, text in texts if severity == "fault" and "is not open" in text]
+        # The unit has two addresses, and only one of them is taken.
+        self.assertEqual(len(failed), 2, texts)
+        self.assertTrue(failed[0].endswith("is not open: miosa-agent-tcp.socket has failed (resources)"), failed)
+        self.assertRegex(failed[1], r"miosa-agent-tcp.socket has failed \(resources\); the port is held by holder.service")
+        self.assertIn({"name": "log level", "value": "loud", "source": "MIOSA_AGENT_LOG_LEVEL in /etc/default/miosa-agent"},
+                      report["settings"])
+        self.assertIn({"name": "hosts", "value": "http://x", "source": "MIOSA_AGENT_HOSTS in Environment="},
+                      report["settings"])
+        self.assertEqual(report["unit"]["drop_ins"], [unit])
+
+    def taken(self):
+        """A port that another unit of the machine listens on."""
+        port = free_port()
+        self.machine.shell(f"systemd-run --quiet --unit=holder python3 -m http.server --bind 127.0.0.1 {port}")
+        self.addCleanup(self.machine.exec, "systemctl", "stop", "holder.service")
+        eventually(lambda: f":{port} " in self.machine.exec("ss", "-tln"), "it listens")
+        return port
+
+    def test_check_tells_that_a_setting_has_changed_since_the_start(self):
+        self.machine.shell("cp -p /etc/default/miosa-agent /etc/default/miosa-agent.old; echo MIOSA_AGENT_HOSTS=a >> /etc/default/miosa-agent")
+        self.addCleanup(self.machine.shell, "mv /etc/default/miosa-agent.old /etc/default/miosa-agent")
+        report, status = self.report()
+        self.assertEqual((report["ok"], status), (True, 0))
+        self.assertIn(
+            {"severity": "warning",
+             "text": "MIOSA_AGENT_HOSTS has changed since the agent was started: systemctl restart miosa-agent"},
+            report["findings"],
+        )
 
     def test_version_and_help(self):
         version = (REPOSITORY / "CHANGELOG.md").read_text().split("## ")[1].split()[0]

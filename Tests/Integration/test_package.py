@@ -125,7 +125,9 @@ class Contents(unittest.TestCase):
                 'printf "%s\\n" "${COMPREPLY[@]}"',
             ).split()
 
-        self.assertEqual(set(complete("miosa-agent", "")), self.flags() | {"serve", "check", "reload"})
+        first = self.flags() - {"--json"} | {"serve", "check", "reload"}
+        self.assertEqual(set(complete("miosa-agent", "")), first)
+        self.assertEqual(complete("miosa-agent", "check", "--j"), ["--json"])
         self.assertEqual(set(complete("miosa-agent", "check", "--s")), {"--socket", "--state-directory", "--service-user"})
         self.assertEqual(complete("miosa-agent", "--log-level", "w"), ["warning"])
         self.assertEqual(complete("miosa-agent", "--log-level", "=", "d"), ["debug"])

@@ -30,6 +30,10 @@ class TrixieWrongSettings(test_agent.WrongSettings):
     release = "trixie"
 
 
+class TrixieProgram(test_agent.Program):
+    release = "trixie"
+
+
 class TrixieCredentials(test_agent.Credentials):
     release = "trixie"
 

@@ -39,3 +39,24 @@ import Testing
         #expect(SocketAddress.unix(path: "/run/x.sock").description == "/run/x.sock")
     }
 }
+
+struct ListenerTests {
+    private func isInTheWay(_ listener: String, of address: String) throws -> Bool {
+        ListeningPorts.Listener(address: listener, uid: 0, cgroupID: nil)
+            .isInTheWay(of: try #require(SocketAddress(ip: address)))
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "127.0.0.1:1", true), ("0.0.0.0", "127.0.0.1:1", true), ("::", "127.0.0.1:1", true),
+        ("127.0.0.2", "127.0.0.1:1", false), ("::1", "127.0.0.1:1", false), ("::1", "[::1]:1", true),
+        ("::", "[::1]:1", true), ("::2", "[::1]:1", false), ("127.0.0.1", "[::1]:1", false),
+        ("0.0.0.0", "[::1]:1", false), ("10.0.0.1", "0.0.0.0:1", true), ("::1", "0.0.0.0:1", false),
+    ])
+    func `a listener on the same address or on any is in the way`(
+        listener: String,
+        address: String,
+        isInTheWay: Bool
+    ) throws {
+        #expect(try self.isInTheWay(listener, of: address) == isInTheWay)
+    }
+}

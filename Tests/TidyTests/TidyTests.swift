@@ -13,7 +13,7 @@ struct TidyTests {
         "HTTPServer": ["HTTP", "Systemd"],
         "ServiceManager": ["JSON", "Services", "Systemd"],
         "API": ["HTTP", "JSON", "Services", "Synchronization"],
-        "miosa-agent": ["API", "HTTP", "HTTPServer", "Services", "ServiceManager", "Systemd"],
+        "miosa-agent": ["API", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd"],
         "http-echo": ["HTTP", "HTTPServer", "Systemd"],
         "Launch": ["CLaunch"],
     ]

@@ -18,7 +18,11 @@ _miosa_agent() {
     *)
       words='--listen --socket --unit-directory --state-directory --service-user --group --allowed-users --hosts'
       words+=' --log-level'
-      if ((COMP_CWORD == 1)); then words="serve check reload --version --help $words"; fi
+      if ((COMP_CWORD == 1)); then
+        words="serve check reload --version --help $words"
+      elif [[ ${COMP_WORDS[1]} == check ]]; then
+        words="--json $words"
+      fi
       ;;
   esac
   if [[ -n $words ]]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current"); fi

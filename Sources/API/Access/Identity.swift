@@ -58,7 +58,7 @@ public struct Identities: Sendable {
 
     /// The identity whose token an Authorization field carries. Takes the same time for every token of the same length:
     /// it is compared with all.
-    func identity(of authorization: String?) -> Identity? {
+    public func identity(of authorization: String?) -> Identity? {
         guard let presented = PresentedToken(authorization) else { return nil }
         var found: Identity?
         for identity in all where identity.token.matches(presented, sha256) { found = identity }

@@ -42,11 +42,17 @@ struct PortOwners {
         return holder(of: UInt16(port), besides: UnitGroup(of: service.name))
     }
 
-    /// The owner of a port; nil as above.
-    func holder(of port: UInt16) -> String? { holder(of: port, besides: nil) }
+    /// The owner of the socket that keeps others from listening on an address; nil as above.
+    func holder(of address: SocketAddress) -> String? {
+        address.port.flatMap { holder(of: $0, besides: nil, where: { $0.isInTheWay(of: address) }) }
+    }
 
-    private func holder(of port: UInt16, besides group: UnitGroup?) -> String? {
-        guard let listeners = try? ListeningPorts.listeners(on: port) else { return nil }
+    private func holder(
+        of port: UInt16,
+        besides group: UnitGroup?,
+        where isMeant: (ListeningPorts.Listener) -> Bool = { _ in true }
+    ) -> String? {
+        guard let listeners = try? ListeningPorts.listeners(on: port).filter(isMeant) else { return nil }
         let others = listeners.compactMap(\.cgroupID).filter { !(group?.contains($0) ?? false) }
         guard let other = others.first, let root = ControlGroups.current().unified else { return nil }
         guard let path = KernelDirectoryTree.path(ofInode: other, below: root) else {

@@ -159,6 +159,11 @@ public struct Directory: ~Copyable {
         return ![0, geteuid()].contains(status.st_uid) || status.st_mode & (S_IWGRP | S_IWOTH) != 0
     }
 
+    /// Throws the reason why this process cannot change the directory, such as EROFS.
+    public func checkWritable() throws(SystemError) {
+        try checkErrno("faccessat") { unsafe faccessat(descriptor.raw, ".", W_OK, 0) }
+    }
+
     /// Replaces a file atomically and durably: after a crash at any instruction the name has the old or the new
     /// content. With `changes` it may be the old one until those are synchronized.
     ///

@@ -14,6 +14,17 @@ public enum ListeningPorts {
         /// The inode number of the cgroup directory, in the v2 hierarchy, in which the socket was made; nil if the
         /// kernel (before 5.9, or without cgroup v2) does not report it.
         public let cgroupID: UInt64?
+
+        /// Whether it keeps others from listening on an address of its port: it has the same one, or any.
+        public func isInTheWay(of address: SocketAddress) -> Bool {
+            switch address {
+            case .ip4(let bytes, _):
+                ["0.0.0.0", "::", bytes.map { String($0) }.joined(separator: ".")].contains(self.address)
+                    || bytes == [0, 0, 0, 0] && self.address.contains(".")
+            case .ip6: self.address == "::" || address.description.hasPrefix("[\(self.address)]:")
+            case .unix: false
+            }
+        }
     }
 
     /// Whether this kernel reports the cgroup of a socket: Linux 5.9, by uname(2).
