@@ -34,7 +34,23 @@ struct TidyTests {
 
     @Test func `the table has every target`() throws {
         let folders = try FileManager.default.contentsOfDirectory(atPath: SourceTree.root + "/Sources")
-        #expect(Set(folders).subtracting(["ARCHITECTURE.md", "CLaunch", "CSystemd"]) == Set(Self.imports.keys))
+        #expect(
+            Set(folders).subtracting(["ARCHITECTURE.md", "SECURITY.md", "CLaunch", "CSystemd"])
+                == Set(Self.imports.keys)
+        )
+    }
+
+    @Test func `the tests that hold promises are there`() throws {
+        let page = try String(contentsOfFile: SourceTree.root + "/Sources/SECURITY.md", encoding: .utf8)
+        let promises = try #require(
+            page.components(separatedBy: "## What is promised").last?.components(separatedBy: "## ").first
+        )
+        let tests = promises.matches(of: /`([\w\/]*(test_\w+\.py|Tests\/[\w\/.]+))`/).map { String($0.1) }
+        #expect(tests.count > 10)
+        for test in tests {
+            let path = test.hasPrefix("Tests/") ? test : "Tests/Integration/\(test)"
+            #expect(FileManager.default.fileExists(atPath: "\(SourceTree.root)/\(path)"), "\(test)")
+        }
     }
 
     @Test func `unsafe code is in Systemd and nowhere else`() throws {
