@@ -130,7 +130,7 @@ struct AuditLogTests {
         #expect(try await paths(audit, limit: 2) == ["/new", "/\(Self.capacity - 1)"])
         let first = try FileHandle(forReadingFrom: URL(fileURLWithPath: layout.stateDirectory + "/audit"))
         let bytes = try #require(try first.read(upToCount: AuditLog.entryBytes))
-        #expect(AuditCoding.decode(Array(bytes))?.entry.path == "/new")
+        #expect(AuditCoding.decode(Array(bytes))?.path == "/new")
     }
 
     @Test(arguments: [0, 1, 127, 128, 8000, 16_383])
@@ -142,20 +142,29 @@ struct AuditLogTests {
         #expect(try await paths(audit, limit: 2) == ["/new", "/\(round + place - 1)"])
     }
 
-    @Test(arguments: [0, 5, 8000, 16_380])
+    @Test(arguments: [0, 5, 120, 8000, 16_330])
     @EventLoopActor func `entries behind lost ones are not overwritten`(place: Int) async throws {
-        // The file as after a power cut: the page with the entries from `place` on is lost, the next one is not.
+        // The file as after a power cut: pages with the entries from `place` on are lost, the next one is not.
         let round = 3 * Self.capacity
         var sequences: [Int?] = (0..<Self.capacity).map { $0 < place ? round + $0 : round - Self.capacity + $0 }
-        var written: [Int] = []
-        for number in place + 8..<place + 16 {
-            sequences[number % Self.capacity] = round + number
-            written.append(round + number)
-        }
+        let written = (place + 40..<place + 48).map { round + $0 }
+        for sequence in written { sequences[sequence - round] = sequence }
         try write(sequences)
         let audit = try audit()
         await add(["/new"], to: audit)
         #expect(try await paths(audit, limit: 9) == ["/new"] + written.reversed().map { "/\($0)" })
+    }
+
+    @Test(arguments: [100, 5000, 16_300])
+    @EventLoopActor func `lost and damaged entries of long ago hide no later ones`(count: Int) async throws {
+        let round = 3 * Self.capacity
+        var sequences: [Int?] = (0..<Self.capacity).map { $0 < count ? round + $0 : round - Self.capacity + $0 }
+        // Half of each block, its first and its last ones among them.
+        for place in 0..<count - 1 where place % 128 < 32 || place % 128 >= 96 { sequences[place] = nil }
+        try write(sequences)
+        let audit = try audit()
+        await add(["/new"], to: audit)
+        #expect(try await paths(audit, limit: 2) == ["/new", "/\(round + count - 1)"])
     }
 
     @Test @EventLoopActor func `what is no entry is passed over`() async throws {

@@ -15,17 +15,18 @@ public final class AuditLog {
     private nonisolated static let capacity = fileBytes / entryBytes
     private static let file = "audit"
 
-    /// The longest time between the write of an entry and its fsync(2).
+    /// The longest time between the write of an entry and its fsync(2), and the number of writes after which it comes
+    /// sooner: fewer entries than a block can be lost before others in a power cut.
     private static let syncDelay = Duration.seconds(1)
+    private static let unsyncedLimit = blockEntries / 2
     /// The number of entries that are kept in memory while they cannot be written, the newest ones.
     nonisolated static let unwrittenLimit = 1024
     /// How long an answer waits for its entry to be written.
     private static let patience = Duration.seconds(5)
     private static let urgentPatience = Duration.milliseconds(100)
     private static let retryDelays = Duration.seconds(1)...Duration.seconds(60)
-    /// The number of entries that a crash can leave on disk behind a lost one: those of ``syncDelay``.
-    private static let unsyncedLimit = 512
-    private static let entriesAtATime = 128
+    /// The number of entries that are read at a time.
+    nonisolated static let blockEntries = 128
 
     private struct Unwritten {
         var entry: AuditEntry
@@ -48,9 +49,11 @@ public final class AuditLog {
     /// The entries that are not answered or not written, by number.
     private var unwritten: [Int: Unwritten] = [:]
     private var lastNumber = 0
-    private var needsSync = false
+    /// The number of writes since the last fsync(2).
+    private var unsyncedCount = 0
     private var sync: Timer?
     private var retry: Timer?
+    private var isRetrying = false
     private var retryDelay = AuditLog.retryDelays.lowerBound
     /// The newest error of a series; nil while there is none.
     private var failure: SystemError?
@@ -64,7 +67,10 @@ public final class AuditLog {
         path = layout.stateDirectory
         messages = MessageLog(report: report)
         sync = try Timer { [weak self] in self?.synchronize() }
-        retry = try Timer { [weak self] in self?.writeAll() }
+        retry = try Timer { [weak self] in
+            self?.isRetrying = false
+            self?.writeAll()
+        }
     }
 
     /// Allocates the file, in the background.
@@ -82,7 +88,7 @@ public final class AuditLog {
     public func finish() {
         var changes = FileChanges()
         addUnwritten(to: &changes)
-        if needsSync || !changes.isEmpty { changes.synchronizeFile(Self.file, in: path) }
+        if unsyncedCount > 0 || !changes.isEmpty { changes.synchronizeFile(Self.file, in: path) }
         do throws(SystemError) {
             if !changes.isEmpty { try disk.performNow(changes) }
             guard next == nil, unwrittenCount > 0 else { return }
@@ -161,18 +167,21 @@ public final class AuditLog {
         if failure != nil { messages.notice(.information, "the audit is written again") }
         failure = nil
         retryDelay = Self.retryDelays.lowerBound
-        guard !needsSync else { return }
-        needsSync = true
-        sync?.arm(after: Self.syncDelay)
+        if unsyncedCount == 0 { sync?.arm(after: Self.syncDelay) }
+        unsyncedCount += versions.count
+        if unsyncedCount >= Self.unsyncedLimit { synchronize() }
     }
 
     private func retryLater() {
+        guard !isRetrying else { return }
+        isRetrying = true
         retry?.arm(after: retryDelay)
         retryDelay = min(retryDelay * 2, Self.retryDelays.upperBound)
     }
 
     private func synchronize() {
-        needsSync = false
+        sync?.cancel()
+        unsyncedCount = 0
         var changes = FileChanges()
         changes.synchronizeFile(Self.file, in: path)
         let work = disk.begin(changes)
@@ -213,39 +222,32 @@ public final class AuditLog {
         failure = error
     }
 
-    /// The sequence number behind the last one. Entries are written in order, so that those of the present round are
-    /// the ones from the first place on.
+    /// The sequence number behind the last one. Entries are written in order: the present round is in the first blocks,
+    /// and in each of them is one of its entries, whatever a power cut has lost.
     private func end() async throws(SystemError) -> Int {
-        let first = try await sequence(at: 0)
-        let round = first.map { $0 / Self.capacity } ?? 0
-        var known = 0..<Self.capacity
-        while !known.isEmpty {
-            let middle = known.lowerBound + known.count / 2
-            if let sequence = try await sequence(at: middle), sequence / Self.capacity == round {
-                known = middle + 1..<known.upperBound
+        guard let first = try await lastSequence(ofBlock: 0) else { return 0 }
+        let round = first / Self.capacity
+        var end = first + 1
+        var unknown = 1..<Self.capacity / Self.blockEntries
+        while !unknown.isEmpty {
+            let middle = unknown.lowerBound + unknown.count / 2
+            if let last = try await lastSequence(ofBlock: middle), last / Self.capacity == round {
+                end = last + 1
+                unknown = middle + 1..<unknown.upperBound
             } else {
-                known = known.lowerBound..<middle
+                unknown = unknown.lowerBound..<middle
             }
-        }
-        var end = round * Self.capacity + known.lowerBound
-        // A power cut can have lost entries before others.
-        let behind = end + Self.unsyncedLimit
-        var position = end
-        while position < behind {
-            let place = position % Self.capacity
-            let count = min(Self.entriesAtATime, behind - position, Self.capacity - place)
-            for (sequence, _) in try await load(place..<place + count) where sequence >= end { end = sequence + 1 }
-            position += count
         }
         return end
     }
 
-    private func sequence(at place: Int) async throws(SystemError) -> Int? {
-        try await load(place..<place + 1).first?.sequence
+    private func lastSequence(ofBlock block: Int) async throws(SystemError) -> Int? {
+        let begin = block * Self.blockEntries
+        return try await load(begin..<begin + Self.blockEntries).compactMap(AuditCoding.sequence).max()
     }
 
-    /// The entries at places of the ring; what is none is left out.
-    private func load(_ places: Range<Int>) async throws(SystemError) -> [(sequence: Int, entry: AuditEntry)] {
+    /// The bytes at places of the ring.
+    private func load(_ places: Range<Int>) async throws(SystemError) -> [ArraySlice<UInt8>] {
         var changes = FileChanges()
         changes.read(
             Self.file,
@@ -255,9 +257,8 @@ public final class AuditLog {
         )
         guard let result = await disk.begin(changes).wait(atMost: Self.patience) else { throw .timedOut }
         try result.get()
-        return stride(from: 0, to: result.bytes.count, by: Self.entryBytes).compactMap { start in
-            let bytes = result.bytes[start..<min(start + Self.entryBytes, result.bytes.count)]
-            return AuditCoding.decode(Array(bytes))
+        return stride(from: 0, to: result.bytes.count, by: Self.entryBytes).map { start in
+            result.bytes[start..<min(start + Self.entryBytes, result.bytes.count)]
         }
     }
 }
@@ -314,13 +315,14 @@ extension AuditLog {
         )
         let oldest = max(0, end - Self.capacity)
         while end > oldest, found.count < query.limit {
-            let begin = max(oldest, (end - 1) / Self.entriesAtATime * Self.entriesAtATime)
+            let begin = max(oldest, (end - 1) / Self.blockEntries * Self.blockEntries)
             let place = begin % Self.capacity
             let stored = try await load(place..<place + (end - begin))
             for sequence in (begin..<end).reversed() {
-                if let entry = placed[sequence] ?? stored.first(where: { $0.sequence == sequence })?.entry {
-                    add(entry)
-                }
+                let index = sequence - begin
+                let bytes = index < stored.count ? stored[index] : []
+                let entry = AuditCoding.sequence(bytes) == sequence ? AuditCoding.decode(Array(bytes)) : nil
+                if let entry = placed[sequence] ?? entry { add(entry) }
             }
             end = begin
         }
@@ -367,9 +369,16 @@ enum AuditCoding {
         return writer.finish()
     }
 
+    /// The sequence number of an entry; nil for what is none.
+    static func sequence(_ bytes: ArraySlice<UInt8>) -> Int? {
+        let prefix = Array(#"{"seq":"#.utf8)
+        guard bytes.starts(with: prefix) else { return nil }
+        let digits = bytes.dropFirst(prefix.count).prefix { (0x30...0x39).contains($0) }
+        return digits.count > 18 ? nil : Int(String(decoding: digits, as: UTF8.self))
+    }
+
     /// Nil for what is not an entry.
-    static func decode(_ bytes: [UInt8]) -> (sequence: Int, entry: AuditEntry)? {
-        guard bytes.first == UInt8(ascii: "{") else { return nil }
+    static func decode(_ bytes: [UInt8]) -> AuditEntry? {
         do throws(RecordProblem) {
             let members = try JSONMembers(parsing: bytes)
             let peer: AuditEntry.Peer =
@@ -380,9 +389,7 @@ enum AuditCoding {
                 } else {
                     .machine(try members.optionalInteger("cid").map { UInt32(clamping: $0) })
                 }
-            let sequence = try members.integer("seq")
-            guard sequence >= 0 else { return nil }
-            let entry = AuditEntry(
+            return AuditEntry(
                 at: Timestamp(microseconds: Int64(try members.integer("at"))),
                 identity: try members.optionalString("identity"),
                 role: try members.string("role"),
@@ -393,7 +400,6 @@ enum AuditCoding {
                 service: try members.optionalString("service"),
                 status: try members.optionalInteger("status")
             )
-            return (sequence, entry)
         } catch {
             return nil
         }
