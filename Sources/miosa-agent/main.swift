@@ -1,5 +1,4 @@
 internal import API
-internal import ServiceManager
 internal import Systemd
 
 /// Random bytes, constant for this product: they make the computer id differ from the ids that other products derive
@@ -77,7 +76,7 @@ func check(_ flags: [String: String], isJSON: Bool) -> Int32 {
     EventLoop.shared.adoptThread()
     return EventLoopActor.assumeIsolated {
         EventLoop.begin {
-            let check = await Check.ofThisMachine(flags)
+            let check = await Check.ofThisMachine(flags, machineID: machineID())
             if isJSON {
                 ProcessContext.write(check.json)
             } else {
@@ -92,39 +91,6 @@ func check(_ flags: [String: String], isJSON: Bool) -> Int32 {
             ProcessContext.write("cannot run: \(error)", toStandardError: true)
             return 1
         }
-    }
-}
-
-extension Check {
-    /// The unit, and its socket units.
-    private static let unitName = "miosa-agent.service"
-    private static let socketNames = ["", "-tcp", "-tcp6", "-vsock"].map { "miosa-agent\($0).socket" }
-
-    @EventLoopActor
-    fileprivate static func ofThisMachine(_ flags: [String: String]) async -> Check {
-        var sockets: [(name: String, unit: AgentUnit)] = []
-        let origin: SettingsOrigin
-        if let unit = try? await AgentUnit.load(unitName), unit.loadState != "not-found" {
-            let further = unit.triggeredBy.filter { $0.hasSuffix(".socket") && !socketNames.contains($0) }
-            for name in socketNames + further.sorted() {
-                guard let socket = try? await AgentUnit.load(name), socket.loadState != "not-found" else { continue }
-                sockets.append((name, socket))
-            }
-            origin = SettingsOrigin(of: unit, flags: flags)
-        } else {
-            let environment = ProcessContext.environment()
-            let directory = environment["CREDENTIALS_DIRECTORY"]
-            origin = SettingsOrigin(flags: flags, environment: environment) { name in
-                (try? Credentials.text(name, directory: directory)) ?? nil
-            }
-        }
-        return Check(
-            origin,
-            tokenFiles: TokenFiles(in: TokenFiles.directory),
-            machineID: machineID(),
-            sockets: sockets,
-            commandLine: KernelFile.text("/proc/cmdline") ?? ""
-        )
     }
 }
 

@@ -125,7 +125,7 @@ struct Check {
                 add(.fault, "another account than root can write into the \(name) directory '\(path)'")
             }
             try directory.checkWritable()
-        } catch let error where error.isNotFound && name == "state" && unit?.isRunning == false {
+        } catch let error where error.isNotFound && name == "state" && unit?.isRunning != true {
             // The first start makes it.
         } catch {
             add(.cannotRun, "the \(name) directory '\(path)' cannot be used: \(error.reason)")

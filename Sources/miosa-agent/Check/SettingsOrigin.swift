@@ -17,9 +17,17 @@ struct SettingsOrigin {
         "/usr/local/lib/credstore", "/usr/lib/credstore",
     ]
 
-    /// The settings of this process, for a program that is no unit's.
-    init(flags: [String: String], environment: [String: String], credential: (String) -> String? = { _ in nil }) {
+    /// The settings of this process; `reason` says why not those of the unit.
+    init(
+        flags: [String: String],
+        environment: [String: String],
+        because reason: String? = nil,
+        credential: (String) -> String? = { _ in nil }
+    ) {
         unit = nil
+        if let reason {
+            findings.append(Check.Finding(severity: .note, text: "\(reason); the settings are those of this process"))
+        }
         configuration = Configuration(flags: flags, environment: environment, credential: credential)
         noteUnknown(environment)
     }
