@@ -445,6 +445,17 @@ class Journal(LaunchCase):
         for number in range(5):
             self.machine.wait_for_line(f"h{number}", "line")
 
+    def test_a_journald_that_hangs_holds_up_the_reason_of_a_failure_and_no_longer(self):
+        pid = self.machine.property("systemd-journald.service", "MainPID")
+        self.machine.exec("kill", "-STOP", pid)
+        self.addCleanup(self.machine.exec, "kill", "-CONT", pid, check=False)
+        self.machine.create("w", "declare x; exit $?", restart="no")
+        message = self.machine.wait("w", status="failed")["message"]
+        self.assertNotIn("'declare' is a word of bash", message or "")
+        eventually(lambda: "did not find a command" in (self.machine.get("w")["message"] or ""), "what is known")
+        self.machine.exec("kill", "-CONT", pid)
+        eventually(lambda: "'declare' is a word of bash" in self.machine.get("w")["message"], "the reason")
+
     def test_a_journal_without_room_holds_up_no_start(self):
         self.machine.shell(
             "mount -t tmpfs -o size=1M,mode=2755 tmpfs /var/log/journal; systemctl restart systemd-journald;"

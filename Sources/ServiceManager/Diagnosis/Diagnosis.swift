@@ -44,10 +44,16 @@ final class Diagnosis {
     /// How long journald may take to write the entries that it has just received: it synchronizes its files as well,
     /// which takes seconds on a busy disk.
     private static let journalPatience = Duration.seconds(5)
+    /// How long a diagnosis that was made without the newest entries can still be completed.
+    private static let lateJournalPatience = Duration.seconds(300)
+    /// Services whose diagnosis was made without the newest entries of the journal, which is made again.
+    private var incomplete: Set<ServiceName> = []
 
     /// Starts the diagnosis of a failure or of a crash loop, unless it is known.
     func begin(of name: ServiceName) {
-        guard let service = services[name], service.lacksDiagnosis, !undiagnosed.contains(name) else { return }
+        guard let service = services[name], service.lacksDiagnosis || incomplete.contains(name),
+            !undiagnosed.contains(name)
+        else { return }
         undiagnosed.append(name)
         guard !isDiagnosing else { return }
         isDiagnosing = true
@@ -59,7 +65,8 @@ final class Diagnosis {
         defer { isDiagnosing = false }
         while let name = undiagnosed.first {
             if let service = services[name] {
-                let diagnosis = await diagnosis(of: service.snapshot)
+                incomplete.remove(name)
+                let (diagnosis, isComplete) = await diagnosis(of: service.snapshot)
                 // The service may have been started again, or another one may have the name.
                 if let current = services[name], current.record.id == service.record.id {
                     services.change(name) { service in
@@ -68,6 +75,7 @@ final class Diagnosis {
                         }
                         service.remarks.crashLoop?.diagnosis = diagnosis
                     }
+                    if !isComplete { completeLater(name, service.record) }
                 }
             }
             undiagnosed.removeFirst()
@@ -88,18 +96,31 @@ final class Diagnosis {
         }
     }
 
-    private func diagnosis(of service: Service) async -> RunDiagnosis {
+    /// Diagnoses a failure again when journald has written the entries that were missing.
+    private func completeLater(_ name: ServiceName, _ record: ServiceRecord) {
+        EventLoop.start { [weak self] in
+            guard await JournalSync.synchronize(within: Self.lateJournalPatience), let self,
+                let current = services[name]?.record, current.id == record.id,
+                current.run.invocationID == record.run.invocationID
+            else { return }
+            incomplete.insert(name)
+            begin(of: name)
+        }
+    }
+
+    /// `isComplete`: journald had written everything by then.
+    private func diagnosis(of service: Service) async -> (diagnosis: RunDiagnosis, isComplete: Bool) {
         var evidence = RunDiagnosis.Evidence()
         // First: the owner of the port may be gone after the journal has been read.
         if case .exited = service.record.run.ending { evidence.portHolder = ports.holder(of: service) }
-        await JournalSync.synchronize(within: Self.journalPatience)
+        let isComplete = await JournalSync.synchronize(within: Self.journalPatience)
         if service.needsErrorLines { evidence.errorLines = await errorLines(of: service) }
         do throws(SystemError) {
             try FailureReport.add(to: &evidence, of: service)
         } catch {
             messages.notice(.warning, "cannot read in the journal why the service has failed: \(error)", service.name)
         }
-        return RunDiagnosis(of: service.record, evidence, systemPath: systemPath)
+        return (RunDiagnosis(of: service.record, evidence, systemPath: systemPath), isComplete)
     }
 
     /// The last lines that the newest run has written to standard error; none when the journal cannot be read.
