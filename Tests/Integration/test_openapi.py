@@ -201,6 +201,9 @@ class Answers(OpenAPITestCase):
         call("GET", services)
         call("GET", services, headers={"User-Agent": "miosa-python/2.19.2"})
         call("GET", mount, headers={"User-Agent": "miosa-python/2.19.2"})
+        call("GET", f"{mount}/audit")
+        call("GET", f"{mount}/audit?since=1h&service=web&identity=uid:0&limit=1")
+        call("GET", f"{mount}/audit?limit=0", status=400)
 
         for name in ("web", "quick", "worker", "lost"):
             call("DELETE", f"{services}/{name}")

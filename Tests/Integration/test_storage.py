@@ -23,7 +23,8 @@ ROOMS = range(10)
 class StorageCase(ProofCase):
     """A machine in which a directory of the agent is on a small file system of its own."""
 
-    SIZE = 8 * 1024 * 1024
+    # Half of it is the audit's.
+    SIZE = 16 * 1024 * 1024
     INODES = 2000
     directory: str
 
@@ -194,6 +195,19 @@ class FullStateDirectory(StorageCase):
 
     def test_what_is_there_starts_and_stops_and_goes_without_inodes(self):
         self.acts(self.exhaust_inodes, "no inode is free")
+
+    def test_the_audit_needs_no_room(self):
+        self.fill()
+        requests = []
+        for number in range(20):
+            path = f"/v1/services/running/{'start' if number % 2 else 'stop'}"
+            reply = self.machine.call("POST", path, headers={"X-Request-Id": f"full-{number}"})
+            self.assertEqual(reply.status, 200, reply)
+            requests.append(f"full-{number}")
+        self.assertIn("\nmiosa_audit_unwritten_entries 0\n", self.machine.call("GET", "/metrics").text)
+        self.probe.shell(script="systemctl kill --signal=KILL miosa-agent.service")
+        entries = self.machine.ask("/v1/audit?limit=20").data
+        self.assertEqual([entry["request_id"] for entry in entries], requests[::-1])
 
     def test_with_any_amount_of_room_an_operation_is_done_or_changes_nothing(self):
         counts = {201: 0, 200: 0, 507: 0}
