@@ -166,10 +166,12 @@ public final class Server {
     // MARK: Accepting
 
     private func accept(from socket: ListeningSocket) {
+        // The event says that one waits; of more nothing is known, and nobody gives way for them yet.
+        guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
+        guard acceptOne(from: socket) else { return }
         // Open connections are served after each batch.
-        for _ in 0..<Self.acceptedAtATime {
-            guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
-            guard acceptOne(from: socket) else { return }
+        for _ in 1..<Self.acceptedAtATime {
+            guard socket.leavesDescriptors(limits.spareDescriptors), acceptOne(from: socket) else { return }
         }
     }
 
@@ -197,7 +199,7 @@ public final class Server {
     /// there is none, new connections wait in the kernel's backlog. Only clients of a Unix socket can evict trusted
     /// peers; TCP clients cannot.
     private func relieve(_ socket: ListeningSocket) {
-        for share in socket.kind == .unix ? [strangers, identified, trusted] : [strangers] {
+        for share in socket.kind == .unix ? [strangers, identified, trusted] : [strangers, identified] {
             if let other = share.longestWaiting(where: { _ in true }) { return other.giveWay() }
         }
         for listener in listeners where listener.socket === socket { listener.watch.events = [] }
