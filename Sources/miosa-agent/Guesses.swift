@@ -30,6 +30,9 @@ final class Guesses {
     /// When the newest wrong token was sent; nil for none since the agent started.
     private var newest: MonotonicClock?
 
+    /// Whether there is nothing to remember: asked for each request, without reading the clock.
+    var isEmpty: Bool { newest == nil }
+
     /// Whether a wrong token was sent within ``memory``, by anybody.
     func areUnderWay(at now: MonotonicClock = .now()) -> Bool {
         guard let newest else { return false }

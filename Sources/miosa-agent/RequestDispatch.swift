@@ -56,7 +56,7 @@ final class RequestDispatch {
                 }
             },
             hold: { [self] head, client in
-                guard guesses.areUnderWay(), isGuess(head, client) else { return .zero }
+                guard !guesses.isEmpty, guesses.areUnderWay(), isGuess(head, client) else { return .zero }
                 return guesses.wait(of: client.source)
             },
             respond: { [self] request, object in
