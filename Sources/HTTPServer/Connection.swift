@@ -204,6 +204,7 @@ final class Connection {
             refuse(ParseFailure(status: .requestTimeout, reason: "the request did not arrive in time"))
         case .held(let event):
             state = .receiving
+            requestBytes = 0
             handle(event)
             process()
             hold()
@@ -229,9 +230,11 @@ final class Connection {
                     if inputEnded { close() }
                     break
                 }
+                if case .head = event { headBytes = parser.headByteCount }
                 let duration = holdTime(event)
                 guard duration == .zero else {
                     state = .held(event)
+                    requestBytes = headBytes
                     waitingSince = server.moment()
                     timer?.arm(after: duration)
                     break
@@ -243,7 +246,7 @@ final class Connection {
         }
     }
 
-    /// How long a request waits; asked once for each.
+    /// How long a request is held before it is handled. The handler is asked once for each request.
     private func holdTime(_ event: RequestParser.Event) -> Duration {
         switch event {
         case .head(let head): head.framing == .none ? .zero : server.handler.hold(head, client)
@@ -258,13 +261,12 @@ final class Connection {
         }
     }
 
-    /// Gives the connection of a client that has identified itself a place among its like.
+    /// Moves the connection to the budget of identified clients when the handler has set an identity.
     private func noteIdentity() {
         if client.identity != nil { server.promote(self) }
     }
 
     private func headReceived(_ head: RequestHead) {
-        headBytes = parser.headByteCount
         // Without a body the request itself follows at once.
         guard head.framing != .none else { return }
         let step = server.handler.admit(head, client)
@@ -533,6 +535,7 @@ final class Connection {
     func close() {
         if case .closed = state { return }
         if case .streaming(let task) = state { task.cancel() }
+        if case .held = state { requestBytes = 0 }
         state = .closed
         watch = nil
         socket = nil

@@ -91,9 +91,8 @@ public final class Server {
         return connection
     }
 
-    /// Gives a stranger's connection, whose client has identified itself, a place that no stranger can take. Without a
-    /// free one, it takes the place of the identified client that has been waiting for longest; if all are busy, it
-    /// keeps its own.
+    /// Moves the connection of an identified TCP client from the budget `strangers` to `identified`. When that is full,
+    /// its longest-waiting connection is closed; when none of them is waiting, the connection is not moved.
     func promote(_ connection: Connection) {
         guard connection.share === strangers else { return }
         if identified.isFull { identified.longestWaiting { _ in true }?.giveWay() }
@@ -166,7 +165,7 @@ public final class Server {
     // MARK: Accepting
 
     private func accept(from socket: ListeningSocket) {
-        // The event says that one waits; of more nothing is known, and nobody gives way for them yet.
+        // The event reports at least one connection in the backlog: only that one may evict another connection.
         guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
         guard acceptOne(from: socket) else { return }
         // Open connections are served after each batch.
@@ -196,8 +195,8 @@ public final class Server {
     }
 
     /// Closes the connection that has been waiting for its peer for longest, to free a descriptor for the next one. If
-    /// there is none, new connections wait in the kernel's backlog. Only clients of a Unix socket can evict trusted
-    /// peers; TCP clients cannot.
+    /// there is none, new connections wait in the kernel's backlog. TCP clients evict TCP
+    /// clients, also identified ones, and no trusted peers.
     private func relieve(_ socket: ListeningSocket) {
         for share in socket.kind == .unix ? [strangers, identified, trusted] : [strangers, identified] {
             if let other = share.longestWaiting(where: { _ in true }) { return other.giveWay() }

@@ -280,7 +280,7 @@ class Abuse(MachineTestCase):
 
     def test_guesses_that_are_held_back(self):
         text = self.head("GET /v1/services HTTP/1.1", False, "Authorization: Bearer wrong-token-0123456789")
-        # Those of another account: who asks is not to be taken for who guesses.
+        # From another account: wrong tokens delay only requests of their own source.
         os.seteuid(65534)
         try:
             self.connect(True, 600, text)
@@ -365,7 +365,7 @@ class Abuse(MachineTestCase):
                     self.assert_served(f"storm, {end}, {'tcp' if tcp else 'unix'}", seconds=2)
                 finally:
                     counts = [int(storm.communicate(timeout=PATIENCE_SECONDS)[0]) for storm in storms]
-                # Strangers cost those who have a token nothing, not even an idle connection.
+                # No idle connection of a client with an identity has been closed.
                 self.assertEqual(self.clients[1].lost, 0)
                 print(f"{sum(counts) / (time.monotonic() - begin):.0f} connections a second", flush=True)
         self.assert_recovered()

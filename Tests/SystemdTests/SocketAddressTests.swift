@@ -41,9 +41,9 @@ import Testing
 }
 
 struct ListenerTests {
-    private func isInTheWay(_ listener: String, of address: String) throws -> Bool {
+    private func conflicts(_ listener: String, with address: String) throws -> Bool {
         ListeningPorts.Listener(address: listener, uid: 0, cgroupID: nil)
-            .isInTheWay(of: try #require(SocketAddress(ip: address)))
+            .conflicts(with: try #require(SocketAddress(ip: address)))
     }
 
     @Test(arguments: [
@@ -52,11 +52,11 @@ struct ListenerTests {
         ("::", "[::1]:1", true), ("::2", "[::1]:1", false), ("127.0.0.1", "[::1]:1", false),
         ("0.0.0.0", "[::1]:1", false), ("10.0.0.1", "0.0.0.0:1", true), ("::1", "0.0.0.0:1", false),
     ])
-    func `a listener on the same address or on any is in the way`(
+    func `a listener conflicts with its address, and a wildcard with all of its family`(
         listener: String,
         address: String,
-        isInTheWay: Bool
+        conflicts: Bool
     ) throws {
-        #expect(try self.isInTheWay(listener, of: address) == isInTheWay)
+        #expect(try self.conflicts(listener, with: address) == conflicts)
     }
 }

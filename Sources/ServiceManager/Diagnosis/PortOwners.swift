@@ -44,7 +44,7 @@ struct PortOwners {
 
     /// The owner of the socket that keeps others from listening on an address; nil as above.
     func holder(of address: SocketAddress) -> String? {
-        address.port.flatMap { holder(of: $0, besides: nil, where: { $0.isInTheWay(of: address) }) }
+        address.port.flatMap { holder(of: $0, besides: nil, where: { $0.conflicts(with: address) }) }
     }
 
     private func holder(

@@ -58,8 +58,9 @@ internal import Glibc
         try check("sd_journal_seek_tail", unsafe sd_journal_seek_tail(journal))
     }
 
-    /// Seeks to the newest entry: ``next()`` returns the entries that are written from now on. A time would not do:
-    /// journald gives an entry the time at which it began to process it, and the clock may be set back.
+    /// Seeks to the newest entry: ``next()`` returns the entries that are written from now on. Not by time:
+    /// journald stamps an entry when it begins to process it, which can be before this call, and the clock can be set
+    /// back.
     public func seekNewest() throws(SystemError) {
         try seekTail()
         if try !previous() { try seekHead() }

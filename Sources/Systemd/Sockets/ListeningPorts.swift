@@ -15,8 +15,9 @@ public enum ListeningPorts {
         /// kernel (before 5.9, or without cgroup v2) does not report it.
         public let cgroupID: UInt64?
 
-        /// Whether it keeps others from listening on an address of its port: it has the same one, or any.
-        public func isInTheWay(of address: SocketAddress) -> Bool {
+        /// Whether bind(2) to an address of this port fails with EADDRINUSE: the listener has the same address, or one
+        /// of both is the wildcard address.
+        public func conflicts(with address: SocketAddress) -> Bool {
             switch address {
             case .ip4(let bytes, _):
                 ["0.0.0.0", "::", bytes.map { String($0) }.joined(separator: ".")].contains(self.address)

@@ -167,7 +167,7 @@ struct Check {
             if !socket.conditionResult {
                 add(.note, "\(name) is skipped: this machine does not have what its conditions ask for")
             } else if unit?.isRunning ?? false {
-                add(.warning, "\(name) is \(socket.activeState): nobody can call \(address)")
+                add(.warning, "\(name) is \(socket.activeState): \(address) is not open")
             }
         }
     }
