@@ -147,9 +147,10 @@ class Security(MachineTestCase):
             guesses = [pool.submit(self.answer, wrong, 65532) for _ in range(40)]
             hit = pool.submit(self.answer, right, 65532)
             guesses += [pool.submit(self.answer, wrong, 65532) for _ in range(20)]
-            waits = sorted(guess.result()[1] for guess in guesses)
+        self.assertEqual({guess.result()[0] for guess in guesses}, {401})
         self.assertEqual(hit.result()[0], 200)
-        self.assertGreater(hit.result()[1], waits[10])
+        # At least 20 wrong tokens were answered before it was sent.
+        self.assertGreater(hit.result()[1], 0.5)
 
     def test_a_body_of_somebody_without_a_token_is_not_read(self):
         connection = self.machine.connection(tcp=True)
