@@ -1,5 +1,8 @@
 """What a person does to a unit by other means than the API is shown, and not undone without a word."""
 
+import concurrent.futures
+import os
+import signal
 import time
 
 from support import MachineTestCase, eventually, free_port, unit_of
@@ -74,6 +77,60 @@ class Acts(ByHandCase):
                 self.machine.wait("web", sub_status="drifted", pending=None)
                 self.assertEqual(self.machine.property(unit_of("web"), "ActiveState"), state)
                 self.machine.delete("web")
+
+    def hang_journald(self):
+        pid = self.machine.property("systemd-journald.service", "MainPID")
+        self.machine.exec("kill", "-STOP", pid)
+        self.addCleanup(self.machine.exec, "kill", "-CONT", pid, check=False)
+        return pid
+
+    def assert_act_holds_when_journald_is_late(self, acts):
+        """Few messages are sent meanwhile: a socket of a container holds 10, and systemd drops what has no room."""
+        journald = self.hang_journald()
+        acts()
+        eventually(lambda: self.machine.call("GET", "/healthz").status == 200, "the agent is back")
+        self.machine.exec("kill", "-CONT", journald)
+        self.assert_drifted("web", "stopped by hand")
+        self.assertEqual(self.machine.property(unit_of("web"), "ActiveState"), "inactive")
+
+    def test_a_stop_while_no_agent_runs_is_drift_when_journald_is_late(self):
+        self.run_service("web")
+        # Else a run is written 1 s after its begin.
+        self.restart_agent()
+        self.assert_act_holds_when_journald_is_late(
+            lambda: self.machine.shell(f"systemctl kill --signal=KILL {AGENT}; systemctl stop {unit_of('web')}")
+        )
+
+    def test_a_stop_after_a_restart_is_drift_when_journald_is_late(self):
+        self.run_service("web")
+
+        agent = self.machine.property(AGENT, "MainPID")
+        # At once: 30 ms after its end a change is written as done.
+        self.assert_act_holds_when_journald_is_late(
+            lambda: self.machine.shell(
+                "curl --silent --fail --unix-socket /run/miosa-agent/api.sock --request POST"
+                f" http://localhost/v1/services/web/restart && kill -9 {agent} && systemctl stop {unit_of('web')}"
+            )
+        )
+
+    def test_a_start_of_before_that_journald_writes_late_is_not_the_one_asked_for(self):
+        settings = dict(line.split("=", 1) for line in self.machine.run("env", self.machine.name).splitlines())
+        systemd = int(settings["SYSTEMD_PID"])
+        journald = self.hang_journald()
+        self.run_service("web")
+        agent = self.machine.property(AGENT, "MainPID")
+        os.kill(systemd, signal.SIGSTOP)
+        self.addCleanup(os.kill, systemd, signal.SIGCONT)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            call = pool.submit(self.machine.call, "PUT", "/v1/services/web", {"command": "sleep 2000"})
+            record = "/var/lib/miosa-agent/services/web.json"
+            eventually(lambda: "sleep 2000" in self.machine.exec("cat", record), "the change is written")
+            self.machine.exec("kill", "-9", agent)
+            self.machine.exec("kill", "-CONT", journald)
+            os.kill(systemd, signal.SIGCONT)
+            self.assertIsNotNone(call.exception())
+        service = self.machine.wait("web", status="running", command="sleep 2000", pending=None)
+        self.assertEqual(self.machine.exec("cat", f"/proc/{service['pid']}/cmdline"), "sleep\x002000\x00")
 
     def test_the_link_for_boot_is_compared(self):
         self.run_service("web")

@@ -9,7 +9,12 @@ struct JournalSyncTests {
     private let directory: TemporaryDirectory
     private var path: String { directory.path + "/io.systemd.journal" }
 
-    init() throws { directory = try TemporaryDirectory() }
+    private let sync: JournalSync
+
+    @EventLoopActor init() throws {
+        directory = try TemporaryDirectory()
+        sync = JournalSync(socketPath: directory.path + "/io.systemd.journal")
+    }
 
     /// A varlink service with one answer.
     @EventLoopActor
@@ -83,59 +88,74 @@ struct JournalSyncTests {
 
     @Test @EventLoopActor func `journald is asked to synchronize, and answers`() async throws {
         let service = try Service(path, .text("{\"parameters\":{}}\0"))
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path))
+        #expect(await sync.synchronize(within: .seconds(60)))
         #expect(service.requests.all == ["{\"method\":\"io.systemd.Journal.Synchronize\"}\0"])
     }
 
     @Test @EventLoopActor func `an error is no success`() async throws {
         let service = try Service(path, .text("{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{}}\0"))
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(await sync.synchronize(within: .seconds(60)) == false)
         #expect(service.requests.all.count == 1)
     }
 
     @Test @EventLoopActor func `a journald that hangs up has not answered`() async throws {
         let service = try Service(path, .hangUp)
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(await sync.synchronize(within: .seconds(60)) == false)
         #expect(service.requests.all.count == 1)
     }
 
     @Test @EventLoopActor func `a journald that is silent is not waited for any longer than said`() async throws {
         let service = try Service(path, .silence)
         let begin = loopClock()
-        #expect(await JournalSync.synchronize(within: .milliseconds(30), socketPath: path) == false)
+        #expect(await sync.synchronize(within: .milliseconds(30)) == false)
         #expect(MonotonicClock.now().duration(since: begin) >= .milliseconds(30))
         #expect(service.requests.all.count == 1)
     }
 
     @Test @EventLoopActor func `a connection stays open until the late answer`() async throws {
         let service = try Service(path, .silence)
-        for number in 1...JournalSync.unansweredLimit {
-            #expect(await JournalSync.synchronize(within: .milliseconds(1), socketPath: path) == false)
-            while service.requests.all.count < number { try await turnLoop() }
-        }
-        #expect(service.openCount() == JournalSync.unansweredLimit)
-        // One that owes so many answers is not asked again.
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
-        #expect(service.requests.all.count == JournalSync.unansweredLimit)
+        #expect(await sync.synchronize(within: .milliseconds(1)) == false)
+        while service.requests.all.isEmpty { try await turnLoop() }
+        #expect(service.openCount() == 1)
         try service.answerAll()
         while service.openCount() > 0 { try await turnLoop() }
         let next = Arrivals<Bool>()
-        EventLoop.start { next.add(await JournalSync.synchronize(within: .seconds(60), socketPath: self.path)) }
-        while service.requests.all.count == JournalSync.unansweredLimit { try await turnLoop() }
+        EventLoop.start { next.add(await sync.synchronize(within: .seconds(60))) }
+        while service.requests.all.count == 1 { try await turnLoop() }
         try service.answerAll()
         #expect(try await next.next())
     }
 
+    @Test @EventLoopActor func `calls during a question share the next one`() async throws {
+        let service = try Service(path, .silence)
+        let first = Arrivals<Bool>()
+        let others = Arrivals<Bool>()
+        EventLoop.start { first.add(await sync.synchronize(within: .seconds(60))) }
+        while service.requests.all.isEmpty { try await turnLoop() }
+        for _ in 0..<100 { EventLoop.start { others.add(await sync.synchronize(within: .seconds(60))) } }
+        try await turnLoop()
+        #expect(service.requests.all.count == 1)
+        try service.answerAll()
+        #expect(try await first.next())
+        while service.requests.all.count == 1 { try await turnLoop() }
+        // The answer to the first question says nothing of what was sent after it.
+        #expect(others.all.isEmpty)
+        try service.answerAll()
+        while others.all.count < 100 { try await turnLoop() }
+        #expect(others.all.allSatisfy { $0 })
+        #expect(service.requests.all.count == 2)
+    }
+
     @Test @EventLoopActor func `without a journald there is no answer`() async throws {
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(await sync.synchronize(within: .seconds(60)) == false)
         _ = try DatagramReceiver(path)
-        #expect(await JournalSync.synchronize(within: .seconds(60), socketPath: path) == false)
+        #expect(await sync.synchronize(within: .seconds(60)) == false)
     }
 
     @Test @EventLoopActor func `the loop goes on while journald is waited for`() async throws {
         var service: Service? = try Service(path, .silence)
         let answers = Arrivals<Bool>()
-        EventLoop.start { answers.add(await JournalSync.synchronize(within: .seconds(600), socketPath: self.path)) }
+        EventLoop.start { answers.add(await sync.synchronize(within: .seconds(600))) }
         _ = try await service?.requests.next()
         try await turnLoop()
         #expect(answers.all.isEmpty)

@@ -143,6 +143,8 @@ final class Convergence {
         guard let record = services[name]?.record, record.phase != .established else { return retries[name] = nil }
         do throws(Obstacle) {
             try await roundTrip()
+            // The entry of a job that has just ended may not be written yet.
+            if record.phase != .deleting { await JournalSync.synchronize(within: Logs.journalPatience) }
             if wasReached(record) {
                 // The change was reached once: a different state now is the act of a person or of the service.
                 desired.intend(record.phase == .stopping ? .stop : .none, name)

@@ -101,6 +101,11 @@ final class Observation {
             // Round trip (Ping): the pings of held-back states (`applyLater`) were sent earlier and are answered
             // before it.
             try await systemd.roundTrip()
+            if isAnyEndUnknown {
+                await JournalSync.synchronize(within: Logs.journalPatience)
+                // The connection may have been lost meanwhile.
+                try await systemd.roundTrip()
+            }
         } catch {
             messages.notice(.warning, "cannot read the states of the units: \(error); connecting again")
             systemd.reconnect()
@@ -117,7 +122,7 @@ final class Observation {
         for name in reported.subtracting(services.names) {
             messages.notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
         }
-        catchUpWithEndings()
+        for name in services.names { catchUpWithEnding(of: name) }
         return true
     }
 
@@ -167,7 +172,10 @@ final class Observation {
         // The connection was there all the time.
         guard !run.hasEnded, service.runBeforeAbsence == nil, connectivity.isReady, run.startedAt != nil else { return }
         services.change(name) { $0.runBeforeAbsence = run }
-        EventLoop.start { [weak self] in self?.catchUpWithEnding(of: name) }
+        EventLoop.start { [weak self] in
+            await JournalSync.synchronize(within: Logs.journalPatience)
+            self?.catchUpWithEnding(of: name)
+        }
     }
 
     /// Handles a newly applied state.
@@ -205,9 +213,10 @@ final class Observation {
 
     // MARK: Ends that no signal has reported
 
-    /// Looks up the ends of runs that were missed while there was no connection.
-    private func catchUpWithEndings() {
-        for name in services.names { catchUpWithEnding(of: name) }
+    /// Whether the end of a run is to be looked up whose entry journald may not have written yet. All entries of an
+    /// earlier boot are written.
+    private var isAnyEndUnknown: Bool {
+        services.entries.contains { $0.service.isEndUnknown && $0.service.runBeforeAbsence?.bootID == bootID }
     }
 
     /// Looks up in the journal how a run has ended whose end systemd does not report any more: the unit was unloaded or
@@ -216,13 +225,8 @@ final class Observation {
         guard let service = services[name], let run = service.runBeforeAbsence else { return }
         services.change(name) { $0.runBeforeAbsence = nil }
         defer { if let found = services[name]?.record.run, found != run { desired.save(name) } }
-        guard let startedAt = run.startedAt, !run.hasEnded else { return }
-        let isKnown = service.state.main.startedAt == startedAt
-        // The run is active, or systemd has reported its end. Only the journal tells whether a stop job ended it.
-        let isStopUnknown =
-            isKnown && service.state.activeState.isDead && service.record.isEnabled
-            && service.record.phase == .established
-        guard !isKnown || isStopUnknown else { return }
+        guard service.isEndUnknown else { return }
+        let isKnown = service.isKnown(run)
         var end: ServiceRun.End?
         do throws(SystemError) {
             if let invocationID = run.invocationID {
@@ -306,5 +310,18 @@ final class Observation {
     /// The same, only for a service whose files differed before.
     func findDrift(of name: ServiceName) {
         if services[name]?.remarks.unitFiles != nil { lookAtUnitFiles(of: name) }
+    }
+}
+
+extension ManagedService {
+    /// Whether the state that systemd reports is of this run.
+    fileprivate func isKnown(_ run: ServiceRun) -> Bool { state.main.startedAt == run.startedAt }
+
+    /// Whether only the journal tells how the run before the absence has ended: systemd has forgotten the run, or
+    /// reports its end, and not whether a stop job caused it.
+    fileprivate var isEndUnknown: Bool {
+        guard let run = runBeforeAbsence, run.startedAt != nil, !run.hasEnded else { return false }
+        guard isKnown(run) else { return true }
+        return state.activeState.isDead && record.isEnabled && record.phase == .established
     }
 }
