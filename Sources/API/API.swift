@@ -12,17 +12,21 @@ public final class API: Sendable {
         public var hosts: Hosts
         /// The defaults of a spec.
         public var defaults: SpecDraft.Defaults
+        /// The account of a uid in passwd(5).
+        public var account: @Sendable (UInt32) -> Account?
 
         public init(
             computer: ComputerIdentity,
             hosts: Hosts,
             identities: Identities,
-            defaults: SpecDraft.Defaults
+            defaults: SpecDraft.Defaults,
+            account: @escaping @Sendable (UInt32) -> Account? = { _ in nil }
         ) {
             self.computer = computer
             self.hosts = hosts
             self.identities = identities
             self.defaults = defaults
+            self.account = account
         }
     }
 
@@ -43,7 +47,7 @@ public final class API: Sendable {
     }
 
     public let configuration: Configuration
-    let control: any ServiceControl
+    private let control: any ServiceControl
     let answers: any AnswerStore
     let audit: any AuditStore
     let describeComputer: @Sendable () async -> Computer
@@ -133,13 +137,13 @@ public final class API: Sendable {
     /// Answers an admitted request. What changes something has an entry in the audit.
     public func respond(to request: Request, _ admitted: AdmittedRequest) async -> Reply {
         let head = request.head
-        guard head.method != .get, head.method != .head, let role = admitted.admission.client.role else {
+        guard head.method != .get, head.method != .head, let role = admitted.admission.client.roleName else {
             return await answer(request, admitted)
         }
         let entry = AuditEntry(
             at: now(),
             identity: admitted.identity?.name,
-            role: role.rawValue,
+            role: role,
             peer: admitted.caller.auditPeer,
             requestID: admitted.requestID,
             method: head.method.rawValue,
@@ -161,7 +165,8 @@ public final class API: Sendable {
             if let key = try Idempotency.key(of: request.head) {
                 let fingerprint = Idempotency.fingerprint(of: request)
                 let kept = try await ask { () throws(ControlError) in
-                    try await answers.once(key, fingerprint: fingerprint) { begunAt in
+                    try await answers.once(key, of: admitted.admission.client.account?.uid, fingerprint: fingerprint) {
+                        begunAt in
                         KeptAnswer(await carryOut(request, admitted, begunAt: begunAt))
                     }
                 }
@@ -169,7 +174,7 @@ public final class API: Sendable {
             } else {
                 answer = await carryOut(request, admitted)
             }
-            let isRefusal = admitted.admission.client.role == nil && answer.response.status.code >= 400
+            let isRefusal = admitted.admission.client.roleName == nil && answer.response.status.code >= 400
             return Reply(answer, requestID, identity, label, isRefusal: isRefusal)
         } catch {
             let response = error.response(requestID: requestID, Accept(request.head.fields))
@@ -186,7 +191,7 @@ public final class API: Sendable {
         context.begunAt = begunAt
         do throws(Failure) {
             if let read = admitted.admission.route.read, context.isPlain {
-                try await ask(control.awaitStates)
+                try await ask(context.control.awaitStates)
                 return try read(self, context)
             }
             return try await admitted.admission.route.action(self, context)
@@ -217,7 +222,9 @@ public final class API: Sendable {
                 uid: caller.uid,
                 requestID: requestID
             ),
-            role: admitted.client.role
+            role: admitted.client.role,
+            account: admitted.client.account,
+            control: admitted.client.account.map(control.services) ?? control
         )
     }
 
@@ -226,16 +233,16 @@ public final class API: Sendable {
         reply(Failure(failure), makeRequestID(), Client(role: nil), nil, .notFound)
     }
 
-    /// All services, by name.
-    func services() async throws(Failure) -> [Service] {
-        try await ask(control.awaitStates)
-        return try read(control.list)
+    /// All services that the client may see, by name.
+    func services(_ context: Context) async throws(Failure) -> [Service] {
+        try await ask(context.control.awaitStates)
+        return try read(context.control.list)
     }
 
-    /// One service, by name or id.
-    func service(_ reference: String) async throws(Failure) -> Service {
-        try await ask(control.awaitStates)
-        return try read { () throws(ControlError) in try control.service(reference) }
+    /// The service of the path, by name or id.
+    func service(_ context: Context) async throws(Failure) -> Service {
+        try await ask(context.control.awaitStates)
+        return try read { () throws(ControlError) in try context.control.service(context.reference) }
     }
 
     /// Makes a call of the control that does not wait, and turns its error into the API's.
@@ -268,9 +275,14 @@ public final class API: Sendable {
 
     /// What a client may do, and its identity if it has sent the token of one.
     fileprivate struct Client: Sendable {
-        /// Nil for a client that may use only the routes that are open to every client.
+        /// Nil for an account, and for a client that may use only the routes that are open to every client.
         var role: Role?
         var identity: Identity?
+        /// The account whose own services are the only ones for the client.
+        var account: Account?
+
+        /// The role in the audit; nil for a client that is not admitted.
+        var roleName: String? { account == nil ? role?.rawValue : "account" }
     }
 
     /// The result of admitting a request.
@@ -293,15 +305,16 @@ public final class API: Sendable {
         try configuration.hosts.check(head, computerID: configuration.computer.computerID, isProxy: isProxy)
         if case .found(let route, _) = match, route.role == nil {
             // Open to every client.
-        } else if client.role == nil {
+        } else if client.roleName == nil {
             throw refusal(of: caller)
         }
         switch match {
         case .notFound: throw .notFound
         case .methodNotAllowed(let allowed): throw .methodNotAllowed(allowed)
         case .found(let route, let parameters):
-            if let needed = route.role, let role = client.role, role < needed {
-                throw .forbidden(to: role, needed: needed)
+            if let needed = route.role {
+                if let role = client.role, role < needed { throw .forbidden(to: role, needed: needed) }
+                if client.account != nil, !route.isForAccounts { throw .forbiddenToAccounts }
             }
             if let computer = parameters["computer"], computer != "self", computer != configuration.computer.computerID
             {
@@ -323,6 +336,9 @@ public final class API: Sendable {
     private func client(_ head: RequestHead, _ caller: Caller) -> Client {
         switch caller {
         case .unix(_, _, _, let isAdmitted): return Client(role: isAdmitted ? .admin : nil)
+        case .account(_, _, let account):
+            guard let account, configuration.defaults.allows(account.name) else { return Client(role: nil) }
+            return Client(role: nil, account: account)
         case .vsock(_, isHost: false): return Client(role: nil)
         case .vsock:
             if let identity = identity(head) { return Client(role: identity.role, identity: identity) }
@@ -340,6 +356,8 @@ public final class API: Sendable {
     /// The error for a client that may do nothing.
     private func refusal(of caller: Caller) -> Failure {
         switch caller {
+        case .account(let uid, _, nil): .forbidden("the uid \(uid) is no account of /etc/passwd")
+        case .account(_, _, let account?): .forbidden("services may not run as '\(account.name)'")
         case .unix, .vsock(_, isHost: false): .forbidden
         case .vsock: .unauthorized
         case .tcp: configuration.identities.isEmpty ? .noIdentities : .unauthorized
@@ -360,7 +378,7 @@ public final class API: Sendable {
             requestID,
             client.identity,
             label,
-            isRefusal: client.role == nil
+            isRefusal: client.roleName == nil
         )
     }
 

@@ -24,6 +24,8 @@ final class Route: Sendable {
     let label: String
     /// The least role that may use it; nil for every client, without authentication.
     let role: Role?
+    /// Whether an account may use it, for its own services.
+    let isForAccounts: Bool
     /// Whether the request is carried out although the disk hangs.
     let isUrgent: Bool
     /// The known query parameters.
@@ -37,6 +39,7 @@ final class Route: Sendable {
         _ pattern: String,
         label: String? = nil,
         role: Role?,
+        isForAccounts: Bool = false,
         isUrgent: Bool = false,
         parameters: [String] = [],
         read: Read? = nil,
@@ -46,6 +49,7 @@ final class Route: Sendable {
         self.pattern = pattern
         self.label = label ?? pattern
         self.role = role
+        self.isForAccounts = isForAccounts
         self.isUrgent = isUrgent
         self.parameters = parameters
         self.read = read
@@ -59,17 +63,18 @@ enum Routes {
         Route(.get, "/healthz", role: nil, HealthRoutes.health),
         Route(.get, "/readyz", role: nil, HealthRoutes.readiness),
         Route(.get, "/metrics", role: .metrics, MetricsRoutes.get),
-        Route(.get, "/openapi.json", role: .read, OpenAPIRoutes.get),
+        Route(.get, "/openapi.json", role: .read, isForAccounts: true, OpenAPIRoutes.get),
     ]
 
     /// The routes below every prefix in `mounts`.
     static let mounted: [Route] = [
         Route(.get, "", role: .read, ComputerRoutes.get),
-        Route(.post, "/services", role: .admin, parameters: Wait.parameters, ServiceRoutes.create),
+        Route(.post, "/services", role: .admin, isForAccounts: true, parameters: Wait.parameters, ServiceRoutes.create),
         Route(
             .get,
             "/services",
             role: .read,
+            isForAccounts: true,
             parameters: ["status", Usage.parameter],
             read: ServiceRoutes.readAll,
             ServiceRoutes.list
@@ -78,25 +83,55 @@ enum Routes {
             .get,
             "/services/{ref}",
             role: .read,
+            isForAccounts: true,
             parameters: [Usage.parameter],
             read: ServiceRoutes.read,
             ServiceRoutes.get
         ),
-        Route(.put, "/services/{ref}", role: .admin, parameters: Wait.parameters, ServiceRoutes.replace),
-        Route(.delete, "/services/{ref}", role: .admin, isUrgent: true, ServiceRoutes.delete),
-        Route(.post, "/services/{ref}/start", role: .admin, parameters: Wait.parameters, ServiceRoutes.start),
+        Route(
+            .put,
+            "/services/{ref}",
+            role: .admin,
+            isForAccounts: true,
+            parameters: Wait.parameters,
+            ServiceRoutes.replace
+        ),
+        Route(.delete, "/services/{ref}", role: .admin, isForAccounts: true, isUrgent: true, ServiceRoutes.delete),
+        Route(
+            .post,
+            "/services/{ref}/start",
+            role: .admin,
+            isForAccounts: true,
+            parameters: Wait.parameters,
+            ServiceRoutes.start
+        ),
         Route(
             .post,
             "/services/{ref}/stop",
             role: .admin,
+            isForAccounts: true,
             isUrgent: true,
             parameters: Wait.parameters,
             ServiceRoutes.stop
         ),
-        Route(.post, "/services/{ref}/restart", role: .admin, parameters: Wait.parameters, ServiceRoutes.restart),
-        Route(.get, "/services/{ref}/unit", role: .read, ServiceRoutes.unit),
-        Route(.get, "/services/{ref}/logs", role: .read, parameters: LogParameters.names, LogRoutes.logs),
-        Route(.get, "/events", role: .read, EventRoutes.events),
+        Route(
+            .post,
+            "/services/{ref}/restart",
+            role: .admin,
+            isForAccounts: true,
+            parameters: Wait.parameters,
+            ServiceRoutes.restart
+        ),
+        Route(.get, "/services/{ref}/unit", role: .read, isForAccounts: true, ServiceRoutes.unit),
+        Route(
+            .get,
+            "/services/{ref}/logs",
+            role: .read,
+            isForAccounts: true,
+            parameters: LogParameters.names,
+            LogRoutes.logs
+        ),
+        Route(.get, "/events", role: .read, isForAccounts: true, EventRoutes.events),
         Route(.get, "/audit", role: .read, parameters: AuditRoutes.parameters, AuditRoutes.get),
     ]
 
@@ -112,6 +147,7 @@ enum Routes {
                     prefix + route.pattern,
                     label: mounts[0] + route.pattern,
                     role: route.role,
+                    isForAccounts: route.isForAccounts,
                     isUrgent: route.isUrgent,
                     parameters: route.parameters,
                     read: route.read,

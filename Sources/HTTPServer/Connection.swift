@@ -65,6 +65,8 @@ final class Connection {
     private(set) var waitingSince: Int {
         didSet { share.beginsToWait(self) }
     }
+    /// See ``Peer/accountID``.
+    var accountID: UInt32? { client.peer.accountID }
     /// The neighbours in the list of the budget.
     var older: Connection?
     var newer: Connection?

@@ -25,6 +25,29 @@ final class ConnectionBudget {
         placeCount += 1
     }
 
+    /// Frees a slot for a new connection of an account. In a full budget it is one of the account that has the most
+    /// connections.
+    func makePlace(forAccount uid: UInt32, limit: Int) {
+        let mine = connections.filter { $0.accountID == uid && !$0.isTurnedAway }
+        if mine.count >= limit { return mine.first { $0.isWaiting }?.giveWay() ?? () }
+        guard isFull, let heaviest = heaviestAccount(by: { $0.isTurnedAway ? 0 : 1 }) else { return }
+        longestWaiting { $0.accountID == heaviest && !$0.isTurnedAway }?.giveWay()
+    }
+
+    /// Whether an account has as many connections as it may have.
+    func isFull(forAccount uid: UInt32, limit: Int) -> Bool {
+        isFull || connections.count { $0.accountID == uid && !$0.isTurnedAway } >= limit
+    }
+
+    /// The account whose connections have the largest sum; nil if they are of none.
+    func heaviestAccount(by weight: (Connection) -> Int) -> UInt32? {
+        var sums: [UInt32: Int] = [:]
+        for connection in connections {
+            if let uid = connection.accountID { sums[uid, default: 0] += weight(connection) }
+        }
+        return sums.max { $0.value < $1.value }?.key
+    }
+
     /// Registers a connection without a slot until it has been refused. Returns whether it may linger: false when more
     /// than ``ServerLimits/ConnectionBudget/connectionsLimit`` of them are open.
     func turnAway(_ connection: Connection) -> Bool {
@@ -86,10 +109,12 @@ final class ConnectionBudget {
     }
 
     /// Closes connections that wait for their peers until the received bytes of `newcomer` fit; false when that is not
-    /// enough.
+    /// enough. In a budget of accounts these are connections of the account that holds most.
     func makeRoom(for newcomer: Connection) -> Bool {
         while receivedBytes > limits.receivedBytesLimit {
-            guard let other = longestWaiting(where: { $0 !== newcomer && $0.heldBytes > 0 }) else { return false }
+            let heaviest = newcomer.accountID == nil ? nil : heaviestAccount { $0.heldBytes }
+            let other = longestWaiting { $0 !== newcomer && $0.heldBytes > 0 && $0.accountID == heaviest }
+            guard let other else { return false }
             other.giveWay()
         }
         return true

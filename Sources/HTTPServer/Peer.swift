@@ -19,17 +19,16 @@ public final class Client {
 public enum Peer: Sendable {
     /// A process on this machine, as the kernel saw it connect.
     case unix(PeerCredentials)
+    /// The same on a socket that every account may use.
+    case account(PeerCredentials)
     /// A TCP client, by its address; nil when it had disconnected before the address was read.
     case tcp(String?)
     /// A machine that is connected over AF_VSOCK, by its context id; nil as above.
     case vsock(ContextID?)
 
-    /// Whether the peer was admitted by the mode of a Unix socket, or is the host. Any process can be another peer.
-    var isTrusted: Bool {
-        switch self {
-        case .unix: true
-        case .tcp: false
-        case .vsock(let machine): machine == .host
-        }
+    /// The uid of a process on a socket that every account may use; nil for other peers.
+    var accountID: UInt32? {
+        guard case .account(let credentials) = self else { return nil }
+        return credentials.uid
     }
 }

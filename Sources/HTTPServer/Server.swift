@@ -12,8 +12,10 @@ public final class Server {
     private let trusted: ConnectionBudget
     private let identified: ConnectionBudget
     private let strangers: ConnectionBudget
-    /// The bytes that ``ServerLimits/waitingBytesLimit`` limits.
+    private let accounts: ConnectionBudget
+    /// The bytes that ``ServerLimits/waitingBytesLimit`` and ``ServerLimits/accountWaitingBytesLimit`` limit.
     private var waitingBytes = 0
+    private var accountWaitingBytes = 0
     /// A logical clock: orders connections by the time at which they began to wait.
     private var moments = 0
     /// Connections with more requests than the answered one. Each is served after everything else that is ready:
@@ -38,6 +40,7 @@ public final class Server {
         trusted = ConnectionBudget(limits.trusted)
         identified = ConnectionBudget(limits.identified)
         strangers = ConnectionBudget(limits.strangers)
+        accounts = ConnectionBudget(limits.accounts)
         // `unowned`: neither calls after the server is deallocated, and weak references would slow down all others.
         resume = try Timer { [unowned self] in resumeAccepting() }
         nextTurn = try Deferral(patience: Self.turnPatience) { [unowned self] in giveTurn() }
@@ -53,13 +56,14 @@ public final class Server {
     /// The number of open connections.
     public var connectionCount: Int { budgets.reduce(0) { $0 + $1.connectionCount } }
 
-    private var budgets: [ConnectionBudget] { [trusted, identified, strangers] }
+    private var budgets: [ConnectionBudget] { [trusted, identified, strangers, accounts] }
 
     private var connections: [Connection] { budgets.flatMap(\.connections) }
 
-    /// Accepts and serves connections of a socket. Throws when the socket cannot be watched.
-    public func listen(on socket: ListeningSocket) throws(SystemError) {
-        let watch = try socket.watch { [unowned self] _ in accept(from: socket) }
+    /// Accepts and serves connections of a socket; with `isForAccounts`, of a Unix socket that every account may use.
+    /// Throws when the socket cannot be watched.
+    public func listen(on socket: ListeningSocket, isForAccounts: Bool = false) throws(SystemError) {
+        let watch = try socket.watch { [unowned self] _ in accept(from: socket, isForAccounts) }
         listeners.append(Listener(socket: socket, watch: watch))
     }
 
@@ -80,15 +84,31 @@ public final class Server {
     }
 
     private func open(_ descriptor: consuming FileDescriptor, _ peer: Peer) throws(SystemError) -> Connection {
-        let share = peer.isTrusted ? trusted : strangers
+        let share = budget(of: peer)
         let connection = try Connection(descriptor, peer: peer, server: self, share: share)
-        if share.isFull { share.longestWaiting { !$0.isTurnedAway }?.giveWay() }
-        if share.isFull {
+        let isFull: Bool
+        if let uid = peer.accountID {
+            share.makePlace(forAccount: uid, limit: limits.accountConnectionsLimit)
+            isFull = share.isFull(forAccount: uid, limit: limits.accountConnectionsLimit)
+        } else {
+            if share.isFull { share.longestWaiting { !$0.isTurnedAway }?.giveWay() }
+            isFull = share.isFull
+        }
+        if isFull {
             connection.refuseForLackOfRoom(lingers: share.turnAway(connection))
         } else {
             share.admit(connection)
         }
         return connection
+    }
+
+    private func budget(of peer: Peer) -> ConnectionBudget {
+        switch peer {
+        // Admitted by the mode of the Unix socket, or the host. Any process can be another peer.
+        case .unix, .vsock(.host): trusted
+        case .account: accounts
+        case .tcp, .vsock: strangers
+        }
     }
 
     /// Moves the connection of an identified TCP client from the budget `strangers` to `identified`. When that is full,
@@ -153,33 +173,51 @@ public final class Server {
     /// Adds to the number of bytes that wait for peers; `bytes` may be negative. Above the limit, the connections that
     /// have been waiting for longest are closed.
     func countWaiting(_ bytes: Int, of connection: Connection) {
+        guard connection.accountID == nil else { return countWaiting(bytes, ofAccount: connection) }
         waitingBytes += bytes
         guard bytes > 0, waitingBytes > limits.waitingBytesLimit else { return }
-        let slow = connections.filter { $0 !== connection && $0.outputBytes > 0 }
+        let slow = connections.filter { $0 !== connection && $0.outputBytes > 0 && $0.accountID == nil }
         for other in slow.sorted(by: { $0.waitingSince < $1.waitingSince }) {
             guard waitingBytes > limits.waitingBytesLimit else { return }
             other.giveWay()
         }
     }
 
+    /// The same for accounts: the connections of the account with the most bytes are closed.
+    private func countWaiting(_ bytes: Int, ofAccount connection: Connection) {
+        accountWaitingBytes += bytes
+        guard bytes > 0 else { return }
+        while accountWaitingBytes > limits.accountWaitingBytesLimit {
+            let heaviest = accounts.heaviestAccount { $0.outputBytes }
+            let slow = accounts.connections.filter {
+                $0 !== connection && $0.outputBytes > 0 && $0.accountID == heaviest
+            }
+            guard let slowest = slow.min(by: { $0.waitingSince < $1.waitingSince }) else { return }
+            slowest.giveWay()
+        }
+    }
+
     // MARK: Accepting
 
-    private func accept(from socket: ListeningSocket) {
+    private func accept(from socket: ListeningSocket, _ isForAccounts: Bool) {
         // The event reports at least one connection in the backlog: only that one may evict another connection.
-        guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket) }
-        guard acceptOne(from: socket) else { return }
+        guard socket.leavesDescriptors(limits.spareDescriptors) else { return relieve(socket, isForAccounts) }
+        guard acceptOne(from: socket, isForAccounts) else { return }
         // Open connections are served after each batch.
         for _ in 1..<Self.acceptedAtATime {
-            guard socket.leavesDescriptors(limits.spareDescriptors), acceptOne(from: socket) else { return }
+            guard socket.leavesDescriptors(limits.spareDescriptors), acceptOne(from: socket, isForAccounts) else {
+                return
+            }
         }
     }
 
     /// Accepts a connection; false when there is none.
-    private func acceptOne(from socket: ListeningSocket) -> Bool {
+    private func acceptOne(from socket: ListeningSocket, _ isForAccounts: Bool) -> Bool {
         do throws(SystemError) {
             guard let descriptor = try socket.accept() else { return false }
             let peer: Peer =
                 switch socket.kind {
+                case .unix where isForAccounts: .account(try descriptor.peerCredentials())
                 case .unix: .unix(try descriptor.peerCredentials())
                 case .vsock: .vsock(descriptor.peerContextID())
                 case .tcp, .other: .tcp(descriptor.peerAddress()?.description)
@@ -189,16 +227,19 @@ public final class Server {
             return true
         } catch {
             // Too few descriptors, or too little memory.
-            relieve(socket)
+            relieve(socket, isForAccounts)
             return false
         }
     }
 
     /// Closes the connection that has been waiting for its peer for longest, to free a descriptor for the next one. If
     /// there is none, new connections wait in the kernel's backlog. TCP clients evict TCP
-    /// clients, also identified ones, and no trusted peers.
-    private func relieve(_ socket: ListeningSocket) {
-        for share in socket.kind == .unix ? [strangers, identified, trusted] : [strangers, identified] {
+    /// clients, also identified ones, and no trusted peers; accounts evict accounts.
+    private func relieve(_ socket: ListeningSocket, _ isForAccounts: Bool) {
+        let shares =
+            isForAccounts
+            ? [accounts] : [strangers, accounts, identified] + (socket.kind == .unix ? [trusted] : [])
+        for share in shares {
             if let other = share.longestWaiting(where: { _ in true }) { return other.giveWay() }
         }
         for listener in listeners where listener.socket === socket { listener.watch.events = [] }

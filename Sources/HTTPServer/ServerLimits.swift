@@ -5,7 +5,8 @@ public import HTTP
 /// They bound the memory that clients can make the agent use, in MiB:
 ///
 ///      58   what is being received: ``ConnectionBudget/receivedBytesLimit`` of all kinds of peers
-///      96   responses that peers do not take: ``waitingBytesLimit``, and for a stream twice as much while it waits
+///      96   responses that peers do not take: ``waitingBytesLimit`` and ``accountWaitingBytesLimit``, and for a stream
+///           twice as much while it waits
 ///      18   the connections, 7 KiB each: ``ConnectionBudget/connectionsLimit`` of each kind, and as many turned away
 ///      25   log entries that journald does not take: 1,000 that have a path of 8 KiB three times
 ///       8   events that are kept for readers who come back
@@ -33,13 +34,19 @@ public struct ServerLimits: Sendable {
     /// For peers that are admitted by the mode of a Unix socket, and for the host.
     public var trusted = ConnectionBudget()
     /// For TCP clients with an identity, from their first request on.
-    public var identified = ConnectionBudget(receivedBytesLimit: 18 * 1024 * 1024)
+    public var identified = ConnectionBudget(receivedBytesLimit: 14 * 1024 * 1024)
+    /// For processes on a Unix socket that every account may use.
+    public var accounts = ConnectionBudget(connectionsLimit: 128, receivedBytesLimit: 4 * 1024 * 1024)
+    /// The number of connections of one account. A new one evicts the account's own that has been waiting for longest.
+    public var accountConnectionsLimit = 16
+    /// What ``waitingBytesLimit`` is for all other peers, for `accounts`.
+    public var accountWaitingBytesLimit = 4 * 1024 * 1024
     /// For all other peers: any process on this machine can connect over TCP. Of a request of theirs no body is read,
     /// except on the routes that are open to everybody.
     public var strangers = ConnectionBudget(receivedBytesLimit: 8 * 1024 * 1024)
     /// Bytes of responses that wait for their peers, over all connections. Above it, the connection whose peer has
     /// taken nothing for longest is closed. A longer response is sent while it is the only one.
-    public var waitingBytesLimit = 32 * 1024 * 1024
+    public var waitingBytesLimit = 28 * 1024 * 1024
     /// Bytes of pipelined requests that are read ahead while one is being answered.
     public var readAheadBytesLimit = 16 * 1024
     /// Descriptors reserved for files, the bus and the journal. With fewer free ones a new connection evicts one that

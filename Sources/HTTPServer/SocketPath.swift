@@ -7,6 +7,7 @@ public import Systemd
 @EventLoopActor
 public final class SocketPath {
     private let path: String
+    private let mode: UInt32
     private let opened: @EventLoopActor (ListeningSocket) -> Void
     private let failed: @EventLoopActor (SystemError) -> Void
     /// The file at the path when it was last known to be a listening socket.
@@ -20,13 +21,15 @@ public final class SocketPath {
     static let longestDelay = Duration.seconds(60)
 
     /// Checks the path now and after each change in its directory. `opened` gets a socket that was opened in place of a
-    /// removed one; `failed` gets the error when that fails. Throws when the timer cannot be made.
+    /// removed one, with `mode`; `failed` gets the error when that fails. Throws when the timer cannot be made.
     public init(
         _ path: String,
+        mode: UInt32 = 0o660,
         opened: @escaping @EventLoopActor (ListeningSocket) -> Void,
         failed: @escaping @EventLoopActor (SystemError) -> Void
     ) throws(SystemError) {
         self.path = path
+        self.mode = mode
         self.opened = opened
         self.failed = failed
         timer = try Timer { [weak self] in self?.look() }
@@ -53,7 +56,7 @@ public final class SocketPath {
     private func restore() throws(SystemError) {
         if let known, known == FileIdentity(path) { return }
         if !ListeningSocket.isListenedOn(path) {
-            opened(try .open(.unix(path: path)))
+            opened(try .open(.unix(path: path), mode: mode))
         }
         known = FileIdentity(path)
     }

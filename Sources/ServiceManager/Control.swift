@@ -30,12 +30,11 @@ extension ServiceManager {
     public nonisolated func list() -> [Service] { EventLoopActor.assumeIsolated { services.snapshots } }
 
     public nonisolated func service(_ reference: String) throws(ControlError) -> Service {
-        try EventLoopActor.assumeIsolated { () throws(ControlError) in
-            guard let name = services.name(of: reference), let snapshot = services.snapshot(name) else {
-                throw .serviceNotFound
-            }
-            return snapshot
-        }
+        try EventLoopActor.assumeIsolated { () throws(ControlError) in try find(reference, for: nil).snapshot }
+    }
+
+    public nonisolated func services(of account: Account) -> any ServiceControl {
+        EventLoopActor.assumeIsolated { AccountServices(account, shares.share(of: account), self) }
     }
 
     public func listRemoved() async throws(ControlError) -> [RemovedService] {
@@ -46,8 +45,10 @@ extension ServiceManager {
         }
     }
 
-    public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] {
-        let service = try find(reference)
+    public func unitFile(_ reference: String) throws(ControlError) -> [UInt8] { try unitFile(reference, for: nil) }
+
+    func unitFile(_ reference: String, for account: Account?) throws(ControlError) -> [UInt8] {
+        let service = try find(reference, for: account)
         do throws(SystemError) {
             return try desired.units.read(service.record)
         } catch {
@@ -68,17 +69,34 @@ extension ServiceManager {
         try await requireSystemd()
         return try await operationQueue.run(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
-            guard let before = self.services[spec.name] else { return (try await self.operations.create(spec), true) }
-            guard before.record.spec != spec || before.snapshot.drift != nil else {
-                try await self.convergence.converge(spec.name)
-                return (try self.find(spec.name).snapshot, false)
-            }
-            return (try await self.operations.replace(spec.name, with: spec), false)
+            guard self.services[spec.name] != nil else { return (try await self.operations.create(spec), true) }
+            return (try await self.replaceExisting(spec), false)
         }
     }
 
+    /// Replaces the spec of a service that an account owns. Throws `serviceNotFound` when it does not exist any more.
+    func replace(_ spec: ServiceSpec, for account: Account) async throws(ControlError) -> Service {
+        try await inTurn(of: spec.name.description, for: account) { (name) throws(ControlError) in
+            try await self.beginTurn(of: name)
+            return try await self.replaceExisting(spec)
+        }
+    }
+
+    private func replaceExisting(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        let before = try find(spec.name)
+        guard before.record.spec != spec || before.snapshot.drift != nil else {
+            try await convergence.converge(spec.name)
+            return try find(spec.name).snapshot
+        }
+        return try await operations.replace(spec.name, with: spec)
+    }
+
     public func start(_ reference: String) async throws(ControlError) -> Service {
-        try await inTurn(of: reference) { (name) throws(ControlError) in
+        try await start(reference, for: nil)
+    }
+
+    func start(_ reference: String, for account: Account?) async throws(ControlError) -> Service {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             guard try !self.find(name).snapshot.status.isUp else { throw .serviceRunning }
             return try await self.operations.start(name)
@@ -86,14 +104,20 @@ extension ServiceManager {
     }
 
     public func restart(_ reference: String) async throws(ControlError) -> Service {
-        try await inTurn(of: reference) { (name) throws(ControlError) in
+        try await restart(reference, for: nil)
+    }
+
+    func restart(_ reference: String, for account: Account?) async throws(ControlError) -> Service {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             return try await self.operations.start(name)
         }
     }
 
-    public func stop(_ reference: String) async throws(ControlError) -> Service {
-        try await inTurn(of: reference) { (name) throws(ControlError) in
+    public func stop(_ reference: String) async throws(ControlError) -> Service { try await stop(reference, for: nil) }
+
+    func stop(_ reference: String, for account: Account?) async throws(ControlError) -> Service {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
             guard try self.find(name).snapshot.status.isUp else { throw .serviceNotRunning }
             return try await self.operations.stop(name)
@@ -101,25 +125,34 @@ extension ServiceManager {
     }
 
     public func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
-        try await inTurn(of: reference) { (name) throws(ControlError) in
+        try await delete(reference, by: requester, for: nil)
+    }
+
+    func delete(
+        _ reference: String,
+        by requester: Requester,
+        for account: Account?
+    ) async throws(ControlError) -> ServiceName {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
             try await self.operations.delete(name, by: requester)
             return name
         }
     }
 
     /// Runs an operation on the service that `reference` names, after the earlier ones on the same service. Throws
-    /// `serviceNotFound` when the service was deleted in the meantime.
+    /// `serviceNotFound` when the service was deleted in the meantime, or is not the account's any more.
     private func inTurn<Result: Sendable>(
         of reference: String,
+        for account: Account?,
         _ operation: @EventLoopActor (ServiceName) async throws(ControlError) -> Result
     ) async throws(ControlError) -> Result {
         try await requireSystemd()
-        let service = try find(reference)
+        let service = try find(reference, for: account)
         let name = service.record.spec.name
         return try await operationQueue.run(name) { () throws(ControlError) in
             try await self.requireSystemd()
             // While this call waited, the service may have been deleted and another one created with its name.
-            guard try self.find(reference).record.id == service.record.id else { throw .serviceNotFound }
+            guard try self.find(reference, for: account).record.id == service.record.id else { throw .serviceNotFound }
             return try await operation(name)
         }
     }
@@ -148,8 +181,14 @@ extension ServiceManager {
         if let outage { throw .systemdUnavailable(outage) }
     }
 
-    func find(_ reference: String) throws(ControlError) -> ManagedService {
-        guard let name = services.name(of: reference), let service = services[name] else { throw .serviceNotFound }
+    /// The service that an account names by id or by name; nil for an administrator. For an account, what it does not
+    /// own does not exist, and its own services go before others of the same name.
+    func find(_ reference: String, for account: Account?) throws(ControlError) -> ManagedService {
+        var name = services.name(of: reference)
+        if let account, let own = ServiceName(reference, of: account.uid), services[own] != nil { name = own }
+        guard let name, let service = services[name], account?.owns(service.record.spec) ?? true else {
+            throw .serviceNotFound
+        }
         return service
     }
 
@@ -168,8 +207,11 @@ extension ServiceManager {
 
     public func readEvents(after position: EventPosition?) async throws(ControlError) -> any EventReading {
         try await requireSystemd()
-        let bootID = configuration.bootID.description
-        return EventReader(announcements, bootID: bootID, try openStreams.open(.events), after: position)
+        return eventReader(after: position, try openStreams.open(.events))
+    }
+
+    func eventReader(after position: EventPosition?, _ stream: OpenStream) -> EventReader {
+        EventReader(announcements, bootID: configuration.bootID.description, stream, after: position)
     }
 
     /// The number of open streams.

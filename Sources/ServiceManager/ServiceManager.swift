@@ -14,6 +14,8 @@ public final class ServiceManager {
         public var systemdSocket = "/run/systemd/private"
         /// Where systemd publishes the invocation id of each unit.
         public var invocationDirectory = "/run/systemd/units"
+        /// Where the kernel shows processes: proc(5).
+        public var processDirectory = "/proc"
         /// The id of this boot.
         public var bootID: Identifier
         /// The maximum number of services.
@@ -52,6 +54,7 @@ public final class ServiceManager {
     let convergence: Convergence
     let operations: Operations
     let openStreams = OpenStreams()
+    let shares = AccountShares()
     /// Files of records that could not be read.
     private(set) var unreadableRecords: [String] = []
     private var summary: Summary?
@@ -112,7 +115,8 @@ public final class ServiceManager {
             messages,
             configuration.layout,
             bootID: bootID,
-            invocationDirectory: configuration.invocationDirectory
+            invocationDirectory: configuration.invocationDirectory,
+            processDirectory: configuration.processDirectory
         )
         convergence = Convergence(
             services,

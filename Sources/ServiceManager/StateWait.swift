@@ -19,19 +19,31 @@ extension ServiceManager {
         of reference: String,
         within timeout: Duration
     ) async throws(ControlError) -> (service: Service, log: [String]) {
+        try await wait(for: state, of: reference, within: timeout, for: nil)
+    }
+
+    func wait(
+        for state: AwaitedState,
+        of reference: String,
+        within timeout: Duration,
+        for account: Account?
+    ) async throws(ControlError) -> (service: Service, log: [String]) {
         let begin = MonotonicClock.now()
-        let name = try find(reference).record.spec.name
+        let name = try find(reference, for: account).record.spec.name
         while true {
-            let service = try find(reference).snapshot
+            let service = try find(reference, for: account).snapshot
             let left = timeout - MonotonicClock.now().duration(since: begin)
             switch service.status {
             case .failed, .stopped, .removed:
                 await diagnosis.wait(for: name)
-                let ended = try find(reference).snapshot
+                let ended = try find(reference, for: account).snapshot
                 return (ended, ended.status == .failed ? await lastLines(of: ended) : [])
             case .running where state == .running: return (service, [])
             case .running where state == .ready:
-                if let ready = try await ready(service, reference) { return (ready, []) }
+                if let ready = try await ready(service, reference) {
+                    _ = try find(reference, for: account)
+                    return (ready, [])
+                }
             case .running, .starting: break
             }
             guard left > .zero else {
@@ -52,14 +64,14 @@ extension ServiceManager {
         let begin = MonotonicClock.now()
         let wait = age(of: service) < Self.readyAge ? Self.backgroundTime : .zero
         while true {
-            let current = try find(reference).snapshot
+            let current = try find(reference, for: nil).snapshot
             // The main process may have been replaced or have ended: processes that it left behind still answer while
             // systemd stops them.
             guard Self.hasMainProcess(current), current.state.mainPID == service.state.mainPID else { return nil }
             let left = wait - MonotonicClock.now().duration(since: begin)
             guard left > .zero else {
                 observation.noteUncertainPort(of: service.name, listening == .perhaps)
-                return try find(reference).snapshot
+                return try find(reference, for: nil).snapshot
             }
             await changes.next(of: service.name, within: left)
         }

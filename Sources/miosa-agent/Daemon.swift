@@ -11,7 +11,7 @@ final class Daemon {
     private let log: Log
     private let manager: ServiceManager
     private let answers: IdempotencyStore
-    private let audit: AuditLog
+    private let audit: Audit
     private let front: RequestDispatch
     private let server: Server
     /// Reads the configuration again.
@@ -41,7 +41,7 @@ final class Daemon {
         self.manager = manager
         let answers = IdempotencyStore(configuration.layout) { manager.hasService(named: $0) }
         self.answers = answers
-        let audit = try AuditLog(configuration.layout, report: { log.write($0) })
+        let audit = try Audit(configuration.layout, report: { log.write($0) })
         self.audit = audit
         let metrics = AgentMetrics()
         metrics.streams = {
@@ -50,6 +50,7 @@ final class Daemon {
         }
         metrics.audit = { AgentMeasurements.Audit(unwritten: audit.unwrittenCount, dropped: audit.droppedCount) }
         let requestIDs = try IdentifierSequence()
+        let accounts = Accounts()
         let api = API(
             API.Configuration(
                 computer: configuration.computer,
@@ -60,7 +61,8 @@ final class Daemon {
                 defaults: SpecDraft.Defaults(
                     user: configuration.serviceUser,
                     allowedUsers: configuration.allowedUsers
-                )
+                ),
+                account: { uid in EventLoopActor.assumeIsolated { accounts.account(of: uid) } }
             ),
             control: manager,
             answers: answers,
@@ -74,7 +76,7 @@ final class Daemon {
         if groupID == nil {
             log.write(.notice, "there is no group '\(configuration.group)': root alone may use the Unix socket")
         }
-        front = try RequestDispatch(api, log, metrics, groupID: groupID)
+        front = try RequestDispatch(api, log, metrics, accounts, groupID: groupID)
         server = try Server(front.handler)
         listeners = try Listeners(
             server,
@@ -228,6 +230,7 @@ extension Log {
             switch caller {
             case .unix(let uid, let gid, let pid, _):
                 [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_GID", String(gid)), ("MIOSA_PEER_PID", String(pid))]
+            case .account(let uid, let pid, _): [("MIOSA_PEER_UID", String(uid)), ("MIOSA_PEER_PID", String(pid))]
             case .tcp(let address): [("MIOSA_PEER_ADDRESS", address)]
             case .vsock(let contextID, _): [("MIOSA_PEER_CID", contextID.map { String($0) } ?? "unknown")]
             }

@@ -36,6 +36,10 @@ final class Listeners {
     private static let restoredName = "restored"
     /// FileDescriptorName= of the Unix socket.
     private static let apiName = "api"
+    /// FileDescriptorName= of the Unix socket that every account may use.
+    private static let accountsName = "user"
+    /// FDNAME= of that socket, as ``restoredName``.
+    private static let restoredAccountsName = "restored-user"
 
     /// The delay before an address that could not be opened is tried again; it doubles with each failure.
     static let shortestDelay = Duration.seconds(1)
@@ -67,7 +71,7 @@ final class Listeners {
             if let address = passed.address { open.insert(address) }
         }
         missing = addresses.filter { !open.contains($0) }
-        if !waiting.contains(where: { $0.kind == .unix }) { missing.append(socket) }
+        if !waiting.contains(where: { $0.kind == .unix && !Self.isForAccounts($0) }) { missing.append(socket) }
         openMissing()
         guard waiting.isEmpty else { return }
         throw .noListener
@@ -82,13 +86,25 @@ final class Listeners {
 
     private func serve(_ socket: ListeningSocket) {
         do throws(SystemError) {
-            try server.listen(on: socket)
+            try server.listen(on: socket, isForAccounts: Self.isForAccounts(socket))
         } catch {
             log.write(.error, "cannot serve '\(socket.name)': \(error)")
         }
         guard socket.kind == .unix, let path = socket.path else { return }
-        if socket.name == Self.apiName || socket.name == path { keepSocket(at: path) }
+        if socket.name == Self.accountsName {
+            keepSocket(at: path, mode: Self.accountsMode, as: Self.restoredAccountsName)
+        } else if socket.name == Self.apiName || socket.name == path {
+            keepSocket(at: path, mode: Self.apiMode, as: Self.restoredName)
+        }
     }
+
+    static func isForAccounts(_ socket: ListeningSocket) -> Bool {
+        socket.name == accountsName || socket.name == restoredAccountsName
+    }
+
+    /// The modes of the Unix sockets.
+    private static let apiMode: UInt32 = 0o660
+    private static let accountsMode: UInt32 = 0o666
 
     /// Stops opening sockets, when the daemon stops.
     func stop() {
@@ -174,11 +190,12 @@ final class Listeners {
     // MARK: Unix sockets
 
     /// Restores a Unix socket when its path is removed.
-    private func keepSocket(at path: String) {
+    private func keepSocket(at path: String, mode: UInt32, as name: String) {
         do throws(SystemError) {
             let kept = try SocketPath(
                 path,
-                opened: { [weak self] in self?.serve(restored: $0) },
+                mode: mode,
+                opened: { [weak self] in self?.serve(restored: $0, as: name) },
                 failed: { [log] in log.write(.error, "the Unix socket '\(path)' is gone and cannot be opened: \($0)") }
             )
             socketPaths.append(kept)
@@ -187,13 +204,13 @@ final class Listeners {
         }
     }
 
-    private func serve(restored socket: ListeningSocket) {
+    private func serve(restored socket: ListeningSocket, as name: String) {
         log.write(.warning, "the Unix socket '\(socket.name)' was removed, and is open again")
         // One restored socket in the descriptor store: the previous one is not reachable any more.
-        Notifier.release(Self.restoredName)
-        Notifier.keep(socket, as: Self.restoredName)
+        Notifier.release(name)
+        Notifier.keep(socket, as: name)
         do throws(SystemError) {
-            try server.listen(on: socket)
+            try server.listen(on: socket, isForAccounts: name == Self.restoredAccountsName)
         } catch {
             log.write(.error, "cannot serve '\(socket.name)': \(error)")
         }

@@ -38,7 +38,7 @@ enum Rejection {
             limits.drainTimeout = patience
             limits.firstRequestDrainTimeout = patience
             let server = try Server(handler, limits: limits)
-            for socket in sockets { try server.listen(on: socket) }
+            for socket in sockets { try server.listen(on: socket, isForAccounts: Listeners.isForAccounts(socket)) }
             EventLoop.begin {
                 // By then all waiting connections have been accepted. Later ones start the agent again.
                 await LoopTurn.wait()
@@ -57,7 +57,7 @@ extension Peer {
         switch self {
         case .unix: true
         case .vsock(let machine): machine == .host
-        case .tcp: false
+        case .tcp, .account: false
         }
     }
 }

@@ -11,14 +11,16 @@ final class RequestDispatch {
     private let refusals: RefusalLog
     private let metrics: AgentMetrics
     private let guesses = Guesses()
+    private let accounts: Accounts
     /// The group whose members may use the Unix socket; nil if it does not exist.
     private let groupID: UInt32?
 
-    init(_ api: API, _ log: Log, _ metrics: AgentMetrics, groupID: UInt32?) throws(SystemError) {
+    init(_ api: API, _ log: Log, _ metrics: AgentMetrics, _ accounts: Accounts, groupID: UInt32?) throws(SystemError) {
         self.api = api
         self.log = log
         refusals = try RefusalLog(log)
         self.metrics = metrics
+        self.accounts = accounts
         self.groupID = groupID
     }
 
@@ -87,7 +89,7 @@ final class RequestDispatch {
         if reply.response.status == .unauthorized, let head, let client, isGuess(head, client) {
             guesses.note(client.source)
         }
-        if reply.isRefusal {
+        if reply.isRefusal || reply.isError(to: caller) {
             refusals.write(reply, head, caller)
         } else {
             log.write(reply, head, caller, duration)
@@ -103,7 +105,9 @@ final class RequestDispatch {
 
     private func caller(_ peer: Peer) -> Caller {
         switch peer {
-        case .unix(let credentials):
+        case .account(let credentials) where credentials.uid != 0:
+            .account(uid: credentials.uid, pid: credentials.pid, accounts.account(of: credentials.uid))
+        case .unix(let credentials), .account(let credentials):
             .unix(
                 uid: credentials.uid,
                 gid: credentials.gid,
@@ -113,5 +117,13 @@ final class RequestDispatch {
         case .tcp(let address): .tcp(address: address ?? "unknown")
         case .vsock(let machine): .vsock(contextID: machine?.number, isHost: machine == .host)
         }
+    }
+}
+
+extension API.Reply {
+    /// Whether it is an error of an account's request: an account decides how many there are.
+    fileprivate func isError(to caller: Caller) -> Bool {
+        guard case .account = caller else { return false }
+        return response.status.code >= 400
     }
 }

@@ -12,13 +12,17 @@ struct Client {
     /// What the API takes for the present: 2026-01-31T12:00:00Z.
     static let now = Timestamp(microseconds: 1_769_860_800_000_000)
 
+    /// The one account of the machine.
+    static let alice = Account(uid: 1000, name: "alice", home: "/home/alice")
+
     let control: ScriptedControl
     let api: API
 
     /// `identities` have a token each, by name; those of another role than `admin` have the role's name.
     init(
         _ control: ScriptedControl = ScriptedControl([Samples.running]),
-        identities: KeyValuePairs<String, String> = ["control-plane": Client.token]
+        identities: KeyValuePairs<String, String> = ["control-plane": Client.token],
+        allowedUsers: [String]? = nil
     ) {
         self.control = control
         api = API(
@@ -29,7 +33,8 @@ struct Client {
                     identities.map { Identity($0, Role(rawValue: $0) ?? .admin, BearerToken($1)!) },
                     sha256: SHA256.hash
                 ),
-                defaults: SpecDraft.Defaults(user: "user")
+                defaults: SpecDraft.Defaults(user: "user", allowedUsers: allowedUsers),
+                account: { $0 == Client.alice.uid ? Client.alice : nil }
             ),
             control: control,
             answers: control,

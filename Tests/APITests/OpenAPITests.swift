@@ -74,7 +74,7 @@ struct OpenAPITests {
         let schemas = "components/schemas"
         let badRequest = "components/responses/BadRequest/content/application~1json"
         let limits: [String: Int] = [
-            "\(schemas)/Name/maxLength": ServiceName.lengthLimit,
+            "\(schemas)/Name/maxLength": ServiceName.lengthLimit + ".\(UInt32.max)".count,
             "\(schemas)/NameAgain/maxLength": ServiceName.lengthLimit,
             "\(schemas)/UnusedName/maxLength": ServiceName.lengthLimit,
             "\(schemas)/Command/maxLength": SpecLimits.commandBytesLimit,
@@ -156,7 +156,8 @@ struct OpenAPITests {
 
     @Test func `the patterns have the code's lengths`() throws {
         let name = JSONValue.string("^[a-z][a-z0-9-]{0,\(ServiceName.lengthLimit - 1)}$")
-        #expect(try document.value(at: "components/schemas/Name/pattern") == name)
+        let stored = JSONValue.string("^[a-z][a-z0-9-]{0,\(ServiceName.lengthLimit - 1)}(\\.[1-9][0-9]{0,9})?$")
+        #expect(try document.value(at: "components/schemas/Name/pattern") == stored)
         #expect(try document.value(at: "components/schemas/NameAgain/pattern") == name)
         let unused = JSONValue.string("^[a-z]([a-z0-9-]{0,\(ServiceName.lengthLimit - 2)}[a-z0-9])?$")
         #expect(try document.value(at: "components/schemas/UnusedName/pattern") == unused)

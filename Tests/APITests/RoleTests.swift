@@ -21,6 +21,14 @@ struct RoleTests {
         "GET /v1/audit": "read",
     ]
 
+    /// The routes that an account may use, for its own services.
+    private static let accountRoutes: Set = [
+        "GET /openapi.json", "GET /v1/services", "POST /v1/services", "GET /v1/services/{ref}",
+        "PUT /v1/services/{ref}", "DELETE /v1/services/{ref}", "POST /v1/services/{ref}/start",
+        "POST /v1/services/{ref}/stop", "POST /v1/services/{ref}/restart", "GET /v1/services/{ref}/unit",
+        "GET /v1/services/{ref}/logs", "GET /v1/events",
+    ]
+
     private static let tokens: KeyValuePairs = [
         "metrics": String(repeating: "m", count: 32), "read": String(repeating: "r", count: 32),
         "admin": String(repeating: "a", count: 32),
@@ -57,6 +65,114 @@ struct RoleTests {
             }
         }
         #expect(Set(Routes.all.map { "\($0.method.rawValue) \($0.label)" }) == Set(Self.roles.keys))
+    }
+
+    private let alice = Caller.account(uid: 1000, pid: 1, Client.alice)
+
+    private static let body = #"{"name":"web","command":"serve"}"#
+
+    @Test func `an account takes the routes of services and sees nothing but its own`() async throws {
+        for route in Routes.all {
+            let line = "\(route.method.rawValue) \(route.label)"
+            let client = Client(identities: Self.tokens)
+            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+            let body = route.method == .put || route.pattern.hasSuffix("/services") && route.method == .post
+            // A token adds nothing.
+            let fields = Self.fields(String(repeating: "a", count: 32))
+            let reply = try await client.send(route.method, path, body ? Self.body : "", from: alice, fields: fields)
+            let isAllowed = route.role == nil || Self.accountRoutes.contains(line)
+            #expect(isAllowed == (reply.status != 403), "\(line): \(reply.status)")
+            #expect(reply.status < 500, "\(line): \(reply.status)")
+            // What an account asks for is asked of its own control alone.
+            #expect(client.control.calls.isEmpty, "\(line)")
+            let entries = client.control.state.withLock { $0.audit }
+            let isRead = route.method == .get
+            #expect(entries.map(\.role) == (isRead || !isAllowed ? [] : ["account"]), "\(line)")
+        }
+    }
+
+    @Test(arguments: [
+        (Caller.account(uid: 100_000, pid: 1, nil), "the uid 100000 is no account of /etc/passwd"),
+        (Caller.account(uid: 1000, pid: 1, Client.alice), "services may not run as 'alice'"),
+    ])
+    func `who is no account, or may run nothing, may use nothing`(caller: Caller, reason: String) async throws {
+        for route in Routes.all {
+            let client = Client(identities: Self.tokens, allowedUsers: ["user"])
+            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+            let reply = try await client.send(route.method, path, from: caller)
+            #expect((reply.status == 403) == (route.role != nil), "\(route.method) \(path): \(reply.status)")
+            if reply.status == 403 { #expect(reply.text.contains(reason)) }
+            #expect(client.control.allCalls.isEmpty)
+        }
+    }
+
+    /// What an account sends: the body, and the fields that are refused.
+    @Test(arguments: [
+        (#"{"name":"web","command":"serve"}"#, []), (#"{"name":"web","command":"serve","user":"alice"}"#, []),
+        (#"{"name":"web","command":"serve","user":"root"}"#, ["user"]),
+        (#"{"name":"web","command":"serve","user":"Alice"}"#, ["user"]),
+        (#"{"name":"web.1000","command":"serve"}"#, []), (#"{"name":"web.1001","command":"serve"}"#, ["name"]),
+        (#"{"name":"web.0","command":"serve"}"#, ["name"]), (#"{"command":"serve"}"#, ["name"]),
+    ])
+    func `an account's spec runs as the account`(body: String, refused: [String]) async throws {
+        let client = Client()
+        let reply = try await client.send(.post, "/v1/services", body, from: alice)
+        guard refused.isEmpty else {
+            #expect(reply.status == 422)
+            #expect(try reply.details == refused)
+            return
+        }
+        #expect(reply.status == 201)
+        #expect(reply["Location"] == "/v1/services/web")
+        let spec = try #require(client.control.state.withLock { $0.accounts[1000] }?.specs.first)
+        #expect((spec.user, spec.account, spec.workingDirectory) == ("alice", 1000, "/home/alice"))
+    }
+
+    @Test(arguments: [
+        ("web.1000", "alice", nil), ("web.1000", nil, nil), ("web.1000", "user", "user"), ("web.1001", nil, "name"),
+    ])
+    func `an administrator's spec of an own service runs as its account`(
+        name: String,
+        user: String?,
+        refused: String?
+    ) async throws {
+        let client = Client()
+        let member = user.map { #","user":"\#($0)""# } ?? ""
+        let reply = try await client.send(.post, "/v1/services", #"{"name":"\#(name)","command":"serve"\#(member)}"#)
+        #expect(try reply.status == 422 ? reply.details == [refused] : refused == nil)
+        guard refused == nil else { return }
+        let spec = try #require(client.control.specs.first)
+        #expect((spec.user, spec.account) == ("alice", 1000))
+    }
+
+    @Test func `an account's keys are its own`() async throws {
+        let client = Client()
+        let fields: Fields = ["Idempotency-Key": "key"]
+        let own = try await client.send(.post, "/v1/services", Self.body, from: alice, fields: fields)
+        #expect(own.status == 201)
+        let other = #"{"name":"db","command":"serve"}"#
+        #expect(try await client.send(.post, "/v1/services", other, fields: fields).status == 201)
+        #expect(try await client.send(.post, "/v1/services", other, from: alice, fields: fields).status == 422)
+    }
+
+    @Test func `an account knows its services by their short names`() async throws {
+        var draft = SpecDraft()
+        draft.name = "web.1000"
+        draft.command = "serve"
+        draft.user = "alice"
+        let client = Client(ScriptedControl([Samples.service(draft, UnitState())]))
+        // First what is cached for administrators.
+        #expect(try await client.send(.get, "/v1/services/web.1000").text.contains(#""name":"web.1000""#))
+        for target in ["/v1/services", "/v1/services/web"] {
+            let text = try await client.send(.get, target, from: alice).text
+            #expect(text.contains(#""name":"web","#), "\(text)")
+            #expect(text.contains(#""unit":"miosa-service-web.1000.service""#), "\(text)")
+        }
+        #expect(try await client.send(.get, "/v1/services").text.contains(#""name":"web.1000""#))
+        let page = try await client.send(.get, "/v1/services/web", from: alice, fields: ["Accept": "text/plain"])
+        #expect(page.text.hasPrefix("web\n"))
+        let removed = try await client.send(.delete, "/v1/services/web", from: alice)
+        #expect(removed.text.contains(#""name":"web""#))
     }
 
     @Test func `a role that is too low changes nothing and is named`() async throws {

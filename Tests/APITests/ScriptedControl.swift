@@ -29,6 +29,8 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
         var audit: [AuditEntry] = []
         var auditQueries: [AuditQuery] = []
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
+        /// The controls of accounts that were asked for.
+        var accounts: [UInt32: ScriptedControl] = [:]
     }
 
     let state = Mutex(State())
@@ -63,6 +65,15 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
                 journalState: state.journal,
                 isPortOwnerKnown: state.isPortOwnerKnown
             )
+        }
+    }
+
+    /// Another control, with the same services.
+    func services(of account: Account) -> any ServiceControl {
+        state.withLock { state in
+            let control = state.accounts[account.uid] ?? ScriptedControl(state.services)
+            state.accounts[account.uid] = control
+            return control
         }
     }
 
@@ -135,9 +146,11 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
 
     func once(
         _ key: String,
+        of uid: UInt32?,
         fingerprint: String,
         _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer {
+        let key = uid.map { "\($0) \(key)" } ?? key
         if let kept = state.withLock({ $0.kept[key] }) {
             guard kept.fingerprint == fingerprint else { throw .keyReused }
             return kept.answer

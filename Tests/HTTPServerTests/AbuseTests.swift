@@ -246,6 +246,66 @@ struct AbuseTests {
         withExtendedLifetime(newcomer) {}
     }
 
+    // MARK: Accounts
+
+    private static func account(_ uid: UInt32) -> Peer {
+        .account(PeerCredentials(pid: 1, uid: uid, gid: uid, groups: []))
+    }
+
+    @Test @EventLoopActor func `an account's connections are its own places`() async throws {
+        let harness = try Harness(limits: limits { $0.accountConnectionsLimit = 2 })
+        let other = try harness.connect(Self.account(2))
+        let mine = try (0..<3).map { _ in try harness.connect(Self.account(1)) }
+        // The one that has been waiting for longest.
+        #expect(try await mine[0].end() == "")
+        for client in [other] + mine[1...] {
+            try client.send(Self.get("/a"))
+            #expect(try await client.reply().text == "GET /a ")
+        }
+        // Where all are being answered the next one is refused.
+        for client in mine[1...] { try client.send(Self.get("/slow-\(client === mine[1])")) }
+        for _ in 0..<5 { _ = try await harness.asked.next() }
+        #expect(try await harness.connect(Self.account(1)).reply().status == "429 Too Many Requests")
+        #expect(!other.hasEnded)
+        for flag in [true, false] { harness.release("/slow-\(flag)") }
+    }
+
+    @Test @EventLoopActor func `when accounts have all places the one with most gives way`() async throws {
+        let harness = try Harness(
+            limits: limits {
+                $0.accounts.connectionsLimit = 4
+                $0.accountConnectionsLimit = 3
+            }
+        )
+        let first = try harness.connect(Self.account(1))
+        let greedy = try (0..<3).map { _ in try harness.connect(Self.account(2)) }
+        let newcomer = try harness.connect(Self.account(3))
+        #expect(try await greedy[0].end() == "")
+        for client in [first, newcomer, greedy[1], greedy[2]] {
+            try client.send(Self.get("/a"))
+            #expect(try await client.reply().text == "GET /a ")
+        }
+        // Administrators have places of their own.
+        let trusted = try harness.connect(Harness.trusted)
+        try trusted.send(Self.get("/b"))
+        #expect(try await trusted.reply().text == "GET /b ")
+    }
+
+    @Test @EventLoopActor func `bodies of an account take no room of another`() async throws {
+        let harness = try Harness(limits: limits { $0.accounts.receivedBytesLimit = 250_000 })
+        let small = try harness.connect(Self.account(1))
+        try small.send(Self.post("/a", 50_000))
+        try await turnLoop()
+        let greedy = try (0..<3).map { _ in try harness.connect(Self.account(2)) }
+        for client in greedy {
+            try client.send(Self.post("/b", 90_000))
+            try await turnLoop()
+        }
+        #expect(try await greedy[0].reply().status == "408 Request Timeout")
+        _ = try await Self.sendAll([UInt8](repeating: 0x61, count: 50_000), to: small)
+        #expect(try await small.reply().status == "200 OK")
+    }
+
     // MARK: Memory for requests
 
     @Test @EventLoopActor func `a body that would pass the limit takes the room of the one that waits longest`()

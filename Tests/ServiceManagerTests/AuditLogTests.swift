@@ -8,7 +8,7 @@ import Testing
 
 @Suite(.onEventLoop)
 struct AuditLogTests {
-    private static let capacity = AuditLog.fileBytes / AuditLog.entryBytes
+    private static let capacity = Audit.fileBytes / AuditLog.entryBytes
 
     private let directory: TemporaryDirectory
     private let layout: StateLayout
@@ -25,7 +25,10 @@ struct AuditLogTests {
     }
 
     @EventLoopActor private func audit() throws -> AuditLog {
-        let audit = try AuditLog(layout) { [messages] in messages.all.append($0.text) }
+        // The loop is shared with other tests.
+        let audit = try AuditLog(layout, file: "audit", fileBytes: Audit.fileBytes, patience: patience) { [messages] in
+            messages.all.append($0.text)
+        }
         audit.prepare()
         return audit
     }
@@ -60,7 +63,7 @@ struct AuditLogTests {
 
     /// Writes the ring as an agent before this one has left it: a sequence number for each place, nil for nothing.
     private func write(_ sequences: [Int?]) throws {
-        var bytes = [UInt8](repeating: UInt8(ascii: " "), count: AuditLog.fileBytes)
+        var bytes = [UInt8](repeating: UInt8(ascii: " "), count: Audit.fileBytes)
         for (place, sequence) in sequences.enumerated() {
             guard let sequence else { continue }
             let rest = #""at":1,"role":"admin","uid":0,"pid":1,"request":"r","method":"POST","path":"/\#(sequence)"}"#
@@ -126,7 +129,7 @@ struct AuditLogTests {
         let audit = try audit()
         await add(["/new"], to: audit)
         let size = try FileManager.default.attributesOfItem(atPath: layout.stateDirectory + "/audit")[.size] as? Int
-        #expect(size == AuditLog.fileBytes)
+        #expect(size == Audit.fileBytes)
         #expect(try await paths(audit, limit: 2) == ["/new", "/\(Self.capacity - 1)"])
         let first = try FileHandle(forReadingFrom: URL(fileURLWithPath: layout.stateDirectory + "/audit"))
         let bytes = try #require(try first.read(upToCount: AuditLog.entryBytes))
@@ -229,5 +232,53 @@ struct AuditLogTests {
         #expect(try await count { $0.identity = "uid:1" } == 0)
         #expect(try await count { $0.since = Timestamp(microseconds: 1_000_000) } == 2)
         #expect(try await count { $0.since = Timestamp(microseconds: 1_000_001) } == 0)
+    }
+}
+
+@Suite(.onEventLoop, .serialized, .hangLimit)
+struct AuditTests {
+    private let directory: TemporaryDirectory
+    private let layout: StateLayout
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
+    }
+
+    @EventLoopActor private func add(_ path: String, _ role: String, at time: Int64, to audit: Audit) async {
+        let entry = AuditEntry(
+            at: Timestamp(microseconds: time),
+            identity: nil,
+            role: role,
+            peer: .process(uid: 0, pid: 1),
+            requestID: "r",
+            method: "POST",
+            path: path
+        )
+        let number = await audit.begin(entry, isUrgent: false)
+        await audit.end(number, service: nil, status: 200, isUrgent: false)
+    }
+
+    @Test @EventLoopActor func `accounts have a ring of their own, and both are read by time`() async throws {
+        let audit = try Audit(layout, patience: patience) { _ in }
+        audit.prepare()
+        await add("/admin-1", "admin", at: 1, to: audit)
+        #expect(!FileManager.default.fileExists(atPath: directory.path + "/audit-accounts"))
+        for number in 1...3 { await add("/account-\(number)", "account", at: Int64(number) * 2, to: audit) }
+        await add("/admin-2", "admin", at: 5, to: audit)
+        // The clock was set back.
+        await add("/admin-3", "admin", at: 3, to: audit)
+        for audit in [audit, try Audit(layout, patience: patience) { _ in }] {
+            var query = AuditQuery()
+            let paths = ["/account-3", "/account-2", "/admin-3", "/admin-2", "/account-1", "/admin-1"]
+            for limit in 1...paths.count {
+                query.limit = limit
+                #expect(try await audit.read(query).map(\.path) == Array(paths.prefix(limit)), "\(limit)")
+            }
+        }
+        let sizes = try ["audit", "audit-accounts"].map { file in
+            try FileManager.default.attributesOfItem(atPath: directory.path + "/" + file)[.size] as? Int
+        }
+        #expect(sizes == [Audit.fileBytes, Audit.accountsFileBytes])
     }
 }

@@ -182,13 +182,13 @@ final class FakeSystemd {
                         )
                     }
                     self.report(name, .running(pid: pid, startedAt: UInt64(WallClock.now().microseconds)))
-                    self.endJob(name)
+                    self.endJob(name, job: self.queued[unit])
                 }
             case "StopUnit" where units[unit] != nil:
                 let running = units[unit] ?? Unit()
                 afterwards {
                     self.report(name, running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
-                    self.endJob(name)
+                    self.endJob(name, job: self.queued[unit])
                     self.unload(name)
                 }
             default: break

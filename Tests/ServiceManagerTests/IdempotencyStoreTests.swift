@@ -42,17 +42,41 @@ struct IdempotencyStoreTests {
     @Test @EventLoopActor func `the first answer is given again, by another process too`() async throws {
         let first = answer("one")
         let store = try store()
-        #expect(try await store.once("key", fingerprint: "f") { _ in first } == first)
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in first } == first)
         let second = answer("two")
-        #expect(try await store.once("key", fingerprint: "f") { _ in second } == first)
-        #expect(try await self.store().once("key", fingerprint: "f") { _ in second } == first)
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in second } == first)
+        #expect(try await self.store().once("key", of: nil, fingerprint: "f") { _ in second } == first)
+    }
+
+    @Test @EventLoopActor func `each account has its own keys, and displaces the answers of no other`() async throws {
+        let store = try store()
+        let texts: [UInt32?: KeptAnswer] = [nil: answer("root"), 1000: answer("alice"), 1001: answer("bob")]
+        for (uid, text) in texts {
+            #expect(try await store.once("key", of: uid, fingerprint: "\(text)") { _ in text } == text)
+        }
+        let filler = answer("filler")
+        for number in 2...Account.answersLimit {
+            _ = try await store.once("\(number)", of: 1000, fingerprint: "f") { _ in filler }
+        }
+        let other = answer("other")
+        #expect(try await store.once("key", of: 1000, fingerprint: "\(answer("alice"))") { _ in other } != other)
+        _ = try await store.once("one more", of: 1000, fingerprint: "f") { _ in filler }
+        for again in [store, try self.store()] {
+            for uid in [UInt32?.none, 1001] {
+                let text = try #require(texts[uid])
+                #expect(try await again.once("key", of: uid, fingerprint: "\(text)") { _ in other } == text)
+            }
+        }
+        #expect(try await store.once("key", of: 1000, fingerprint: "\(answer("alice"))") { _ in other } == other)
     }
 
     @Test @EventLoopActor func `another request with the key is refused`() async throws {
         let first = answer("one")
         let store = try store()
-        _ = try await store.once("key", fingerprint: "f") { _ in first }
-        await #expect(throws: ControlError.keyReused) { try await store.once("key", fingerprint: "g") { _ in first } }
+        _ = try await store.once("key", of: nil, fingerprint: "f") { _ in first }
+        await #expect(throws: ControlError.keyReused) {
+            try await store.once("key", of: nil, fingerprint: "g") { _ in first }
+        }
     }
 
     @Test(arguments: [500, 503, 507, 429])
@@ -60,8 +84,8 @@ struct IdempotencyStoreTests {
         let failure = answer("no", status: status)
         let success = answer("yes")
         let store = try store()
-        _ = try await store.once("key", fingerprint: "f") { _ in failure }
-        #expect(try await store.once("key", fingerprint: "f") { _ in success } == success)
+        _ = try await store.once("key", of: nil, fingerprint: "f") { _ in failure }
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in success } == success)
     }
 
     @Test @EventLoopActor func `a request without a final answer is carried on, by another process too`() async throws {
@@ -71,21 +95,23 @@ struct IdempotencyStoreTests {
         let store = try store()
         for number in 0..<3 {
             let asked = number < 2 ? store : try self.store()
-            _ = try await asked.once("key", fingerprint: "f") { begunAt in
+            _ = try await asked.once("key", of: nil, fingerprint: "f") { begunAt in
                 await begun.add(begunAt)
                 return failure
             }
         }
         #expect(begun.all[0] == nil)
         #expect(begun.all[1] != nil && begun.all[1] == begun.all[2])
-        await #expect(throws: ControlError.keyReused) { try await store.once("key", fingerprint: "g") { _ in success } }
-        #expect(try await store.once("key", fingerprint: "f") { _ in success } == success)
-        #expect(try await store.once("key", fingerprint: "f") { _ in failure } == success)
+        await #expect(throws: ControlError.keyReused) {
+            try await store.once("key", of: nil, fingerprint: "g") { _ in success }
+        }
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in success } == success)
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in failure } == success)
     }
 
     @Test @EventLoopActor func `answers are for root alone`() async throws {
         let first = answer("one")
-        _ = try await store().once("key", fingerprint: "f") { _ in first }
+        _ = try await store().once("key", of: nil, fingerprint: "f") { _ in first }
         let path = try directory.path + "/answers/" + #require(try files.first)
         #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
     }
@@ -94,17 +120,19 @@ struct IdempotencyStoreTests {
         let store = try store()
         let first = answer("one")
         for number in 0...KeptAnswer.countLimit {
-            _ = try await store.once("key-\(number)", fingerprint: "f") { _ in first }
+            _ = try await store.once("key-\(number)", of: nil, fingerprint: "f") { _ in first }
         }
         #expect(try files.count == KeptAnswer.countLimit)
         let second = answer("two")
-        #expect(try await store.once("key-0", fingerprint: "f") { _ in second } == second)
-        #expect(try await store.once("key-\(KeptAnswer.countLimit)", fingerprint: "f") { _ in second } == first)
+        #expect(try await store.once("key-0", of: nil, fingerprint: "f") { _ in second } == second)
+        #expect(
+            try await store.once("key-\(KeptAnswer.countLimit)", of: nil, fingerprint: "f") { _ in second } == first
+        )
     }
 
     @Test @EventLoopActor func `an answer is dropped after a day`() async throws {
         let first = answer("one")
-        _ = try await store().once("key", fingerprint: "f") { _ in first }
+        _ = try await store().once("key", of: nil, fingerprint: "f") { _ in first }
         let path = try directory.path + "/answers/" + #require(try files.first)
         let text = try String(contentsOfFile: path, encoding: .utf8)
         let kept = try #require(try text.firstMatch(of: Regex(#""kept_at":(\d+)"#))?.output[1].substring)
@@ -112,7 +140,7 @@ struct IdempotencyStoreTests {
         let old = try #require(Int64(kept)) - day
         try text.replacing(kept, with: String(old)).write(toFile: path, atomically: true, encoding: .utf8)
         let second = answer("two")
-        #expect(try await store().once("key", fingerprint: "f") { _ in second } == second)
+        #expect(try await store().once("key", of: nil, fingerprint: "f") { _ in second } == second)
     }
 
     private static let object = #"{"data":{"name":"web","env":{"A":"secret","B":""},"message":null}}"#
@@ -128,21 +156,21 @@ struct IdempotencyStoreTests {
     {
         let first = answer(Self.object)
         let store = try store()
-        _ = try await store.once("key", fingerprint: "f") { _ in first }
+        _ = try await store.once("key", of: nil, fingerprint: "f") { _ in first }
         #expect(try isOnDisk("secret"))
         services.all = []
         store.hideValues(of: "another")
         store.hideValues(of: "web")
         #expect(try await eventually { (try? self.isOnDisk("secret")) == false })
         for store in [store, try self.store()] {
-            let again = try await store.once("key", fingerprint: "f") { _ in first }
+            let again = try await store.once("key", of: nil, fingerprint: "f") { _ in first }
             #expect(again == answer(Self.hidden))
         }
     }
 
     @Test @EventLoopActor func `values that an interrupted deletion left go at the next start`() async throws {
         let first = answer(Self.object)
-        _ = try await store().once("key", fingerprint: "f") { _ in first }
+        _ = try await store().once("key", of: nil, fingerprint: "f") { _ in first }
         services.all = []
         _ = try store()
         #expect(try await eventually { (try? self.isOnDisk("secret")) == false })
@@ -151,12 +179,12 @@ struct IdempotencyStoreTests {
     @Test @EventLoopActor func `an answer about a service that is gone by then is kept without values`() async throws {
         let first = answer(Self.object)
         let store = try store()
-        _ = try await store.once("key", fingerprint: "f") { [services] _ in
+        _ = try await store.once("key", of: nil, fingerprint: "f") { [services] _ in
             await services.remove()
             return first
         }
         #expect(try !isOnDisk("secret"))
-        #expect(try await store.once("key", fingerprint: "f") { _ in first } == answer(Self.hidden))
+        #expect(try await store.once("key", of: nil, fingerprint: "f") { _ in first } == answer(Self.hidden))
     }
 
     @Test @EventLoopActor func `a file that is no answer is removed`() async throws {
@@ -177,9 +205,9 @@ struct RemovedStoreTests {
         layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
     }
 
-    private func removed(_ number: Int) throws -> RemovedService {
+    private func removed(_ number: Int, _ name: String? = nil) throws -> RemovedService {
         var draft = SpecDraft()
-        draft.name = "s\(number)"
+        draft.name = name ?? "s\(number)"
         draft.command = "true"
         draft.environment = ["SECRET": "hunter2"]
         let spec = try draft.validated(defaults: SpecDraft.Defaults(user: "user"))
@@ -195,7 +223,7 @@ struct RemovedStoreTests {
     @Test @EventLoopActor func `what was written is read again, the newest first`() async throws {
         let store = RemovedStore(layout)
         try store.prepare()
-        let all = try (1...3).map(removed)
+        let all = try (1...3).map { try removed($0) }
         for one in all { try store.add(one) }
         #expect(try await store.load() == all.reversed())
         let again = RemovedStore(layout)
@@ -218,6 +246,22 @@ struct RemovedStoreTests {
         #expect(kept.last?.record.id == "id-2")
     }
 
+    @Test @EventLoopActor func `an account displaces the records of no other`() async throws {
+        let store = RemovedStore(layout)
+        try store.prepare()
+        try store.add(try removed(1))
+        try store.add(try removed(2, "web.1001"))
+        for number in 3..<3 + Account.removedLimit { try store.add(try removed(number, "web.1000")) }
+        #expect(try await store.load().count == Account.removedLimit + 2)
+        try store.add(try removed(1000, "web.1000"))
+        for store in [store, RemovedStore(layout)] {
+            try store.prepare()
+            let ids = try await store.load().map(\.record.id)
+            #expect(ids.count == Account.removedLimit + 2)
+            #expect(ids.suffix(3) == ["id-4", "id-2", "id-1"])
+        }
+    }
+
     @Test @EventLoopActor func `a deletion that is finished a second time is one deletion`() async throws {
         let store = RemovedStore(layout)
         try store.prepare()
@@ -229,7 +273,7 @@ struct RemovedStoreTests {
     @Test @EventLoopActor func `one is found by its id, also in what an earlier agent has written`() async throws {
         let store = RemovedStore(layout)
         try store.prepare()
-        let all = try (1...3).map(removed)
+        let all = try (1...3).map { try removed($0) }
         for one in all { try store.add(one) }
         try Data("{".utf8).write(to: URL(filePath: layout.removedDirectory + "/00000000000000000001-bad.json"))
         let again = RemovedStore(layout)

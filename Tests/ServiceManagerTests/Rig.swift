@@ -47,6 +47,8 @@ final class Rig {
         configuration.systemdSocket = systemd.socketPath
         // Beside the state directory.
         configuration.invocationDirectory = layout.stateDirectory + "/../invocations"
+        // The processes of the scripted systemd do not exist: none is shown.
+        configuration.processDirectory = layout.stateDirectory + "/../processes"
         configuration.startPatience = .milliseconds(100)
         configuration.diskPatience = .seconds(60)
         if let jobTimeout { configuration.jobTimeout = jobTimeout }

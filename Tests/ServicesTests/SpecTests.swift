@@ -64,6 +64,49 @@ import Testing
         #expect(problems { $0.name = text } == ["name": reason])
     }
 
+    @Test(arguments: [
+        ("web.1000", "web", 1000), ("a-.1", "a-", 1),
+        (String(repeating: "a", count: 63) + ".4294967295", String(repeating: "a", count: 63), UInt32.max),
+    ])
+    func `the name of an account's own service ends in the uid`(text: String, local: String, uid: UInt32) throws {
+        let name = try #require(ServiceName(text))
+        #expect(name.owner == uid)
+        #expect(name.local == local)
+        #expect(ServiceName(local, of: uid) == name)
+        #expect(ServiceName(local)?.owner == nil)
+        #expect(UnitName.service(ofUnit: UnitName.unit(of: name)) == name)
+    }
+
+    @Test(arguments: [
+        "web.", "web.0", "web.01", "web.+1", "web.-1", "web.a", "web.4294967296", "web.1.1", ".1", "web.1 ", "Web.1",
+        String(repeating: "a", count: 64) + ".1",
+    ])
+    func `any other uid is refused`(text: String) {
+        #expect(ServiceName(text) == nil)
+    }
+
+    @Test(arguments: ["web.1", "", "a b", String(repeating: "a", count: 64)])
+    func `an account's own name is a name without a uid`(text: String) {
+        #expect(ServiceName(text, of: 1000) == nil)
+    }
+
+    /// User, the account that wrote the spec, and the name, of the service; whether alice (1000) owns it.
+    @Test(arguments: [
+        ("alice", nil, "web", true), ("alice", 1000, "web", true), ("alice", 1000, "web.1000", true),
+        ("bob", nil, "web", false), ("root", nil, "web", false),
+        // A former account of her name.
+        ("alice", 1001, "web", false), ("alice", 1001, "web.1001", false), ("alice", nil, "web.1001", false),
+        ("bob", 1000, "web.1000", false),
+    ])
+    func `an account owns what runs as it`(user: String, account: UInt32?, name: String, isOwner: Bool) throws {
+        let spec = try Samples.spec { draft in
+            draft.name = name
+            draft.user = user
+            draft.account = account
+        }
+        #expect(Account(uid: 1000, name: "alice", home: "/").owns(spec) == isOwner)
+    }
+
     @Test func `names are ordered by their characters`() throws {
         let names = try ["web", "api", "a-b", "a0", "ab"].map { try #require(ServiceName($0)) }
         #expect(names.sorted().map(\.description) == ["a-b", "a0", "ab", "api", "web"])

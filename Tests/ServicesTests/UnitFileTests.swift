@@ -58,6 +58,16 @@ import Testing
             draft.command = "nginx -g 'daemon off;'"
             draft.stdio = "pipe"
         },
+        Golden("account") { draft in
+            draft.name = "web.1000"
+            draft.command = "sleep 1; echo %h $SECRET"
+            draft.environment = ["SECRET": "hunter2", "PATH": "/opt/bin"]
+            draft.workingDirectory = "/home/alice/private"
+            draft.user = "alice"
+            draft.account = 1000
+            draft.port = 8080
+            draft.stdio = "pipe"
+        },
         Golden("noncharacters") { draft in
             draft.command = "echo '\(Samples.noncharacter)' | tr -d $'\\n'"
             draft.environment = ["SECRET": "hunter2\(Samples.noncharacter)"]

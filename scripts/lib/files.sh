@@ -11,6 +11,7 @@ agent_files=(
   "systemd/miosa-agent-tcp.socket /usr/lib/systemd/system/miosa-agent-tcp.socket 0644"
   "systemd/miosa-agent-tcp6.socket /usr/lib/systemd/system/miosa-agent-tcp6.socket 0644"
   "systemd/miosa-agent-vsock.socket /usr/lib/systemd/system/miosa-agent-vsock.socket 0644"
+  "systemd/miosa-agent-user.socket /usr/lib/systemd/system/miosa-agent-user.socket 0644"
   "systemd/miosa-agent.service /usr/lib/systemd/system/miosa-agent.service 0644"
   "systemd/miosa-services.slice /usr/lib/systemd/system/miosa-services.slice 0644"
   "systemd/miosa-agent.sysusers.conf /usr/lib/sysusers.d/miosa-agent.conf 0644"

@@ -5,7 +5,7 @@ public import Services
 /// The computer as the agent sees it.
 enum ComputerRoutes {
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let services = try await api.services()
+        let services = try await api.services(context)
         let computer = await api.describeComputer()
         var writer = JSONWriter()
         writer.beginObject()

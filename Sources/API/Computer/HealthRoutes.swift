@@ -15,7 +15,7 @@ enum HealthRoutes {
 
     /// Readiness: systemd is reachable, and the states of the services are known.
     static func readiness(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let readiness = await api.control.readiness
+        let readiness = await context.control.readiness
         if let outage = readiness.outage {
             guard context.role != nil else { throw .notReady }
             throw Failure(.systemdUnavailable(outage))

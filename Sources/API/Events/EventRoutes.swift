@@ -12,7 +12,9 @@ enum EventRoutes {
         } else {
             position = nil
         }
-        let events = try await api.ask { () throws(ControlError) in try await api.control.readEvents(after: position) }
+        let events = try await api.ask { () throws(ControlError) in
+            try await context.control.readEvents(after: position)
+        }
         let writer = EventWriter(api: api, context: context, bootID: events.bootID)
         var response = Response(status: .ok, fields: ["Content-Type": MediaType.eventStream])
         response.fields.append("Cache-Control", "no-store")

@@ -14,7 +14,7 @@ enum LogRoutes {
         if type == MediaType.eventStream { query.cursor = context.fields[lastEventID] }
         let wanted = query
         let log = try await api.ask { () throws(ControlError) in
-            try await api.control.readLog(context.reference, wanted)
+            try await context.control.readLog(context.reference, wanted)
         }
         let body: BodyStream
         switch type {
@@ -105,13 +105,18 @@ enum LogRoutes {
     }
 
     /// The last lines of a service's log, as text.
-    static func lastLines(of reference: String, _ count: Int, _ api: API) async throws(Failure) -> [UInt8] {
+    static func lastLines(
+        of reference: String,
+        _ count: Int,
+        _ api: API,
+        _ context: Context
+    ) async throws(Failure) -> [UInt8] {
         var query = LogQuery()
         query.tail = count
         let wanted = query
         var bytes: [UInt8] = []
         do throws(ControlError) {
-            let log = try await api.control.readLog(reference, wanted)
+            let log = try await context.control.readLog(reference, wanted)
             while case .entries(let entries) = try await log.next() { bytes += entries.flatMap(LogLine.text) }
         } catch {
             throw Failure(error)

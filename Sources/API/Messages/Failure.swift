@@ -38,6 +38,8 @@ struct Failure: Error {
         forbidden("the role '\(role.rawValue)' may not call this; it takes '\(needed.rawValue)'")
     }
 
+    static let forbiddenToAccounts = forbidden("the role 'account' may not call this")
+
     static let forbidden = forbidden("you may not call this")
 
     static func forbidden(_ sentence: String) -> Failure { Failure(.forbidden, "FORBIDDEN", sentence) }

@@ -3,8 +3,8 @@ internal import Services
 
 /// `GET /metrics`, for Prometheus.
 enum MetricsRoutes {
-    static func get(_ api: API, _: Context) async throws(Failure) -> Answer {
-        let measurements = await api.control.measurements()
+    static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let measurements = await context.control.measurements()
         let agent = await api.measureAgent()
         var text = MetricsText()
         text.write(measurements)

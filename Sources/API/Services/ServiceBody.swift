@@ -8,7 +8,8 @@ enum ServiceBody {
     static func spec(
         of body: [UInt8],
         named name: String? = nil,
-        defaults: SpecDraft.Defaults
+        _ api: API,
+        _ context: Context
     ) throws(Failure) -> ServiceSpec {
         let value: JSONValue
         do throws(JSONParseFailure) {
@@ -22,6 +23,7 @@ enum ServiceBody {
         var reader = Reader()
         reader.draft.name = name
         for member in object { reader.read(member.key, member.value) }
+        let defaults = reader.takeAccount(context.account, api.configuration)
         do throws(FieldProblems) {
             return try reader.draft.validated(defaults: defaults, problems: reader.problems)
         } catch {
@@ -33,6 +35,26 @@ enum ServiceBody {
     private struct Reader {
         var draft = SpecDraft()
         var problems = FieldProblems()
+
+        /// Has an account's own service run as the account, and no other. Returns the defaults.
+        mutating func takeAccount(_ account: Account?, _ configuration: API.Configuration) -> SpecDraft.Defaults {
+            var defaults = configuration.defaults
+            let owner = draft.name.flatMap { ServiceName($0) }?.owner
+            if let account, let owner, owner != account.uid {
+                problems.add("name", "may hold only a to z, 0 to 9 and '-'")
+            }
+            guard let account = account ?? owner.flatMap(configuration.account) else {
+                if let owner { problems.add("name", "is that of an account's own service, and \(owner) is no account") }
+                return defaults
+            }
+            draft.account = account.uid
+            if let user = draft.user, !user.utf8.elementsEqual(account.name.utf8) {
+                problems.add("user", "must be '\(account.name)', whose own service this is")
+            }
+            defaults.user = account.name
+            if !account.home.isEmpty { defaults.workingDirectory = account.home }
+            return defaults
+        }
 
         mutating func read(_ key: String, _ value: JSONValue) {
             switch key {

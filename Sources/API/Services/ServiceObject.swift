@@ -24,13 +24,13 @@ enum ServiceObject {
     ) {
         let word = context.dialect.word(for: status ?? service.status)
         let environment = environment ?? visible(to: context)
-        if case .values = environment, usage == nil, word == service.status.rawValue,
+        if case .values = environment, context.account == nil, usage == nil, word == service.status.rawValue,
             let document = service.keptEncoding
         {
             return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
         }
         writer.beginObject()
-        writeMembers(service, word, environment, usage, api, into: &writer)
+        writeMembers(service, word, environment, usage, api, context, into: &writer)
         writer.endObject()
     }
 
@@ -48,7 +48,7 @@ enum ServiceObject {
             write(service, api, context, usage: usage, into: &writer)
             return documentBegin + writer.finish() + documentEnd
         }
-        guard usage == nil, !context.hidesEnvironment else { return encode() }
+        guard usage == nil, !context.hidesEnvironment, context.account == nil else { return encode() }
         let isUsual = context.dialect.word(for: service.status) == service.status.rawValue
         return isUsual ? service.encoded(encode) : encode()
     }
@@ -85,7 +85,15 @@ enum ServiceObject {
     static func write(_ removed: RemovedService, _ api: API, _ context: Context, into writer: inout JSONWriter) {
         let service = Service(record: removed.record, state: UnitState(), intent: .stop)
         writer.beginObject()
-        writeMembers(service, context.dialect.word(for: .removed), visible(to: context), nil, api, into: &writer)
+        writeMembers(
+            service,
+            context.dialect.word(for: .removed),
+            visible(to: context),
+            nil,
+            api,
+            context,
+            into: &writer
+        )
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()
@@ -111,6 +119,7 @@ enum ServiceObject {
         _ environment: Environment,
         _ usage: ResourceUsage?,
         _ api: API,
+        _ context: Context,
         into writer: inout JSONWriter
     ) {
         let record = service.record
@@ -119,7 +128,7 @@ enum ServiceObject {
         writer.member("id", string: record.id)
         writer.member("computer_id", string: api.configuration.computer.computerID)
         writer.member("tenant_id", string: api.configuration.computer.tenantID)
-        writer.member("name", string: spec.name.description)
+        writer.member("name", string: context.name(of: spec.name))
         writer.member("command", string: spec.command)
         writeEnvironment(spec.environment, environment, into: &writer)
         writer.member("cwd", string: spec.workingDirectory)

@@ -8,18 +8,18 @@ enum ServicePages {
     static let logLines = 10
 
     /// One line a service, like systemctl(1)'s list-units.
-    static func table(_ services: [Service], _ removed: [RemovedService], _ dialect: ClientDialect) -> String {
+    static func table(_ services: [Service], _ removed: [RemovedService], _ context: Context) -> String {
         var rows = [["NAME", "STATUS", "PID", "SINCE", "RESTARTS", "COMMAND"]]
         for service in services {
             rows.append([
-                service.name.description, dialect.word(for: service.status),
+                context.name(of: service.name), context.dialect.word(for: service.status),
                 service.state.mainPID.map(String.init) ?? "-", since(service)?.description ?? "-",
                 String(service.record.run.restarts), command(service.record.spec),
             ])
         }
         for service in removed {
             rows.append([
-                service.record.spec.name.description, dialect.word(for: .removed), "-",
+                context.name(of: service.record.spec.name), context.dialect.word(for: .removed), "-",
                 service.removedAt.description, String(service.record.run.restarts), command(service.record.spec),
             ])
         }
@@ -27,12 +27,15 @@ enum ServicePages {
     }
 
     /// A service like `systemctl status` shows a unit, without its log.
-    static func page(_ service: Service, _ usage: ResourceUsage?, _ dialect: ClientDialect) -> String {
+    static func page(_ service: Service, _ usage: ResourceUsage?, _ context: Context) -> String {
         let record = service.record
         let spec = record.spec
         let run = record.run
         var lines: [(label: String, text: String?)] = [
-            ("Status", dialect.word(for: service.status) + (service.subStatus.map { " (\($0.rawValue))" } ?? "")),
+            (
+                "Status",
+                context.dialect.word(for: service.status) + (service.subStatus.map { " (\($0.rawValue))" } ?? "")
+            ),
             ("Message", service.message),
             ("Pending", service.pending.map { "\($0.operation.rawValue) since \($0.since), \($0.reason.rawValue)" }),
             ("PID", service.state.mainPID.map(String.init)),
@@ -53,7 +56,7 @@ enum ServicePages {
         if let tasks = usage?.tasks { lines.append(("Tasks", String(tasks))) }
         lines.append(("Id", record.id))
         let width = lines.map(\.label.count).max() ?? 0
-        return "\(spec.name)\n"
+        return "\(context.name(of: spec.name))\n"
             + lines.map { label, text in
                 guard let text else { return "" }
                 return String(repeating: " ", count: width + 2 - label.count) + "\(label): \(text)\n"

@@ -6,23 +6,24 @@ internal import Services
 enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let spec = try ServiceBody.spec(of: context.body, defaults: api.configuration.defaults)
+        let spec = try ServiceBody.spec(of: context.body, api, context)
         let service = try await create(spec, api, context)
         var answer = try await document(service, after: wait, api, context, status: .created)
-        answer.response.fields.append("Location", "\(context.path)/\(service.name)")
+        answer.response.fields.append("Location", "\(context.path)/\(context.name(of: service.name))")
         return answer
     }
 
     /// Creates the service, or resumes with the one that an earlier request of the same idempotency key has created.
     private static func create(_ spec: ServiceSpec, _ api: API, _ context: Context) async throws(Failure) -> Service {
         do throws(ControlError) {
-            return try await api.control.create(spec)
+            return try await context.control.create(spec)
         } catch .serviceExists {
             guard let begunAt = context.begunAt,
-                let existing = try? api.control.service(spec.name.description), existing.record.spec == spec,
+                let existing = try? context.control.service(spec.name.description),
+                existing.record.spec == (context.account == nil ? spec : spec.named(existing.name)),
                 existing.record.createdAt >= begunAt
             else { throw Failure(.serviceExists) }
-            return try await api.ask(api.control.replace, spec).service
+            return try await api.ask(context.control.replace, spec).service
         } catch {
             throw Failure(error)
         }
@@ -39,15 +40,15 @@ enum ServiceRoutes {
             return try await call(context.reference)
         } catch {
             guard context.begunAt != nil, error == done else { throw Failure(error) }
-            return try await api.service(context.reference)
+            return try await api.service(context)
         }
     }
 
     static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
         let name = context.reference
-        let spec = try ServiceBody.spec(of: context.body, named: name, defaults: api.configuration.defaults)
-        let (service, isNew) = try await api.ask(api.control.replace, spec)
+        let spec = try ServiceBody.spec(of: context.body, named: name, api, context)
+        let (service, isNew) = try await api.ask(context.control.replace, spec)
         var answer = try await document(service, after: wait, api, context, status: isNew ? .created : .ok)
         if isNew { answer.response.fields.append("Location", context.path) }
         return answer
@@ -57,12 +58,12 @@ enum ServiceRoutes {
         let wanted = try statuses(context.query)
         var services: [Service] = []
         if wanted != [.removed] {
-            services = try await api.services().filter { wanted?.contains($0.status) ?? true }
+            services = try await api.services(context).filter { wanted?.contains($0.status) ?? true }
         }
-        let removed = wanted?.contains(.removed) ?? false ? try await api.ask(api.control.listRemoved) : []
+        let removed = wanted?.contains(.removed) ?? false ? try await api.ask(context.control.listRemoved) : []
         if context.wantsText {
             return Answer(
-                response: Response(status: .ok, text: ServicePages.table(services, removed, context.dialect))
+                response: Response(status: .ok, text: ServicePages.table(services, removed, context))
             )
         }
         let usage = try await Usage.requested(of: services, api, context)
@@ -72,9 +73,9 @@ enum ServiceRoutes {
 
     /// The list of all services as JSON.
     static func readAll(_ api: API, _ context: Context) throws(Failure) -> Answer {
-        let services = try api.read(api.control.list)
+        let services = try api.read(context.control.list)
         let body =
-            context.hidesEnvironment
+            context.hidesEnvironment || context.account != nil
             ? encode(services, [], nil, api, context)
             : api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
         return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
@@ -103,56 +104,65 @@ enum ServiceRoutes {
 
     /// A service as JSON.
     static func read(_ api: API, _ context: Context) throws(Failure) -> Answer {
-        document(try api.read { () throws(ControlError) in try api.control.service(context.reference) }, api, context)
+        document(
+            try api.read { () throws(ControlError) in try context.control.service(context.reference) },
+            api,
+            context
+        )
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let service = try await api.service(context.reference)
+        let service = try await api.service(context)
         let usage = try await Usage.requested(of: [service], api, context)?[service.name]
         guard context.wantsText else {
             let body = ServiceObject.document(service, usage: usage, api, context)
             let response = Response(status: .ok, contentType: "application/json", body: body)
             return Answer(response: response, service: service.name.description)
         }
-        let page = ServicePages.page(service, usage, context.dialect)
-        let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api)
+        let page = ServicePages.page(service, usage, context)
+        let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api, context)
         let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
         let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: text)
         return Answer(response: response, service: service.name.description)
     }
 
     static func unit(_ api: API, _ context: Context) async throws(Failure) -> Answer {
-        let unit = try await api.ask(api.control.unitFile, context.reference)
+        let unit = try await api.ask(context.control.unitFile, context.reference)
         let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: unit)
         return Answer(response: response, service: context.reference)
     }
 
     static func start(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let service = try await carryOn(api, context, after: .serviceRunning, api.control.start)
+        let service = try await carryOn(api, context, after: .serviceRunning, context.control.start)
         return try await document(service, after: wait, api, context)
     }
 
     static func restart(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        return try await document(try await api.ask(api.control.restart, context.reference), after: wait, api, context)
+        return try await document(
+            try await api.ask(context.control.restart, context.reference),
+            after: wait,
+            api,
+            context
+        )
     }
 
     static func stop(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let service = try await carryOn(api, context, after: .serviceNotRunning, api.control.stop)
+        let service = try await carryOn(api, context, after: .serviceNotRunning, context.control.stop)
         return try await document(service, after: wait, api, context)
     }
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let name = try await api.ask { () throws(ControlError) in
-            try await api.control.delete(context.reference, by: context.requester)
+            try await context.control.delete(context.reference, by: context.requester)
         }
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")
         writer.beginObject()
-        writer.member("name", string: name.description)
+        writer.member("name", string: context.name(of: name))
         writer.member("status", string: ServiceStatus.removed.rawValue)
         writer.endObject()
         writer.endObject()
@@ -171,7 +181,7 @@ enum ServiceRoutes {
         do throws(ControlError) {
             // By id: another service may get the name during the wait.
             let id = service.record.id
-            let (service, log) = try await api.control.wait(for: wait.state, of: id, within: wait.timeout)
+            let (service, log) = try await context.control.wait(for: wait.state, of: id, within: wait.timeout)
             guard service.status == .failed else { return document(service, api, context, status: status) }
             let body = ServiceObject.document(service, log: log, api, context)
             let response = Response(status: status, contentType: "application/json", body: body)

@@ -16,7 +16,7 @@ enum Usage {
 
     /// The resource usage of services, by name; nil if it is not requested.
     static func requested(of services: [Service], _ api: API, _ context: Context) async throws(Failure) -> Figures? {
-        try isRequested(by: context.query) ? await api.control.usage(of: services.map(\.name)) : nil
+        try isRequested(by: context.query) ? await context.control.usage(of: services.map(\.name)) : nil
     }
 
     typealias Figures = [ServiceName: ResourceUsage]

@@ -13,8 +13,8 @@ final class Operations {
     private let messages: MessageLog
     /// The maximum number of services.
     private let servicesLimit: Int
-    /// The number of services in creation that are not in the table yet.
-    private var additions = 0
+    /// The services in creation that are not in the table yet, by the account that creates them.
+    private var additions: [UInt32?: Int] = [:]
 
     init(
         _ services: ServiceTable,
@@ -40,11 +40,12 @@ final class Operations {
     /// being written.
     func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
         if let reason = spec.name.problemOfNew { throw .nameReserved(reason) }
-        guard services.count + additions < servicesLimit else {
+        guard services.count + additions.values.reduce(0, +) < servicesLimit else {
             throw .tooManyServices(limit: servicesLimit)
         }
-        additions += 1
-        defer { additions -= 1 }
+        if let account = spec.account { try requireRoom(for: account) }
+        additions[spec.account, default: 0] += 1
+        defer { additions[spec.account, default: 0] -= 1 }
         await awaitLastLines(ofFormer: spec.name)
         var service = ManagedService(try newRecord(spec))
         let record = service.record
@@ -82,6 +83,14 @@ final class Operations {
         return try find(spec.name).snapshot
     }
 
+    /// Throws `tooManyServices` when an account has as many services as it may have.
+    private func requireRoom(for account: UInt32) throws(ControlError) {
+        let count = services.entries.count { $0.service.record.spec.account == account }
+        guard count + additions[account, default: 0] < Account.servicesLimit else {
+            throw .tooManyServices(limit: Account.servicesLimit)
+        }
+    }
+
     /// Before a name is used again: waits until journald has written the last lines of the former service of that name,
     /// which it could not distinguish from the next one's.
     private func awaitLastLines(ofFormer name: ServiceName) async {
@@ -111,6 +120,7 @@ final class Operations {
     func replace(_ name: ServiceName, with spec: ServiceSpec) async throws(ControlError) -> Service {
         try await awaitStart(of: name)
         let before = try find(name)
+        if let account = spec.account, before.record.spec.account != account { try requireRoom(for: account) }
         let isDrifted = before.snapshot.drift != nil
         // Also a unit that was started by hand after a stop: the answer describes the new spec.
         let isToRun = before.record.isEnabled || !before.state.activeState.isDead

@@ -1,15 +1,18 @@
 internal import Systemd
 
-/// A mutual-exclusion queue: callers run one at a time, in the order of arrival.
+/// A queue: callers run one at a time, or as many as its limit says, in the order of arrival.
 @EventLoopActor
 final class SerialQueue {
-    private var isTaken = false
+    private let limit: Int
+    private var count = 0
     private var waiting: [@EventLoopActor () -> Void] = []
+
+    init(limit: Int = 1) { self.limit = limit }
 
     /// Waits for the turn of the caller. Each return must be followed by ``leave()``.
     func enter() async {
-        guard isTaken else {
-            isTaken = true
+        guard count == limit else {
+            count += 1
             return
         }
         await withCheckedContinuation { continuation in waiting.append { continuation.resume() } }
@@ -17,8 +20,8 @@ final class SerialQueue {
 
     /// Joins the queue before this call returns, and calls `turn` when it is its turn.
     func enter(_ turn: @escaping @EventLoopActor () -> Void) {
-        guard isTaken else {
-            isTaken = true
+        guard count == limit else {
+            count += 1
             return turn()
         }
         waiting.append(turn)
@@ -27,7 +30,7 @@ final class SerialQueue {
     /// Ends a turn and starts the next one. True when the queue is empty.
     func leave() -> Bool {
         guard !waiting.isEmpty else {
-            isTaken = false
+            count -= 1
             return true
         }
         waiting.removeFirst()()

@@ -78,7 +78,7 @@ private struct UnitGroup {
     /// Nil if cgroup v2 is not mounted.
     init?(of name: ServiceName) {
         guard let root = ControlGroups.current().unified else { return nil }
-        path = "\(root)/\(ControlGroups.path(ofSlice: UnitFile.slice))/\(UnitName.unit(of: name))"
+        path = "\(root)/\(ControlGroups.path(ofSlice: UnitFile.slice))/\(UnitName.cgroup(of: name))"
     }
 
     var exists: Bool { KernelDirectoryTree.inode(of: path) != nil }

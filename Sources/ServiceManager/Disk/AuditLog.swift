@@ -1,19 +1,19 @@
 internal import JSON
-public import Services
-public import Systemd
+internal import Services
+internal import Systemd
 
-/// The audit: a ring of entries of one size in the file `audit`, readable by root alone.
+/// A file of the audit: a ring of entries of one size, readable by root alone.
 ///
 /// The space of the file is allocated once, so that an entry can be written on a full disk. An entry is written when
 /// its request is admitted, and again with the answer; fsync(2) follows within ``syncDelay``. Entries that cannot be
 /// written are kept in memory and written later.
 @EventLoopActor
-public final class AuditLog {
+final class AuditLog {
     /// The size of an entry. A write of one sector is whole or missing after a power cut.
     nonisolated static let entryBytes = 512
-    public nonisolated static let fileBytes = 8 * 1024 * 1024
-    private nonisolated static let capacity = fileBytes / entryBytes
-    private static let file = "audit"
+    private let fileBytes: Int
+    private let capacity: Int
+    private let file: String
 
     /// The longest time between the write of an entry and its fsync(2), and the number of writes after which it comes
     /// sooner: fewer entries than a block can be lost before others in a power cut.
@@ -22,7 +22,8 @@ public final class AuditLog {
     /// The number of entries that are kept in memory while they cannot be written, the newest ones.
     nonisolated static let unwrittenLimit = 1024
     /// How long an answer waits for its entry to be written.
-    private static let patience = Duration.seconds(5)
+    nonisolated static let patience = Duration.seconds(5)
+    private let patience: Duration
     private static let urgentPatience = Duration.milliseconds(100)
     private static let retryDelays = Duration.seconds(1)...Duration.seconds(60)
     /// The number of entries that are read at a time.
@@ -58,12 +59,20 @@ public final class AuditLog {
     /// The newest error of a series; nil while there is none.
     private var failure: SystemError?
     /// The number of entries that were dropped because they could not be written.
-    public private(set) var droppedCount = 0
+    private(set) var droppedCount = 0
 
-    public init(
+    /// The ring of `fileBytes` in `file`, which is in the state directory.
+    init(
         _ layout: StateLayout,
+        file: String,
+        fileBytes: Int,
+        patience: Duration = AuditLog.patience,
         report: @escaping @EventLoopActor (LogMessage) -> Void
     ) throws(SystemError) {
+        self.file = file
+        self.fileBytes = fileBytes
+        self.patience = patience
+        capacity = fileBytes / Self.entryBytes
         path = layout.stateDirectory
         messages = MessageLog(report: report)
         sync = try Timer { [weak self] in self?.synchronize() }
@@ -74,21 +83,21 @@ public final class AuditLog {
     }
 
     /// Allocates the file, in the background.
-    public func prepare() {
+    func prepare() {
         var changes = FileChanges()
-        changes.overwrite(Self.file, in: path, at: 0, [], fileByteCount: Self.fileBytes)
+        changes.overwrite(file, in: path, at: 0, [], fileByteCount: fileBytes)
         // A failure is reported when an entry cannot be written.
         _ = disk.begin(changes)
     }
 
     /// The number of entries that are not written.
-    public var unwrittenCount: Int { unwritten.values.count { !$0.isWritten } }
+    var unwrittenCount: Int { unwritten.values.count { !$0.isWritten } }
 
     /// Writes what is not written, for the end of the process.
-    public func finish() {
+    func finish() {
         var changes = FileChanges()
         addUnwritten(to: &changes)
-        if unsyncedCount > 0 || !changes.isEmpty { changes.synchronizeFile(Self.file, in: path) }
+        if unsyncedCount > 0 || !changes.isEmpty { changes.synchronizeFile(file, in: path) }
         do throws(SystemError) {
             if !changes.isEmpty { try disk.performNow(changes) }
             guard next == nil, unwrittenCount > 0 else { return }
@@ -139,10 +148,10 @@ public final class AuditLog {
     private func add(_ number: Int, to changes: inout FileChanges) {
         guard let item = unwritten[number], let sequence = item.sequence, let next else { return }
         // The place of an entry that has been waiting for its answer for a whole round belongs to a newer one.
-        guard sequence + Self.capacity > next else { return }
+        guard sequence + capacity > next else { return }
         let bytes = AuditCoding.encode(item.entry, sequence, byteCount: Self.entryBytes)
-        let offset = sequence % Self.capacity * Self.entryBytes
-        changes.overwrite(Self.file, in: path, at: offset, bytes, fileByteCount: Self.fileBytes)
+        let offset = sequence % capacity * Self.entryBytes
+        changes.overwrite(file, in: path, at: offset, bytes, fileByteCount: fileBytes)
     }
 
     private func begin(_ changes: FileChanges, _ numbers: [Int]) -> Disk.Work {
@@ -183,7 +192,7 @@ public final class AuditLog {
         sync?.cancel()
         unsyncedCount = 0
         var changes = FileChanges()
-        changes.synchronizeFile(Self.file, in: path)
+        changes.synchronizeFile(file, in: path)
         let work = disk.begin(changes)
         EventLoop.start { [self] in
             if let error = await work.wait().error { fail("cannot write the audit to disk", error) }
@@ -226,12 +235,12 @@ public final class AuditLog {
     /// and in each of them is one of its entries, whatever a power cut has lost.
     private func end() async throws(SystemError) -> Int {
         guard let first = try await lastSequence(ofBlock: 0) else { return 0 }
-        let round = first / Self.capacity
+        let round = first / capacity
         var end = first + 1
-        var unknown = 1..<Self.capacity / Self.blockEntries
+        var unknown = 1..<capacity / Self.blockEntries
         while !unknown.isEmpty {
             let middle = unknown.lowerBound + unknown.count / 2
-            if let last = try await lastSequence(ofBlock: middle), last / Self.capacity == round {
+            if let last = try await lastSequence(ofBlock: middle), last / capacity == round {
                 end = last + 1
                 unknown = middle + 1..<unknown.upperBound
             } else {
@@ -250,12 +259,12 @@ public final class AuditLog {
     private func load(_ places: Range<Int>) async throws(SystemError) -> [ArraySlice<UInt8>] {
         var changes = FileChanges()
         changes.read(
-            Self.file,
+            file,
             in: path,
             at: places.lowerBound * Self.entryBytes,
             byteCount: places.count * Self.entryBytes
         )
-        guard let result = await disk.begin(changes).wait(atMost: Self.patience) else { throw .timedOut }
+        guard let result = await disk.begin(changes).wait(atMost: patience) else { throw .timedOut }
         try result.get()
         return stride(from: 0, to: result.bytes.count, by: Self.entryBytes).map { start in
             result.bytes[start..<min(start + Self.entryBytes, result.bytes.count)]
@@ -264,7 +273,7 @@ public final class AuditLog {
 }
 
 extension AuditLog {
-    public func begin(_ entry: AuditEntry, isUrgent: Bool) async -> Int {
+    func begin(_ entry: AuditEntry, isUrgent: Bool) async -> Int {
         lastNumber += 1
         let number = lastNumber
         unwritten[number] = Unwritten(entry: entry)
@@ -278,7 +287,7 @@ extension AuditLog {
         return number
     }
 
-    public func end(_ number: Int, service: String?, status: Int, isUrgent: Bool) async {
+    func end(_ number: Int, service: String?, status: Int, isUrgent: Bool) async {
         guard unwritten[number] != nil else { return }
         unwritten[number]?.entry.service = service
         unwritten[number]?.entry.status = status
@@ -286,10 +295,10 @@ extension AuditLog {
         unwritten[number]?.isWritten = false
         unwritten[number]?.isOpen = false
         guard let work = write(number), !disk.isHanging else { return }
-        _ = await work.wait(atMost: isUrgent ? Self.urgentPatience : Self.patience)
+        _ = await work.wait(atMost: isUrgent ? Self.urgentPatience : patience)
     }
 
-    public func read(_ query: AuditQuery) async throws(ControlError) -> [AuditEntry] {
+    func read(_ query: AuditQuery) async throws(ControlError) -> [AuditEntry] {
         do throws(SystemError) {
             return try await found(query)
         } catch {
@@ -313,10 +322,10 @@ extension AuditLog {
             inMemory.compactMap { item in item.sequence.map { ($0, item.entry) } },
             uniquingKeysWith: { first, _ in first }
         )
-        let oldest = max(0, end - Self.capacity)
+        let oldest = max(0, end - capacity)
         while end > oldest, found.count < query.limit {
             let begin = max(oldest, (end - 1) / Self.blockEntries * Self.blockEntries)
-            let place = begin % Self.capacity
+            let place = begin % capacity
             let stored = try await load(place..<place + (end - begin))
             for sequence in (begin..<end).reversed() {
                 let index = sequence - begin
@@ -329,8 +338,6 @@ extension AuditLog {
         return found
     }
 }
-
-extension AuditLog: AuditStore {}
 
 /// An entry as a line of JSON, padded with spaces.
 enum AuditCoding {

@@ -10,6 +10,15 @@ public final class IdempotencyStore {
         let keptAt: Timestamp
         /// The service that the answer is about.
         let service: String?
+        /// The uid of the account whose key it is; nil for the key of an administrator.
+        let account: UInt32?
+
+        init(_ file: String, _ kept: Kept) {
+            self.file = file
+            keptAt = kept.keptAt
+            service = kept.answer?.service
+            account = kept.account
+        }
     }
 
     private let path: String
@@ -33,13 +42,15 @@ public final class IdempotencyStore {
         for file in try directory.names() {
             let bytes = file.hasPrefix(".") ? nil : try directory.read(file, limitBytes: Self.fileBytesLimit)
             if let bytes, let kept = try? Kept(bytes) {
-                entries.append(Entry(file: file, keptAt: kept.keptAt, service: kept.answer?.service))
+                entries.append(Entry(file, kept))
             } else {
                 try directory.remove(file)
             }
         }
         entries.sort { $0.keptAt < $1.keptAt }
-        for entry in takeOld(count: KeptAnswer.countLimit) { try directory.remove(entry.file) }
+        for account in Set(entries.map(\.account)) {
+            for entry in takeOld(of: account) { try directory.remove(entry.file) }
+        }
         for service in Set(entries.compactMap(\.service)) where !exists(service) { hideValues(of: service) }
     }
 
@@ -92,24 +103,29 @@ public final class IdempotencyStore {
         var changes = FileChanges()
         changes.write(file, in: path, kept.encoded(), mode: 0o600)
         changes.synchronize()
-        let isKnown = entries.contains { $0.file == file }
-        let old = takeOld(count: isKnown ? KeptAnswer.countLimit : KeptAnswer.countLimit - 1)
+        let old = takeOld(of: kept.account, besides: file)
         for entry in old where entry.file != file { changes.remove(entry.file, in: path, ignoresFailure: true) }
         let result = await Disk.shared.begin(changes).wait(atMost: Self.patience)
         if result?.error != nil { return }
         entries.removeAll { $0.file == file }
-        entries.append(Entry(file: file, keptAt: kept.keptAt, service: kept.answer?.service))
+        entries.append(Entry(file, kept))
         // The service may have been deleted during the write.
         if !isGone, let service = kept.answer?.service, !exists(service) { hideValues(of: service) }
     }
 
-    /// Removes from the index, and returns, the entries that are expired and the oldest ones beyond `count`.
-    private func takeOld(count: Int) -> [Entry] {
+    /// Removes from the index, and returns, the entries that are expired, and the oldest ones of an account that are
+    /// too many together with `file`. Each account has a limit of its own.
+    private func takeOld(of account: UInt32?, besides file: String? = nil) -> [Entry] {
+        let limit = (account == nil ? KeptAnswer.countLimit : Account.answersLimit) - (file == nil ? 0 : 1)
+        var count = entries.count { $0.account == account && $0.file != file }
         let oldest = Self.oldest
         var old: [Entry] = []
-        while let first = entries.first, entries.count > count || first.keptAt.microseconds < oldest {
-            old.append(first)
-            entries.removeFirst()
+        entries.removeAll { entry in
+            let isExcess = count > limit && entry.account == account && entry.file != file
+            guard isExcess || entry.keptAt.microseconds < oldest else { return false }
+            if entry.account == account, entry.file != file { count -= 1 }
+            old.append(entry)
+            return true
         }
         return old
     }
@@ -132,6 +148,11 @@ public final class IdempotencyStore {
         let keptAt: Timestamp
         /// Nil while the request has no final answer; it was begun at `keptAt`.
         let answer: KeptAnswer?
+
+        /// The uid of the account whose key it is: keys have no blanks.
+        var account: UInt32? {
+            key.firstIndex(of: " ").flatMap { UInt32(key[..<$0]) }
+        }
 
         init(key: String, fingerprint: String, keptAt: Timestamp, answer: KeptAnswer?) {
             self.key = key
@@ -213,10 +234,12 @@ public final class IdempotencyStore {
 extension IdempotencyStore {
     public func once(
         _ key: String,
+        of uid: UInt32?,
         fingerprint: String,
         _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer {
-        try await queues.run(key) { () throws(ControlError) in
+        let key = uid.map { "\($0) \(key)" } ?? key
+        return try await queues.run(key) { () throws(ControlError) in
             let kept = try self.kept(key)
             if let kept {
                 guard kept.fingerprint.utf8.elementsEqual(fingerprint.utf8) else { throw .keyReused }

@@ -56,6 +56,7 @@ enum RecordCoding {
         writer.member("restart", string: spec.restart.rawValue)
         writer.member("port", integer: spec.port)
         writer.member("user", string: spec.user)
+        if let account = spec.account { writer.member("account", integer: Int(account)) }
         // Omitted when it is the default: version 0.1.0 knows no other value.
         if spec.stdio != .journal { writer.member("stdio", string: spec.stdio.rawValue) }
         writer.endObject()
@@ -131,6 +132,7 @@ enum RecordCoding {
         draft.port = try members.optionalInteger("port")
         let user = try members.string("user")
         draft.user = user
+        draft.account = try members.optionalInteger("account").flatMap { UInt32(exactly: $0) }
         draft.stdio = try members.optionalString("stdio")
         do throws(FieldProblems) {
             return try draft.validated(defaults: SpecDraft.Defaults(user: user))

@@ -50,15 +50,26 @@ final class RemovedStore {
     /// The number of bytes that the end of the last run can add to a record: times, numbers and short words.
     private static let endingBytes = 512
 
-    /// Writes a record, and removes the oldest ones beyond ``RemovedService/countLimit``. An interrupted deletion
-    /// writes its record again. The caller calls ``note(_:isMissing:)`` when the changes are done.
+    /// Writes a record, and removes the oldest ones beyond the limit. An interrupted deletion writes its record again.
+    /// The caller calls ``note(_:isMissing:)`` when the changes are done.
     func add(_ removed: RemovedService, into changes: inout FileChanges) {
         let file = fileName(of: removed)
         changes.write(file, in: path, RemovedCoding.encode(removed), mode: 0o600)
-        let count = files.contains(file) ? files.count : files.count + 1
-        for old in files.prefix(max(0, count - RemovedService.countLimit)) {
-            changes.remove(old, in: path, ignoresFailure: true)
-        }
+        for old in old(besides: file) { changes.remove(old, in: path, ignoresFailure: true) }
+    }
+
+    /// The oldest files beyond the limit, when there is also `file`. Own services of an account have a limit of their
+    /// own, so that an account cannot displace the records of others.
+    private func old(besides file: String) -> ArraySlice<String> {
+        let owner = Self.owner(file)
+        let others = files.filter { $0 != file && Self.owner($0) == owner }
+        let limit = owner == nil ? RemovedService.countLimit : Account.removedLimit
+        return others.prefix(max(0, others.count + 1 - limit))
+    }
+
+    private static func owner(_ file: String) -> UInt32? {
+        let name = file.drop { $0 != "-" }.dropFirst().dropLast(".json".count)
+        return ServiceName(String(name))?.owner
     }
 
     /// Moves the record of the service here as the audit record; works on a full disk. The caller calls
@@ -73,8 +84,8 @@ final class RemovedStore {
         if !files.contains(file) { files.append(file) }
         remember(removed, file)
         missing[file] = isMissing ? removed : nil
-        while files.count > RemovedService.countLimit {
-            let old = files.removeFirst()
+        for old in old(besides: file) {
+            files.removeAll { $0 == old }
             entries[old] = nil
             missing[old] = nil
         }

@@ -9,16 +9,17 @@ final class OpenStreams {
         case events
     }
 
+    private let limit: Int
     private var counts: [Kind: Int] = [:]
+
+    init(limit: Int = StreamLimits.streamsLimit) { self.limit = limit }
 
     typealias Stream = OpenStream
 
     func count(of kind: Kind) -> Int { counts[kind, default: 0] }
 
     func open(_ kind: Kind) throws(ControlError) -> Stream {
-        guard counts.values.reduce(0, +) < StreamLimits.streamsLimit else {
-            throw .tooManyStreams(limit: StreamLimits.streamsLimit)
-        }
+        guard counts.values.reduce(0, +) < limit else { throw .tooManyStreams(limit: limit) }
         counts[kind, default: 0] += 1
         return Stream(self, kind)
     }

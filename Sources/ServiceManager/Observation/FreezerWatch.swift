@@ -28,7 +28,7 @@ final class FreezerWatch {
     }
 
     private func path(of name: ServiceName) -> String? {
-        directory.map { "\($0)/\(UnitName.unit(of: name))/cgroup.events" }
+        directory.map { "\($0)/\(UnitName.cgroup(of: name))/cgroup.events" }
     }
 
     private func isFrozen(_ name: ServiceName) -> Bool {

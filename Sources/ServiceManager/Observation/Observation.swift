@@ -35,7 +35,8 @@ final class Observation {
         _ messages: MessageLog,
         _ layout: StateLayout,
         bootID: String,
-        invocationDirectory: String
+        invocationDirectory: String,
+        processDirectory: String
     ) {
         self.services = services
         self.desired = desired
@@ -47,7 +48,7 @@ final class Observation {
         self.messages = messages
         self.bootID = bootID
         self.invocationDirectory = invocationDirectory
-        launches = LaunchWatch { [weak self] in self?.launched($0) }
+        launches = LaunchWatch(processDirectory: processDirectory) { [weak self] in self?.launched($0) }
         unitFiles = UnitFileObserver(layout, desired.units) { [weak self] in self?.unitFilesChanged($0) }
         operations.quiet = { [weak self] in self?.lookAtTouchedFiles(of: $0) }
         crashLoops = CrashLoops(
@@ -73,8 +74,8 @@ final class Observation {
     /// Estimates the states from the cgroups before systemd has reported them: at boot it can be busy for long.
     private func estimateStates() {
         let groups = ControlGroups.current().slice(UnitFile.slice)
-        for (name, service) in services.entries {
-            let pids = groups.pids(of: service.unit)
+        for name in services.names {
+            let pids = groups.pids(of: UnitName.cgroup(of: name))
             services.change(name) { $0.estimate(pids) }
         }
     }

@@ -27,7 +27,7 @@ final class StateCache {
             let process = run.processes.last, process.startedAt == run.startedAt,
             let invocationID = run.invocationID, invocationID == self.invocationID(of: listed.unit),
             // The list of units does not show that a unit is frozen.
-            !groups.isFrozen(listed.unit)
+            !groups.isFrozen(UnitName.cgroup(of: name))
         else { return nil }
         var state = UnitState()
         state.activeState = listed.activeState

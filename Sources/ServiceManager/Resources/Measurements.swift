@@ -19,7 +19,8 @@ extension ServiceManager {
         var usage: [ServiceName: ResourceUsage] = [:]
         for name in names {
             guard let service = services[name] else { continue }
-            usage[name] = service.state.activeState.isDead ? ResourceUsage() : groups.usage(of: service.unit)
+            usage[name] =
+                service.state.activeState.isDead ? ResourceUsage() : groups.usage(of: UnitName.cgroup(of: name))
         }
         return usage
     }
@@ -33,7 +34,7 @@ extension ServiceManager {
             restarts: service.record.run.restarts,
             exits: service.exits,
             isOutputDiscarded: !isDead && service.state.launchMark?.step == .journal,
-            usage: isDead ? ResourceUsage() : groups.usage(of: service.unit)
+            usage: isDead ? ResourceUsage() : groups.usage(of: UnitName.cgroup(of: service.record.spec.name))
         )
     }
 }

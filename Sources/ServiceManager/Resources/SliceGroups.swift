@@ -14,7 +14,7 @@ struct SliceGroups {
     let pids: KernelDirectory?
     let blkio: KernelDirectory?
 
-    /// The resource usage of a unit's processes.
+    /// The resource usage of a unit's processes; `unit` is the path of its cgroup below the slice's.
     func usage(of unit: String) -> ResourceUsage {
         var usage = ResourceUsage()
         if let time = Self.value(of: "usage_usec", in: unified?.text(unit + "/cpu.stat")) {

@@ -1,11 +1,13 @@
 /// Stores the answers to requests with an `Idempotency-Key`, so that a repeated request is carried out once.
 public protocol AnswerStore: Sendable {
     /// Returns the stored answer of the key, or runs the operation and stores its answer. Concurrent requests with one
-    /// key run one after another. `operation` gets the time at which an earlier request of the key was begun that has
+    /// key run one after another. `uid` is that of the account whose key it is: each account has its own keys.
+    /// `operation` gets the time at which an earlier request of the key was begun that has
     /// no final answer, because it timed out or the agent ended. Throws `keyReused` when the key was used for another
     /// request.
     func once(
         _ key: String,
+        of uid: UInt32?,
         fingerprint: String,
         _ operation: @Sendable (_ begunAt: Timestamp?) async -> KeptAnswer
     ) async throws(ControlError) -> KeptAnswer

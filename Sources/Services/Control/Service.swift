@@ -78,6 +78,14 @@ public final class Service: Equatable, Sendable {
         record.spec.environment.isEmpty ? self : with(record.spec.withoutEnvironment())
     }
 
+    /// The same without the name of the service or process that holds its port.
+    public func withoutPortHolder() -> Service {
+        guard let diagnosis, diagnosis.portHolder != nil else { return self }
+        var remarks = remarks
+        remarks.diagnosis = diagnosis.withoutPortHolder()
+        return Service(record: record, state: state, intent: intent, remarks: remarks)
+    }
+
     /// A copy with shorter texts, for clients with a limit of length.
     public func showing(command: String, workingDirectory: String) -> Service {
         with(record.spec.showing(command: command, workingDirectory: workingDirectory))

@@ -3,6 +3,9 @@ public protocol ServiceControl: Sendable {
     /// Whether services can be served now.
     var readiness: Readiness { get async }
 
+    /// The services of an account alone. Must be called on the executor of the control.
+    func services(of account: Account) -> any ServiceControl
+
     /// Metrics of all services. Does not wait for systemd or the disk.
     func measurements() async -> Measurements
 

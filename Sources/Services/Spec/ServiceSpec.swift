@@ -13,11 +13,13 @@ public struct ServiceSpec: Equatable, Sendable {
     public let port: Int?
     /// The account that the processes run as.
     public let user: String
+    /// The uid of the account that wrote the spec, which is that of ``user``; nil for a spec of an administrator.
+    public let account: UInt32?
 
     /// Compared byte by byte: Swift's == treats canonically equivalent strings as equal, and programs do not.
     public static func == (left: ServiceSpec, right: ServiceSpec) -> Bool {
         left.name == right.name && left.restart == right.restart && left.port == right.port
-            && left.user == right.user && left.stdio == right.stdio
+            && left.user == right.user && left.account == right.account && left.stdio == right.stdio
             && left.command.utf8.elementsEqual(right.command.utf8)
             && left.workingDirectory.utf8.elementsEqual(right.workingDirectory.utf8)
             && left.environment.count == right.environment.count
@@ -41,12 +43,28 @@ extension ServiceSpec {
             restart: restart,
             stdio: stdio,
             port: port,
-            user: user
+            user: user,
+            account: account
         )
     }
 }
 
 extension ServiceSpec {
+    /// The same under another name.
+    public func named(_ name: ServiceName) -> ServiceSpec {
+        ServiceSpec(
+            name: name,
+            command: command,
+            environment: environment,
+            workingDirectory: workingDirectory,
+            restart: restart,
+            stdio: stdio,
+            port: port,
+            user: user,
+            account: account
+        )
+    }
+
     /// The same with shorter texts, to be shown and not to be run.
     func showing(command: String, workingDirectory: String) -> ServiceSpec {
         ServiceSpec(
@@ -57,7 +75,8 @@ extension ServiceSpec {
             restart: restart,
             stdio: stdio,
             port: port,
-            user: user
+            user: user,
+            account: account
         )
     }
 }

@@ -7,6 +7,8 @@ public struct SpecDraft: Equatable, Sendable {
     public var restart: String?
     public var port: Int?
     public var user: String?
+    /// The uid of the account that writes the spec; nil for an administrator.
+    public var account: UInt32?
     public var stdio: String?
 
     public init() {}
@@ -25,8 +27,11 @@ public struct SpecDraft: Equatable, Sendable {
             self.allowedUsers = allowedUsers
         }
 
+        /// Whether services may run as an account.
+        public func allows(_ user: String) -> Bool { allowedUsers?.contains(user) ?? true }
+
         fileprivate func userProblem(_ user: String) -> String? {
-            guard let allowedUsers, !allowedUsers.contains(user) else { return nil }
+            guard let allowedUsers, !allows(user) else { return nil }
             let list = allowedUsers.map { "'\($0)'" }.joined(separator: ", ")
             return "must be one of \(list), the accounts of MIOSA_AGENT_ALLOWED_USERS"
         }
@@ -65,7 +70,9 @@ public struct SpecDraft: Equatable, Sendable {
             restart: restart.flatMap(RestartPolicy.init) ?? defaults.restart,
             stdio: stdio.flatMap(StandardStreams.init) ?? defaults.stdio,
             port: port,
-            user: user ?? defaults.user
+            user: user ?? defaults.user,
+            // An own service of an account is confined to it, whoever writes the spec.
+            account: account ?? name.owner
         )
     }
 

@@ -70,6 +70,22 @@ public final class RunDiagnosis: Equatable, Sendable {
         )
     }
 
+    private init(_ other: RunDiagnosis, portHolder: String?) {
+        invocationID = other.invocationID
+        setUpFailure = other.setUpFailure
+        lastErrorLine = other.lastErrorLine
+        path = other.path
+        self.portHolder = portHolder
+        outOfMemory = other.outOfMemory
+        hasGivenUp = other.hasGivenUp
+        failedStep = other.failedStep
+    }
+
+    /// The same with a port holder that is not named, if there is one.
+    public func withoutPortHolder() -> RunDiagnosis {
+        RunDiagnosis(self, portHolder: portHolder.map { _ in "another process" })
+    }
+
     /// Whether a line is env(1)'s error for a program whose name ends with a carriage return: "env: 'python3\r': No
     /// such file or directory".
     static func namesCarriageReturn(_ line: String) -> Bool {

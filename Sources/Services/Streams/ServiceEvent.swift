@@ -32,6 +32,17 @@ public struct ServiceEvent: Equatable, Sendable {
         self.service = service
     }
 
+    /// The same without the name of the service or process that holds the port of the service.
+    public func withoutPortHolder() -> ServiceEvent {
+        ServiceEvent(
+            sequence: sequence,
+            at: at,
+            kind: kind,
+            previousStatus: previousStatus,
+            service: service.withoutPortHolder()
+        )
+    }
+
     /// The approximate size of the event as sent: a fixed part, and the texts that differ between services.
     public var byteCount: Int {
         Self.fixedBytes + service.record.spec.command.utf8.count + 2 * service.record.spec.workingDirectory.utf8.count

@@ -1,14 +1,14 @@
-/// Renders the credential from which the launcher runs a service with texts that systemd cannot carry: Unicode
-/// noncharacters, which systemd treats as invalid UTF-8. It refuses them in unit and environment files, and a unit that
-/// contains them cannot be read over D-Bus. A credential (systemd.exec(5), `LoadCredential=`) is readable only by root
-/// and the service's account.
+/// Renders the credential from which the launcher runs a service whose texts systemd cannot or shall not carry: Unicode
+/// noncharacters, which systemd treats as invalid UTF-8, and every text of an account (`Account`). It refuses
+/// noncharacters in unit and environment files, and a unit that contains them cannot be read over D-Bus. A credential
+/// (systemd.exec(5), `LoadCredential=`) is readable only by root and the service's account.
 enum LaunchCredential {
     /// The credential's name.
     static let name = "launch"
 
     /// Whether a spec needs the credential.
     static func isNeeded(for spec: ServiceSpec) -> Bool {
-        hasNoncharacter(spec.command) || hasNoncharacter(spec.workingDirectory)
+        spec.account != nil || hasNoncharacter(spec.command) || hasNoncharacter(spec.workingDirectory)
             || spec.environment.values.contains(where: hasNoncharacter)
     }
 

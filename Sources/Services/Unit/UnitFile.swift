@@ -2,7 +2,9 @@
 ///
 /// User input is in four places, each escaped so that it can only be a value: `ExecStart=` (quoted, specifiers and
 /// control characters escaped), `WorkingDirectory=`, `User=` and the name. Environment values are in a separate file
-/// that only root can read, because every account can read a unit's settings over D-Bus.
+/// that only root can read, because every account can read a unit's settings over D-Bus. Of a spec that an account
+/// wrote (``ServiceSpec/account``) only the name and numbers are in the unit file: the rest is in the credential, which
+/// the launcher reads as the account.
 public enum UnitFile {
     /// The time between SIGTERM and SIGKILL (TimeoutStopSec=).
     public static let stopTimeoutSeconds = 10
@@ -11,7 +13,7 @@ public enum UnitFile {
     /// The number of starts within ``startLimitIntervalSeconds`` after which systemd gives up (StartLimitBurst=).
     public static let startLimitBurst = 5
     public static let startLimitIntervalSeconds = 10
-    /// The slice of the services. It has no other units.
+    /// The slice of the services. Its only other units are the slices of accounts, ``UnitName/slice(of:)``.
     public static let slice = "miosa-services.slice"
     /// The target that starts the services at boot.
     public static let bootTarget = "multi-user.target"
@@ -45,7 +47,10 @@ public enum UnitFile {
             "StartLimitIntervalSec=\(startLimitIntervalSeconds)",
             "StartLimitBurst=\(startLimitBurst)",
         ]
-        if UnitSyntax.isNormalized(spec.workingDirectory), UnitSyntax.hasMountUnit(spec.workingDirectory) {
+        let isConfined = spec.account != nil
+        if !isConfined, UnitSyntax.isNormalized(spec.workingDirectory),
+            UnitSyntax.hasMountUnit(spec.workingDirectory)
+        {
             // systemd adds this dependency itself only for a WorkingDirectory= without "-".
             lines.append("RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))")
         }
@@ -60,8 +65,8 @@ public enum UnitFile {
             let drain = [launcher, "--drain", UnitName.identifier(of: spec.name)]
             lines.append("ExecStopPost=\(UnitSyntax.execStart(drain))")
         }
-        lines.append("User=\(spec.user)")
-        if UnitSyntax.isNormalized(spec.workingDirectory) {
+        lines.append("User=\(spec.account.map { String($0) } ?? spec.user)")
+        if !isConfined, UnitSyntax.isNormalized(spec.workingDirectory) {
             // "-": a directory that cannot be entered is no error of systemd; the launcher, as the service's account,
             // reports why.
             lines.append("WorkingDirectory=-\(UnitSyntax.path(spec.workingDirectory))")
@@ -87,15 +92,20 @@ public enum UnitFile {
             "IgnoreSIGPIPE=no",
             // For the launcher's message about a command that cannot be executed.
             "NotifyAccess=main",
-            "Slice=\(slice)",
+            "Slice=\(UnitName.slice(of: spec.name))",
             // The other kinds of accounting are on by default.
             "IOAccounting=yes",
             "SyslogIdentifier=\(UnitName.identifier(of: spec.name))",
             "SyslogLevelPrefix=no",
             "LogExtraFields=\(idField)=\(id)",
+        ]
+        if isConfined {
+            lines += ["LogRateLimitIntervalSec=1s", "LogRateLimitBurst=\(Account.logRateLimit)"]
+        } else {
             // An interval of 0 does not disable journald's rate limit; these values do.
-            "LogRateLimitIntervalSec=1us",
-            "LogRateLimitBurst=1000000",
+            lines += ["LogRateLimitIntervalSec=1us", "LogRateLimitBurst=1000000"]
+        }
+        lines += [
             "",
             "[Install]",
             "WantedBy=\(bootTarget)",

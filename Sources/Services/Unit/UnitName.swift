@@ -8,6 +8,17 @@ public enum UnitName {
 
     public static func unit(of service: ServiceName) -> String { prefix + service.description + suffix }
 
+    /// The slice of a service: that of all services, or below it the one that all own services of an account share.
+    public static func slice(of service: ServiceName) -> String {
+        service.owner.map { "miosa-services-\($0).slice" } ?? UnitFile.slice
+    }
+
+    /// The cgroup of a service, below that of ``UnitFile/slice``.
+    public static func cgroup(of service: ServiceName) -> String {
+        let unit = unit(of: service)
+        return service.owner == nil ? unit : slice(of: service) + "/" + unit
+    }
+
     /// The SYSLOG_IDENTIFIER of a service's lines in the journal: the name of its unit without the type.
     public static func identifier(of service: ServiceName) -> String { prefix + service.description }
 

@@ -142,10 +142,14 @@ struct Check {
 
     // MARK: Listeners
 
+    /// The socket unit for all accounts, which is not enabled by default.
+    static let accountsSocketName = "miosa-agent-user.socket"
+
     @EventLoopActor
     private mutating func checkListeners(_ sockets: [(name: String, unit: AgentUnit)], _ addresses: [SocketAddress]) {
         for (name, socket) in sockets {
             if socket.loadState == "masked" { add(.note, "\(name) is masked") }
+            if name == Self.accountsSocketName, socket.activeState == "inactive" { continue }
             for address in socket.streams { checkListener(address, name, socket) }
         }
         for address in addresses where unit?.isRunning ?? false {

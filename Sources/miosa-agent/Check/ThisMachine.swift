@@ -3,7 +3,8 @@ internal import Systemd
 
 extension Check {
     private static let unitName = "miosa-agent.service"
-    private static let socketNames = ["", "-tcp", "-tcp6", "-vsock"].map { "miosa-agent\($0).socket" }
+    private static let socketNames =
+        ["", "-tcp", "-tcp6", "-vsock"].map { "miosa-agent\($0).socket" } + [accountsSocketName]
 
     /// The agent of this machine: its unit, or this process where systemd has no such unit or cannot be asked. `flags`
     /// come before the unit's own.
