@@ -63,6 +63,22 @@ class Failures(LaunchCase):
                 self.assertEqual(service["exit_code"], 200)
                 self.assertTrue(service["message"].startswith(message), service["message"])
 
+    def test_a_service_whose_launcher_fails_is_never_running(self):
+        with self.machine.stream("/v1/events", "text/event-stream") as stream:
+            while stream.event()["event"] != "ready":
+                pass
+            for _ in range(30):
+                reply = self.machine.call(
+                    "POST", "/v1/services?wait=running", {"name": "w", "command": "x", "cwd": "/none", "restart": "no"}
+                )
+                self.assertEqual((reply.status, reply.data["status"]), (201, "failed"), reply)
+                self.machine.delete("w")
+            self.machine.create("last", "sleep 1000")
+            statuses = set()
+            while (event := stream.event()["data"])["service"]["name"] == "w":
+                statuses.add(event["service"]["status"])
+        self.assertLessEqual(statuses, {"starting", "failed", "stopped", "removed"})
+
     def test_a_command(self):
         self.machine.shell(
             "cd /srv; printf '#!/usr/bin/python9\\n' > no-interpreter; printf '#!/bin/sh\\r\\nsleep 9\\r\\n' > crlf;"

@@ -36,6 +36,17 @@ struct LaunchTests {
             try Data(line.utf8).write(to: URL(filePath: directory.path + "/7/cmdline"))
         }
 
+        /// Its line in /proc/PID/stat; empty for none.
+        func has(status: String, of pid: Int = 7) throws {
+            let path = directory.path + "/\(pid)"
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            if status.isEmpty {
+                try FileManager.default.removeItem(atPath: path + "/stat")
+            } else {
+                try Data(status.utf8).write(to: URL(filePath: path + "/stat"))
+            }
+        }
+
         func isLaunching(_ pid: Int? = 7, _ active: ActiveState = .active, after former: UnitState = UnitState())
             -> Bool
         {
@@ -72,6 +83,23 @@ struct LaunchTests {
         try process.shows("server\0")
         try process.closesFile()
         #expect(try await eventually { process.launched == [process.name] })
+    }
+
+    /// What /proc tells of a process that has ended: its state, and those of which it tells nothing at all.
+    @Test(arguments: ["7 (launch-1) Z 1 7", "7 (a) S b) X 1 7", "7 (launch-1) R 1 7 7 0 -1 4194564 9", ""])
+    @EventLoopActor func `a launcher that ends without executing the command is not told`(status: String) async throws {
+        let process = try Process()
+        try process.shows(Self.line)
+        try process.has(status: "1 (systemd) S 0 1", of: 1)
+        try process.has(status: "7 (launch-1) S 1 7 7 0 -1 4194560 9")
+        #expect(process.isLaunching())
+        try process.shows("")
+        try process.has(status: status)
+        try process.closesFile()
+        for _ in 0..<3 { try await turnLoop() }
+        #expect(process.launched.isEmpty)
+        // One that had ended before it was looked at may not have executed the command either.
+        #expect(process.isLaunching())
     }
 
     @Test @EventLoopActor func `a launcher whose close is missed is looked at again`() async throws {

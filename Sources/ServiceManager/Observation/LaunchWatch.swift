@@ -21,7 +21,8 @@ final class LaunchWatch {
     private let launcherPrefix: String
     private let launched: @EventLoopActor (ServiceName) -> Void
 
-    /// `launched` is called with a service whose main process has executed the command, or has ended.
+    /// `launched` is called with a service whose main process has executed the command. A launcher that ends without
+    /// it is not told: systemd reports that.
     init(
         processDirectory: String = "/proc",
         launcherPrefix: String = UnitFile.launcherPrefix,
@@ -38,12 +39,14 @@ final class LaunchWatch {
         guard state.activeState == .active, let pid = state.mainPID else { return false }
         // A process that has executed the command counts as the command from then on.
         if former.activeState == .active, former.mainPID == pid, !former.isLaunching { return false }
+        // Of a process that has ended it is not known whether it had executed the command: systemd reports the end in a
+        // moment.
+        guard let launcher = launcher(pid) else { return hasEnded(pid) }
         // Without a watch the execution of the command would not be noticed.
-        guard let launcher = launcher(pid),
-            let watch = try? CloseWatch(launcher, handler: { [weak self] in self?.look(name, pid, launcher) })
-        else { return false }
+        let watch = try? CloseWatch(launcher) { [weak self] in self?.look(name, pid, launcher) }
+        guard let watch else { return false }
         // The process may have closed the file before the watch was set.
-        guard self.launcher(pid) == launcher else { return false }
+        guard self.launcher(pid) == launcher else { return hasEnded(pid) }
         if launching.isEmpty { delay = Self.firstDelay }
         launching[name] = (pid, watch)
         lookLater()
@@ -58,7 +61,7 @@ final class LaunchWatch {
     private func lookAgain() {
         for (name, process) in launching where launcher(process.pid) == nil {
             launching[name] = nil
-            launched(name)
+            if !hasEnded(process.pid) { launched(name) }
         }
         delay = min(delay * 2, Self.delayLimit)
         if launching.isEmpty { timer?.cancel() } else { lookLater() }
@@ -68,8 +71,23 @@ final class LaunchWatch {
         guard launching[name]?.pid == pid, self.launcher(pid) != launcher else { return }
         launching[name] = nil
         if launching.isEmpty { timer?.cancel() }
-        launched(name)
+        if !hasEnded(pid) { launched(name) }
     }
+
+    /// Whether a process ends, has ended or is gone. False where /proc hides the processes of other accounts.
+    private func hasEnded(_ pid: Int) -> Bool {
+        guard let status = KernelFile.text("\(processDirectory)/\(pid)/stat") else {
+            return KernelFile.text("\(processDirectory)/1/stat") != nil
+        }
+        // proc(5): "pid (comm) state ppid pgrp session tty_nr tpgid flags …"; comm can hold any character.
+        guard let comm = status.utf8.lastIndex(of: UInt8(ascii: ")")) else { return false }
+        let fields = status[comm...].split(separator: " ").dropFirst()
+        let flags = fields.dropFirst(6).first.flatMap { UInt($0) } ?? 0
+        return fields.first == "Z" || fields.first == "X" || flags & Self.exiting != 0
+    }
+
+    /// PF_EXITING of the kernel's sched.h: set before the process closes its program's file.
+    private static let exiting: UInt = 0x4
 
     /// The path of the launcher that a process executes; nil when it is another program, or has ended.
     private func launcher(_ pid: Int) -> String? {
