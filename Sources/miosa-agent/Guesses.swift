@@ -77,7 +77,7 @@ extension Client {
         return switch address.flatMap({ SocketAddress(ip: $0) }) {
         case .ip4(let bytes, _): .network(bytes)
         case .ip6(let bytes, _): .network(Array(bytes.prefix(8)))
-        case .unix, nil: .unknown
+        case .unix, .vsock, nil: .unknown
         }
     }
 }

@@ -30,7 +30,7 @@ final class Listeners {
     private var delay = Listeners.shortestDelay
     private var hasAsked = true
 
-    /// FDNAME= of the TCP sockets that the daemon opens itself and stores for the next process.
+    /// FDNAME= of the TCP and AF_VSOCK sockets that the daemon opens itself and stores for the next process.
     private static let keptName = "kept"
     /// FDNAME= of the Unix socket that the daemon opened because the path of systemd's was removed.
     private static let restoredName = "restored"
@@ -126,7 +126,7 @@ final class Listeners {
         guard let failed = await failedAddresses() else { return armRetry() }
         guard !hasAsked else { return }
         hasAsked = true
-        let wanted = addresses + failed.compactMap { SocketAddress(ip: $0) }
+        let wanted = addresses + failed.compactMap { SocketAddress(listenStream: $0) }
         release { socket in !wanted.contains { $0 == socket.address } }
         missing += wanted.filter { !open.contains($0) && !missing.contains($0) }
         openMissing()
@@ -165,7 +165,7 @@ final class Listeners {
     private func isDone(_ address: SocketAddress) -> Bool {
         do throws(SystemError) {
             let socket = try ListeningSocket.open(address)
-            if socket.kind == .tcp {
+            if socket.kind != .unix {
                 Notifier.keep(socket, as: Self.keptName)
                 kept.append(socket)
             }
@@ -174,7 +174,7 @@ final class Listeners {
             if isServing { serve(socket) } else { waiting.append(socket) }
             return true
         } catch let error where error.isFamilyUnsupported {
-            // A machine without IPv6 has no [::1].
+            // A machine without IPv6 has no [::1], and one without a host no AF_VSOCK.
             log.write(.info, "cannot listen on \(address): \(error.reason)")
             return true
         } catch {

@@ -47,6 +47,31 @@ class RealMachine(MachineTestCase):
         log = ("journalctl", "-u", AGENT, "-o", "verbose", "--no-pager", "MIOSA_PEER_CID=1")
         eventually(lambda: "MIOSA_STATUS=403" in self.machine.exec(*log, check=False), "it is in the journal")
 
+    def test_a_vsock_port_that_is_taken_is_opened_when_it_is_free(self):
+        squat = (
+            "import socket, time; s = socket.socket(socket.AF_VSOCK); s.bind((socket.VMADDR_CID_ANY, 2088));"
+            " s.listen(); open('/run/squats', 'w'); time.sleep(1000)"
+        )
+        # With it the agent stops: it would open the port again.
+        self.machine.exec("systemctl", "stop", "miosa-agent-vsock.socket")
+        self.machine.exec("systemd-run", "--unit=squatter", "python3", "-c", squat)
+        again = f"systemctl stop squatter {AGENT}; systemctl restart miosa-agent-vsock.socket {AGENT}"
+        self.addCleanup(self.machine.shell, again)
+        eventually(lambda: self.machine.shell("test -e /run/squats && echo yes", check=False), "the port is taken")
+        self.machine.exec("systemctl", "start", "miosa-agent-vsock.socket", check=False)
+        self.machine.exec("systemctl", "start", AGENT)
+        eventually(lambda: self.machine.call("GET", "/readyz").status == 200, "the agent is ready")
+        log = ("journalctl", "-u", AGENT, "-o", "cat", "--no-pager")
+        eventually(lambda: "cannot listen on vsock::2088" in self.machine.exec(*log), "it is told")
+        self.machine.exec("systemctl", "stop", "squatter")
+        eventually(lambda: "listening on vsock::2088" in self.machine.exec(*log), "it is open")
+        self.machine.exec("modprobe", "vsock_loopback")
+        ask = ("python3", "-c", ASK, "/healthz", self.machine.token)
+        self.assertEqual(self.machine.exec(*ask).strip(), "200")
+        # The next process has it too.
+        self.machine.exec("systemctl", "kill", "--signal=KILL", AGENT)
+        self.assertEqual(self.machine.exec(*ask).strip(), "200")
+
     def test_nothing_failed_at_boot(self):
         self.assertEqual(self.machine.exec("systemctl", "--failed", "--no-legend", "--plain"), "")
 

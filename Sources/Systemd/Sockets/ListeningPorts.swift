@@ -23,7 +23,7 @@ public enum ListeningPorts {
                 ["0.0.0.0", "::", bytes.map { String($0) }.joined(separator: ".")].contains(self.address)
                     || bytes == [0, 0, 0, 0] && self.address.contains(".")
             case .ip6: self.address == "::" || address.description.hasPrefix("[\(self.address)]:")
-            case .unix: false
+            case .unix, .vsock: false
             }
         }
     }

@@ -78,11 +78,16 @@ public final class ListeningSocket {
         }
         if case .unix(let path) = address { try checkErrno("chmod") { unsafe chmod(path, mode_t(mode)) } }
         try checkErrno("listen") { listen(descriptor.raw, backlog) }
-        let kind: Kind = if case .unix = address { .unix } else { .tcp }
+        let kind: Kind =
+            switch address {
+            case .unix: .unix
+            case .vsock: .vsock
+            case .ip4, .ip6: .tcp
+            }
         return ListeningSocket(descriptor, kind: kind, name: address.description)
     }
 
-    /// The local address: getsockname(2). Nil for a socket that is not TCP.
+    /// The local address: getsockname(2). Nil for a Unix socket.
     public var address: SocketAddress? {
         unsafe descriptor.withName(getsockname) { unsafe SocketAddress($0) }
     }

@@ -1,13 +1,27 @@
 internal import CSystemd
 internal import Glibc
 
-/// The address of a stream socket: an IP address with a port, or a path.
+/// The address of a stream socket: an IP address with a port, a path, or a port of AF_VSOCK.
 public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// An IPv4 address of 4 bytes.
     case ip4([UInt8], port: UInt16)
     /// An IPv6 address of 16 bytes.
     case ip6([UInt8], port: UInt16)
     case unix(path: String)
+    /// A port of every context id of this machine: vsock(7).
+    case vsock(port: UInt32)
+
+    /// Parses an address as systemd writes that of a `ListenStream=`, systemd.socket(5): "vsock::2088", or as
+    /// ``init(ip:)`` has it.
+    public init?(listenStream text: String) {
+        let prefix = "vsock::"
+        guard text.hasPrefix(prefix) else {
+            self.init(ip: text)
+            return
+        }
+        guard let port = UInt32(text.dropFirst(prefix.count)) else { return nil }
+        self = .vsock(port: port)
+    }
 
     /// Parses "127.0.0.1:2088" or "[::1]:2088"; nil for any other text, including host names.
     public init?(ip text: String) {
@@ -26,7 +40,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Converts a sockaddr of an internet address; nil for another family.
+    /// Converts a sockaddr of an internet address or of AF_VSOCK; nil for another family.
     init?(_ address: UnsafePointer<sockaddr>) {
         let raw = unsafe UnsafeRawPointer(address)
         switch unsafe CInt(address.pointee.sa_family) {
@@ -38,15 +52,16 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
             let inet = unsafe raw.loadUnaligned(as: sockaddr_in6.self)
             let bytes = unsafe withUnsafeBytes(of: inet.sin6_addr) { unsafe Array($0) }
             self = .ip6(bytes, port: UInt16(bigEndian: inet.sin6_port))
+        case AF_VSOCK: self = .vsock(port: unsafe raw.loadUnaligned(as: sockaddr_vm.self).svm_port)
         default: return nil
         }
     }
 
-    /// The port; nil for a path.
+    /// The port of an IP address.
     public var port: UInt16? {
         switch self {
         case .ip4(_, let port), .ip6(_, let port): port
-        case .unix: nil
+        case .unix, .vsock: nil
         }
     }
 
@@ -55,6 +70,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         case .ip4(let address, let port): "\(Self.text(address, AF_INET)):\(port)"
         case .ip6(let address, let port): "[\(Self.text(address, AF_INET6))]:\(port)"
         case .unix(let path): path
+        case .vsock(let port): "vsock::\(port)"
         }
     }
 
@@ -77,6 +93,7 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
         case .ip4: AF_INET
         case .ip6: AF_INET6
         case .unix: AF_UNIX
+        case .vsock: AF_VSOCK
         }
     }
 
@@ -113,6 +130,13 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
             let capacity = MemoryLayout.size(ofValue: address.sun_path)
             guard path.utf8.count < capacity else { throw SystemError(call: "bind", code: ENAMETOOLONG) }
             unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+            try unsafe Self.rebind(&address, body)
+        case .vsock(let port):
+            var address = sockaddr_vm()
+            address.svm_family = sa_family_t(AF_VSOCK)
+            address.svm_port = port
+            // VMADDR_CID_ANY.
+            address.svm_cid = .max
             try unsafe Self.rebind(&address, body)
         }
     }
