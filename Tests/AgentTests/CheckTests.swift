@@ -88,7 +88,7 @@ struct CheckTests {
 struct EnvironmentFileTests {
     @Test(arguments: [
         ("A=1\nB=2\n", ["A=1", "B=2"]), ("A=1", ["A=1"]), ("\n\n  A = 1  \n", ["A=1"]), ("A=\n", ["A="]),
-        ("# A=1\n;B=2\nC=3\n", ["C=3"]), ("# a \\\nA=1\nB=2", ["B=2"]), ("A='x y'\n", ["A=x y"]),
+        ("# A=1\n;B=2\nC=3\n", ["C=3"]), ("A='x y'\n", ["A=x y"]),
         ("A=\"x y\" \n", ["A=x y"]), ("A=\"a\\\"b\\\\c\\d\"\n", [#"A=a"b\c\d"#]), ("A=a\\\nb\n", ["A=ab"]),
         ("A=a\\ b\\n\n", ["A=a bn"]), ("A='a'\"b\"c\n", ["A=abc"]), ("A=a'b'\n", ["A=a'b'"]),
         ("A=x # y\n", ["A=x # y"]),
@@ -96,6 +96,15 @@ struct EnvironmentFileTests {
         ("1A=1\nA-B=2\nA=3\n", ["A=3"]), ("export A=1\n", []), ("A=x\r\n", ["A=x"]), ("", []),
     ])
     func `it is read as systemd reads it`(text: String, variables: [String]) {
-        #expect(EnvironmentFile.variables(of: text).map { "\($0.name)=\($0.value)" } == variables)
+        for version in [nil, 252, 257] {
+            let found = EnvironmentFile.variables(of: text, systemdVersion: version)
+            #expect(found.map { "\($0.name)=\($0.value)" } == variables)
+        }
+    }
+
+    @Test(arguments: [(252, ["B=2"]), (253, ["B=2"]), (254, ["A=1", "B=2"]), (257, ["A=1", "B=2"])])
+    func `a comment with a backslash at its end goes on in earlier versions`(version: Int, variables: [String]) {
+        let found = EnvironmentFile.variables(of: "# a \\\nA=1\nB=2", systemdVersion: version)
+        #expect(found.map { "\($0.name)=\($0.value)" } == variables)
     }
 }

@@ -32,6 +32,8 @@ public struct AgentUnit: Sendable {
     public private(set) var triggeredBy: [String] = []
     /// The stream addresses of a socket unit.
     public private(set) var streams: [String] = []
+    /// The version of systemd: 252 for "252.39-1~deb12u1". Nil if it has none.
+    public private(set) var systemdVersion: Int?
 
     /// Asks systemd for a unit, which it loads if it has not yet. Throws when systemd cannot be asked.
     @EventLoopActor
@@ -52,10 +54,21 @@ public struct AgentUnit: Sendable {
         } decode: { reply throws(SystemError) in
             try reply.string()
         }
+        // The properties of all interfaces of the unit, and those of the manager.
+        var unit = try await properties(of: path, "", bus)
+        unit.systemdVersion = try await properties(of: load.path, load.interface, bus).systemdVersion
+        return unit
+    }
+
+    @EventLoopActor
+    private static func properties(
+        of path: String,
+        _ interface: String,
+        _ bus: Bus
+    ) async throws(BusError) -> AgentUnit {
         let getAll = BusMethod(path: path, interface: "org.freedesktop.DBus.Properties", member: "GetAll")
         return try await bus.call(getAll) { writer throws(SystemError) in
-            // The properties of all interfaces.
-            try writer.string("")
+            try writer.string(interface)
         } decode: { reply throws(SystemError) in
             var unit = AgentUnit()
             try reply.properties { name throws(SystemError) in try unit.read(name, reply) }
@@ -66,6 +79,7 @@ public struct AgentUnit: Sendable {
     /// Reads a property; false for one that is not of interest.
     private mutating func read(_ name: String, _ reply: borrowing MessageReader) throws(SystemError) -> Bool {
         switch name {
+        case "Version": systemdVersion = Int(try reply.string().prefix { ("0"..."9").contains($0) })
         case "LoadState": loadState = try reply.string()
         case "ActiveState": activeState = try reply.string()
         case "Result": result = try reply.string()

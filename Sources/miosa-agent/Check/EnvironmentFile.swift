@@ -12,9 +12,13 @@ enum EnvironmentFile {
         case doubleQuotesEscape
     }
 
+    /// The first version of systemd for which a line feed ends a comment also behind a backslash.
+    private static let versionWithCommentLines = 254
+
     /// The variables in order; a later one of the same name takes the place of an earlier one. What is no assignment is
-    /// ignored.
-    static func variables(of text: String) -> [(name: String, value: String)] {
+    /// ignored. `systemdVersion` is nil where that is not known.
+    static func variables(of text: String, systemdVersion: Int?) -> [(name: String, value: String)] {
+        let continuesComments = systemdVersion.map { $0 < versionWithCommentLines } ?? false
         var variables: [(name: String, value: String)] = []
         var state = State.betweenLines
         var name: [UInt8] = []
@@ -41,7 +45,7 @@ enum EnvironmentFile {
                     name = [byte]
                 }
             case .comment(let isEscaped):
-                if isEnd, !isEscaped {
+                if isEnd, !isEscaped || !continuesComments {
                     state = .betweenLines
                 } else {
                     state = .comment(isEscaped: byte == UInt8(ascii: "\\") && !isEscaped)

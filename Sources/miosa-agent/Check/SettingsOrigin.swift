@@ -57,7 +57,10 @@ struct SettingsOrigin {
         }
         for (path, mayBeMissing) in unit.environmentFiles {
             do throws(SystemError) {
-                for (name, value) in EnvironmentFile.variables(of: try Self.text(path)) {
+                for (name, value) in EnvironmentFile.variables(
+                    of: try Self.text(path),
+                    systemdVersion: unit.systemdVersion
+                ) {
                     environment[name] = value
                     places[name] = path
                 }
