@@ -13,6 +13,8 @@ struct AuditLogTests {
     private let directory: TemporaryDirectory
     private let layout: StateLayout
     private let messages: Messages
+    /// The shared one can be seconds behind: other tests use it as well.
+    private let disk: Disk
 
     @EventLoopActor private final class Messages {
         var all: [String] = []
@@ -22,13 +24,18 @@ struct AuditLogTests {
         directory = try TemporaryDirectory()
         layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
         messages = Messages()
+        disk = Disk()
     }
 
     @EventLoopActor private func audit() throws -> AuditLog {
-        // The loop is shared with other tests.
-        let audit = try AuditLog(layout, file: "audit", fileBytes: Audit.fileBytes, patience: patience) { [messages] in
-            messages.all.append($0.text)
-        }
+        let audit = try AuditLog(
+            layout,
+            file: "audit",
+            fileBytes: Audit.fileBytes,
+            patience: patience,
+            on: disk,
+            report: { [messages] in messages.all.append($0.text) }
+        )
         audit.prepare()
         return audit
     }
@@ -239,10 +246,12 @@ struct AuditLogTests {
 struct AuditTests {
     private let directory: TemporaryDirectory
     private let layout: StateLayout
+    private let disk: Disk
 
-    init() throws {
+    @EventLoopActor init() throws {
         directory = try TemporaryDirectory()
         layout = StateLayout(stateDirectory: directory.path, unitDirectory: directory.path)
+        disk = Disk()
     }
 
     @EventLoopActor private func add(_ path: String, _ role: String, at time: Int64, to audit: Audit) async {
@@ -260,7 +269,7 @@ struct AuditTests {
     }
 
     @Test @EventLoopActor func `accounts have a ring of their own, and both are read by time`() async throws {
-        let audit = try Audit(layout, patience: patience) { _ in }
+        let audit = try Audit(layout, patience: patience, on: disk) { _ in }
         audit.prepare()
         await add("/admin-1", "admin", at: 1, to: audit)
         #expect(!FileManager.default.fileExists(atPath: directory.path + "/audit-accounts"))
@@ -268,7 +277,7 @@ struct AuditTests {
         await add("/admin-2", "admin", at: 5, to: audit)
         // The clock was set back.
         await add("/admin-3", "admin", at: 3, to: audit)
-        for audit in [audit, try Audit(layout, patience: patience) { _ in }] {
+        for audit in [audit, try Audit(layout, patience: patience, on: disk) { _ in }] {
             var query = AuditQuery()
             let paths = ["/account-3", "/account-2", "/admin-3", "/admin-2", "/account-1", "/admin-1"]
             for limit in 1...paths.count {

@@ -147,7 +147,11 @@ final class Rig {
 
     /// The record on disk.
     func record(_ name: String) throws -> ServiceRecord? {
-        try RecordStore(layout).load().records.first { $0.spec.name.description == name }
+        // Loading all removes temporary files, one of which may just be written.
+        if let data = FileManager.default.contents(atPath: layout.recordDirectory + "/\(name).json") {
+            return try RecordCoding.decode(Array(data))
+        }
+        return try RecordStore(layout).load().records.first { $0.spec.name.description == name }
     }
 }
 

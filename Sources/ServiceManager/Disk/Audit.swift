@@ -19,16 +19,17 @@ public final class Audit {
         _ layout: StateLayout,
         report: @escaping @EventLoopActor (LogMessage) -> Void
     ) throws(SystemError) {
-        try self.init(layout, patience: AuditLog.patience, report: report)
+        try self.init(layout, patience: AuditLog.patience, on: .shared, report: report)
     }
 
     init(
         _ layout: StateLayout,
         patience: Duration,
+        on disk: Disk,
         report: @escaping @EventLoopActor (LogMessage) -> Void
     ) throws(SystemError) {
         func log(_ file: String, _ bytes: Int) throws(SystemError) -> AuditLog {
-            try AuditLog(layout, file: file, fileBytes: bytes, patience: patience, report: report)
+            try AuditLog(layout, file: file, fileBytes: bytes, patience: patience, on: disk, report: report)
         }
         administrators = try log("audit", Self.fileBytes)
         accounts = try log("audit-accounts", Self.accountsFileBytes)

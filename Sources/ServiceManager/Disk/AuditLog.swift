@@ -42,7 +42,7 @@ final class AuditLog {
     }
 
     private let path: String
-    private let disk = Disk.shared
+    private let disk: Disk
     private let messages: MessageLog
     /// The sequence number of the next entry; nil until the end of the ring is found.
     private var next: Int?
@@ -67,11 +67,13 @@ final class AuditLog {
         file: String,
         fileBytes: Int,
         patience: Duration = AuditLog.patience,
+        on disk: Disk = .shared,
         report: @escaping @EventLoopActor (LogMessage) -> Void
     ) throws(SystemError) {
         self.file = file
         self.fileBytes = fileBytes
         self.patience = patience
+        self.disk = disk
         capacity = fileBytes / Self.entryBytes
         path = layout.stateDirectory
         messages = MessageLog(report: report)

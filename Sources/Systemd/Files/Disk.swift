@@ -45,7 +45,7 @@ public final class Disk {
     /// How long the process waits for the disk at its end.
     public static let patience = Duration.seconds(5)
 
-    init() {
+    package init() {
         // One malloc arena for both threads: a second one would stay after the thread's end.
         _ = mallopt(M_ARENA_MAX, 1)
         queue = try? Pipe(isReaderBlocking: true)
@@ -60,6 +60,13 @@ public final class Disk {
 
     /// Whether changes have been unfinished for longer than ``patience``.
     public var isHanging: Bool {
+        guard hasOverdueWork else { return false }
+        // The loop may have been late, and not the disk.
+        collect()
+        return hasOverdueWork
+    }
+
+    private var hasOverdueWork: Bool {
         let now = MonotonicClock.now()
         return works.values.contains { now.duration(since: $0.begin) > Self.patience }
     }
