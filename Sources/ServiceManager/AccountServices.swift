@@ -7,6 +7,8 @@ final class AccountShare {
     /// The changes of its services.
     fileprivate let changes = SerialQueue(limit: Account.changesAtATime)
     fileprivate let streams = OpenStreams(limit: Account.streamsLimit)
+    /// Reads of the records of deleted services, of which there can be a thousand.
+    fileprivate let listing = SerialQueue()
 }
 
 @EventLoopActor
@@ -71,7 +73,9 @@ final class AccountServices {
     }
 
     func listRemoved() async throws(ControlError) -> [RemovedService] {
-        try await manager.listRemoved().filter { account.owns($0.record.spec) }
+        await share.listing.enter()
+        defer { _ = share.listing.leave() }
+        return try await manager.listRemoved().filter { account.owns($0.record.spec) }
     }
 
     nonisolated func service(_ reference: String) throws(ControlError) -> Service {

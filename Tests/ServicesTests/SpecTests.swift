@@ -96,7 +96,8 @@ import Testing
         ("bob", nil, "web", false), ("root", nil, "web", false),
         // A former account of her name.
         ("alice", 1001, "web", false), ("alice", 1001, "web.1001", false), ("alice", nil, "web.1001", false),
-        ("bob", 1000, "web.1000", false),
+        // A former name of hers.
+        ("alicia", 1000, "web.1000", true), ("alicia", 1000, "web", true), ("alicia", nil, "web", false),
     ])
     func `an account owns what runs as it`(user: String, account: UInt32?, name: String, isOwner: Bool) throws {
         let spec = try Samples.spec { draft in

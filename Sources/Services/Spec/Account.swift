@@ -15,10 +15,12 @@ public struct Account: Equatable, Sendable {
         self.home = home
     }
 
-    /// Whether a service runs as this account. An account of the same name and another uid is another one.
+    /// Whether a service runs as this account. A spec that an account wrote runs as its uid, whatever the account is
+    /// called; an account of the same name and another uid is another one.
     public func owns(_ spec: ServiceSpec) -> Bool {
+        if let owner = spec.name.owner ?? spec.account { return owner == uid }
         // Compared byte by byte: Swift's == treats canonically equivalent strings as equal.
-        spec.user.utf8.elementsEqual(name.utf8) && spec.account ?? uid == uid && spec.name.owner ?? uid == uid
+        return spec.user.utf8.elementsEqual(name.utf8)
     }
 
     /// The largest number of services whose spec an account has written.
