@@ -4,12 +4,14 @@ internal import Services
 /// Parses the body of a create request: every field and its aliases. All errors are reported together.
 enum ServiceBody {
     /// The spec in a body. `name` is the name in the path, if the path names the service; the body may repeat it.
+    /// `account` is the account that sends it, nil for an administrator; `accountOfUID` finds that of an own service.
     /// Throws a 400 or 422 with all invalid fields.
     static func spec(
         of body: [UInt8],
         named name: String? = nil,
-        _ api: API,
-        _ context: Context
+        defaults: SpecDraft.Defaults,
+        for account: Account? = nil,
+        accountOfUID: (UInt32) -> Account? = { _ in nil }
     ) throws(Failure) -> ServiceSpec {
         let value: JSONValue
         do throws(JSONParseFailure) {
@@ -23,7 +25,7 @@ enum ServiceBody {
         var reader = Reader()
         reader.draft.name = name
         for member in object { reader.read(member.key, member.value) }
-        let defaults = reader.takeAccount(context.account, api.configuration)
+        let defaults = reader.takeAccount(account, accountOfUID, defaults)
         do throws(FieldProblems) {
             return try reader.draft.validated(defaults: defaults, problems: reader.problems)
         } catch {
@@ -37,13 +39,17 @@ enum ServiceBody {
         var problems = FieldProblems()
 
         /// Has an account's own service run as the account, and no other. Returns the defaults.
-        mutating func takeAccount(_ account: Account?, _ configuration: API.Configuration) -> SpecDraft.Defaults {
-            var defaults = configuration.defaults
+        mutating func takeAccount(
+            _ account: Account?,
+            _ accountOfUID: (UInt32) -> Account?,
+            _ defaults: SpecDraft.Defaults
+        ) -> SpecDraft.Defaults {
+            var defaults = defaults
             let owner = draft.name.flatMap { ServiceName($0) }?.owner
             if let account, let owner, owner != account.uid {
                 problems.add("name", "may hold only a to z, 0 to 9 and '-'")
             }
-            guard let account = account ?? owner.flatMap(configuration.account) else {
+            guard let account = account ?? owner.flatMap(accountOfUID) else {
                 if let owner { problems.add("name", "is that of an account's own service, and \(owner) is no account") }
                 return defaults
             }

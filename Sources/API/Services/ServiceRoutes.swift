@@ -6,7 +6,7 @@ internal import Services
 enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let spec = try ServiceBody.spec(of: context.body, api, context)
+        let spec = try spec(of: context.body, api, context)
         let service = try await create(spec, api, context)
         var answer = try await document(service, after: wait, api, context, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(context.name(of: service.name))")
@@ -44,10 +44,25 @@ enum ServiceRoutes {
         }
     }
 
+    private static func spec(
+        of body: [UInt8],
+        named name: String? = nil,
+        _ api: API,
+        _ context: Context
+    ) throws(Failure) -> ServiceSpec {
+        try ServiceBody.spec(
+            of: body,
+            named: name,
+            defaults: api.configuration.defaults,
+            for: context.account,
+            accountOfUID: api.configuration.account
+        )
+    }
+
     static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
         let name = context.reference
-        let spec = try ServiceBody.spec(of: context.body, named: name, api, context)
+        let spec = try spec(of: context.body, named: name, api, context)
         let (service, isNew) = try await api.ask(context.control.replace, spec)
         var answer = try await document(service, after: wait, api, context, status: isNew ? .created : .ok)
         if isNew { answer.response.fields.append("Location", context.path) }
