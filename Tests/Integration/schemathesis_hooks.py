@@ -13,6 +13,8 @@ import schemathesis
 SERVICES_LIMIT = 20
 # Where the services are that were created and not yet deleted.
 locations = collections.deque()
+# Names of services that a request has deleted.
+deleted = set()
 count = itertools.count()
 
 
@@ -74,6 +76,14 @@ def make_acceptable(case):
         case.query["wait"] = "ready"
 
 
+def use_no_name_twice(case):
+    """A deleted service is not there any more, unless another request creates one of that name meanwhile."""
+    if case.method == "PUT" and case.path_parameters.get("ref") in deleted:
+        case.path_parameters["ref"] = f"{case.path_parameters['ref'][:26]}-{uuid.uuid4()}"
+    if case.method == "POST" and has_name(case.body) and case.body["name"] in deleted:
+        case.body["name"] = f"{case.body['name'][:26]}-{uuid.uuid4()}"
+
+
 def hasten(case):
     """Most requests do not wait for readiness, and none waits for long."""
     timeout = str(case.query.get("timeout", 30))
@@ -90,6 +100,7 @@ def hasten(case):
 def before_call(context, case, kwargs):
     if case.meta is not None and case.meta.generation.mode.is_positive:
         make_acceptable(case)
+    use_no_name_twice(case)
     if isinstance(case.body, dict):
         tame(case.body)
         reconcile(case)
@@ -106,6 +117,8 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
+    if case.method == "DELETE" and response.status_code == 200:
+        deleted.add(response.json()["data"]["name"])
     if response.status_code != 201:
         return
     locations.append(response.headers["location"][0])

@@ -209,10 +209,19 @@ class Accounts(AccountCase):
         references = [word for word in words if "-value" not in word and "-line" not in word]
         references += [self.full("bob", "treasure"), f"treasure.{self.uids['alice']}", "secret.0"]
         body = {"command": "sleep 1"}
-        routes = [("GET", ""), ("GET", "?usage=true"), ("GET", "/unit"), ("GET", "/logs"), ("DELETE", ""),
-                  ("POST", "/start"), ("POST", "/stop"), ("POST", "/restart"), ("POST", "/restart?wait=running")]
-        requests = [(method, f"/v1/services/{reference}{rest}") for reference in references for method, rest in routes]
-        requests += [(method, path.replace("/v1", "/api/v1/computers/self")) for method, path in requests]
+        # Every route that names a service, but for PUT, which creates one.
+        paths = self.machine.call("GET", "/openapi.json").json["paths"]
+        routes = [
+            (method.upper(), path)
+            for path, item in paths.items() if "{ref}" in path for method in item
+            if method in ("get", "post", "patch", "delete")
+        ]
+        self.assertGreater(len(routes), 6)
+        routes += [("GET", "/v1/services/{ref}?usage=true"), ("POST", "/v1/services/{ref}/restart?wait=running")]
+        requests = [
+            (method, path.replace("{ref}", reference).replace("{computer}", "self"))
+            for reference in references for method, path in routes
+        ]
         for request, reply in zip(requests, self.ask("alice", *requests), strict=True):
             self.assertEqual(reply.status, 404, (request, reply))
         readers = [
