@@ -60,6 +60,7 @@ struct AccountServicesTests {
         let control = rig.manager.services(of: Self.alice)
         let created = try await control.create(try Self.spec("web", of: Self.alice))
         #expect(created.name.description == "web.1000")
+        #expect(try await eventually { rig.status("web.1000") == .running })
         #expect(try await control.stop("web").status == .stopped)
         #expect(
             rig.manager.list().map { "\($0.name) \($0.status)" }
@@ -128,6 +129,7 @@ struct AccountServicesTests {
         await #expect(throws: error) { try await control.replace(try Self.spec("site", of: Self.alice)) }
         _ = try await rig.manager.services(of: Self.bob).create(try Self.spec("more", of: Self.bob))
         _ = try await rig.manager.create(try Rig.spec("more"))
+        #expect(try await eventually { rig.manager.list().allSatisfy { $0.status == .running } })
         // At once, when one has become free.
         _ = try await control.delete("s1", by: Self.requester)
         let results = Arrivals<Bool>()
