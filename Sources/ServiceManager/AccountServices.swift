@@ -25,8 +25,8 @@ final class AccountShares {
 
 /// The services of one account, as if there were no others.
 ///
-/// Who owns a service is looked at when the operation has its turn: until then an administrator can give it to another
-/// account, or another service the name.
+/// The owner of a service is determined when the operation has its turn: until then an administrator can give the
+/// service to another account, or delete it and create another one of its name.
 @EventLoopActor
 final class AccountServices {
     private let account: Account
@@ -234,6 +234,7 @@ private struct AccountEvents: EventReading {
     var bootID: String { events.bootID }
 
     func next() async -> EventPiece {
+        let begin = MonotonicClock.now()
         while true {
             switch await events.next() {
             case .snapshot(let services, let sequence, let at):
@@ -241,6 +242,8 @@ private struct AccountEvents: EventReading {
             case .events(let all):
                 let own = all.filter { owns($0.service) }.map { $0.withoutPortHolder() }
                 if !own.isEmpty { return .events(own) }
+                // Events of other accounts do not delay the keep-alive by more than one interval.
+                if MonotonicClock.now().duration(since: begin) >= StreamLimits.quietTime { return .quiet }
             case let piece: return piece
             }
         }

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from support import MachineTestCase, eventually, unit_of
+from support import MachineTestCase, Reply, eventually, unit_of
 
 AGENT = "miosa-agent.service"
 SOCKET_UNIT = "miosa-agent-user.socket"
@@ -66,22 +66,11 @@ while data := connection.recv(65536):
 """
 
 
-class Answer:
-    """An answer in the form of Reply."""
+class Answer(Reply):
+    """What ASK prints of a response."""
 
     def __init__(self, line):
         self.status, self.headers, self.text = json.loads(line)
-
-    @property
-    def json(self):
-        return json.loads(self.text)
-
-    @property
-    def data(self):
-        return self.json["data"]
-
-    def __repr__(self):
-        return f"{self.status} {self.text}"
 
 
 class AccountCase(MachineTestCase):

@@ -1,11 +1,11 @@
 /// The desired state of a service, validated.
 public struct ServiceSpec: Equatable, Sendable {
-    public let name: ServiceName
+    public internal(set) var name: ServiceName
     /// A command line for `/bin/sh -c`.
-    public let command: String
-    public let environment: [String: String]
+    public internal(set) var command: String
+    public internal(set) var environment: [String: String]
     /// An absolute path.
-    public let workingDirectory: String
+    public internal(set) var workingDirectory: String
     public let restart: RestartPolicy
     /// What standard output and standard error are connected to.
     public let stdio: StandardStreams
@@ -35,49 +35,24 @@ extension ServiceSpec {
 
     /// The same without the environment, whose values may be secrets.
     public func withoutEnvironment() -> ServiceSpec {
-        ServiceSpec(
-            name: name,
-            command: command,
-            environment: [:],
-            workingDirectory: workingDirectory,
-            restart: restart,
-            stdio: stdio,
-            port: port,
-            user: user,
-            account: account
-        )
+        var spec = self
+        spec.environment = [:]
+        return spec
     }
-}
 
-extension ServiceSpec {
     /// The same under another name.
     public func named(_ name: ServiceName) -> ServiceSpec {
-        ServiceSpec(
-            name: name,
-            command: command,
-            environment: environment,
-            workingDirectory: workingDirectory,
-            restart: restart,
-            stdio: stdio,
-            port: port,
-            user: user,
-            account: account
-        )
+        var spec = self
+        spec.name = name
+        return spec
     }
 
     /// The same with shorter texts, to be shown and not to be run.
     func showing(command: String, workingDirectory: String) -> ServiceSpec {
-        ServiceSpec(
-            name: name,
-            command: command,
-            environment: environment,
-            workingDirectory: workingDirectory,
-            restart: restart,
-            stdio: stdio,
-            port: port,
-            user: user,
-            account: account
-        )
+        var spec = self
+        spec.command = command
+        spec.workingDirectory = workingDirectory
+        return spec
     }
 }
 

@@ -71,7 +71,7 @@ public struct SpecDraft: Equatable, Sendable {
             stdio: stdio.flatMap(StandardStreams.init) ?? defaults.stdio,
             port: port,
             user: user ?? defaults.user,
-            // An own service of an account is confined to it, whoever writes the spec.
+            // A service whose name has a uid runs as that uid, also if an administrator writes the spec.
             account: account ?? name.owner
         )
     }
