@@ -1,9 +1,9 @@
 // swift-tools-version: 6.3
 // The map of the house. A target may import what its `dependencies` name and nothing else; arrows point one way:
 //
-//     miosa-agent → API, JSON      → HTTP, JSON, Services
+//     miosa-agent → API, JSON      → HTTP, Services → JSON
 //                 → HTTPServer     → HTTP, Systemd
-//                 → ServiceManager → JSON, Services, Systemd → CSystemd
+//                 → ServiceManager → Services, Systemd → CSystemd
 //     http-echo   → HTTP, HTTPServer, Systemd
 //     Launch      → CLaunch
 //
@@ -52,7 +52,7 @@ let package = Package(
         // HTTP/1.1 messages and routing (RFC 9110, 9112), strict. No I/O.
         .target(name: "HTTP", swiftSettings: shipped),
         // What a service is: spec, unit file, state, record, and the `ServiceControl` that the API asks. No I/O.
-        .target(name: "Services", swiftSettings: small),
+        .target(name: "Services", dependencies: ["JSON"], swiftSettings: small),
 
         // Connections: bytes from sockets to HTTP requests and back.
         .target(name: "HTTPServer", dependencies: ["HTTP", "Systemd"], swiftSettings: shipped),
@@ -93,7 +93,7 @@ let package = Package(
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["Launch", "Services", "SystemdReader", "TestSupport"],
+            dependencies: ["JSON", "Launch", "Services", "SystemdReader", "TestSupport"],
             exclude: ["Goldens"],
             swiftSettings: common
         ),
@@ -140,7 +140,7 @@ if Context.environment["MIOSA_AGENT_FUZZ"] != nil {
         .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
         .target(
             name: "FuzzSupport",
-            dependencies: ["CFuzzer", "Services"],
+            dependencies: ["CFuzzer", "JSON", "Services"],
             path: "Tests/Fuzz/Support",
             swiftSettings: common
         ),

@@ -13,14 +13,28 @@ public struct JSONNumber: Hashable, Sendable {
         self.text = text
     }
 
+    /// A number with at most two decimals.
+    public init(hundredths: Int) {
+        let (whole, rest) = hundredths.magnitude.quotientAndRemainder(dividingBy: 100)
+        let decimals = rest == 0 ? "" : rest % 10 == 0 ? ".\(rest / 10)" : rest < 10 ? ".0\(rest)" : ".\(rest)"
+        text = (hundredths < 0 ? "-" : "") + "\(whole)\(decimals)"
+    }
+
     /// The value if it is an integer in JSON Schema's sense and fits into Int: `2352`, `2352.0`, `1e3`. Nil otherwise.
-    public var integer: Int? {
+    public var integer: Int? { integer(timesTenTo: 0) }
+
+    /// A hundred times the value, if that is an integer and fits into Int: 150 for `1.5`. Nil otherwise.
+    public var hundredths: Int? { integer(timesTenTo: 2) }
+
+    private func integer(timesTenTo power: Int) -> Int? {
         let parts = decimalParts()
         guard !parts.digits.isEmpty else { return 0 }
-        // A number without trailing zeros has a fraction exactly when its exponent is negative.
-        guard parts.exponent >= 0, parts.exponent <= 19, parts.digits.count + parts.exponent <= 19 else { return nil }
+        // A number without trailing zeros has a fraction exactly when its exponent is negative. An exponent is far from
+        // the limits of Int.
+        let zeros = parts.exponent + power
+        guard zeros >= 0, zeros <= 19, parts.digits.count + zeros <= 19 else { return nil }
         var value = 0
-        for digit in parts.digits + repeatElement(0, count: parts.exponent) {
+        for digit in parts.digits + repeatElement(0, count: zeros) {
             // Negative numbers are summed as negative: Int.min has no positive counterpart.
             let (shifted, isTooLarge) = value.multipliedReportingOverflow(by: 10)
             let (sum, isOutOfRange) = shifted.addingReportingOverflow(parts.isNegative ? -digit : digit)

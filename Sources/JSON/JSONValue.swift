@@ -9,6 +9,13 @@ public indirect enum JSONValue: Sendable {
     case array([JSONValue])
     case object(JSONObject)
 
+    /// An object of strings, by key.
+    public init(texts: [String: String]) {
+        var object = JSONObject()
+        for (key, text) in texts.sorted(by: { $0.key < $1.key }) { object.appendUnchecked(key, .string(text)) }
+        self = .object(object)
+    }
+
     /// What JSON calls this kind of value, for messages: "null", "boolean", "number", "string", "array", "object".
     public var typeName: String {
         switch self {

@@ -115,6 +115,15 @@ public struct JSONWriter: Sendable {
         bytes += encoded
     }
 
+    /// Members that are encoded already, without the braces around them. Precondition, checked only for emptiness: they
+    /// are complete members of the innermost object.
+    public mutating func rawMembers(_ encoded: [UInt8]) {
+        precondition(contexts.last == .object && !encoded.isEmpty, "members outside an object, or none")
+        if hasValue { bytes.append(UInt8(ascii: ",")) }
+        bytes += encoded
+        hasValue = true
+    }
+
     /// A key with a string, or with null for nil.
     public mutating func member(_ key: String, string value: String?) {
         self.key(key)

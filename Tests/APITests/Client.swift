@@ -165,10 +165,10 @@ struct Reply {
 enum Samples {
     static let running: Service = {
         var draft = SpecDraft()
-        draft.name = "web"
-        draft.command = "serve"
-        draft.environment = ["B": "2", "A": "1"]
-        draft.port = 8000
+        draft["name"] = "web"
+        draft["command"] = "serve"
+        draft["env"] = ["B": "2", "A": "1"]
+        draft["port"] = 8000
         var state = UnitState()
         state.activeState = .active
         state.subState = "running"

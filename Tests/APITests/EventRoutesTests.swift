@@ -121,9 +121,9 @@ import Testing
         isCut: Bool
     ) async throws {
         var draft = SpecDraft()
-        draft.name = "web"
-        draft.command = "#" + command
-        draft.workingDirectory = directory
+        draft["name"] = "web"
+        draft["command"] = .string("#" + command)
+        draft["cwd"] = .string(directory)
         var state = UnitState()
         state.activeState = .failed
         state.result = "exit-code"
@@ -172,8 +172,8 @@ import Testing
 
     @Test func `a long command is cut in the table and has no line ends`() async throws {
         var draft = SpecDraft()
-        draft.name = "a-service-with-a-long-name"
-        draft.command = "one\n\u{1B}[2J" + String(repeating: "x", count: 200)
+        draft["name"] = "a-service-with-a-long-name"
+        draft["command"] = .string("one\n\u{1B}[2J" + String(repeating: "x", count: 200))
         client.control.state.withLock { $0.services.append(Samples.service(draft, UnitState())) }
         let lines = try await text("/v1/services").text.split(separator: "\n")
         #expect(lines.count == 3)

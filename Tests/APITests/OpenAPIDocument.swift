@@ -118,6 +118,10 @@ enum Repository {
 
     static func bytes(of path: String) throws -> [UInt8] { try Array(Data(contentsOf: root.appending(path: path))) }
 
+    static func write(_ text: String, to path: String) throws {
+        try Data(text.utf8).write(to: root.appending(path: path))
+    }
+
     static func text(of path: String) throws -> String { String(decoding: try bytes(of: path), as: UTF8.self) }
 
     /// The Swift sources below a folder, one after another.

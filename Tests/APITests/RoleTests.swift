@@ -157,9 +157,9 @@ struct RoleTests {
 
     @Test func `an account knows its services by their short names`() async throws {
         var draft = SpecDraft()
-        draft.name = "web.1000"
-        draft.command = "serve"
-        draft.user = "alice"
+        draft["name"] = "web.1000"
+        draft["command"] = "serve"
+        draft["user"] = "alice"
         let client = Client(ScriptedControl([Samples.service(draft, UnitState())]))
         // First what is cached for administrators.
         #expect(try await client.send(.get, "/v1/services/web.1000").text.contains(#""name":"web.1000""#))

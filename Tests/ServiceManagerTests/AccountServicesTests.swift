@@ -1,3 +1,4 @@
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -14,7 +15,7 @@ struct AccountServicesTests {
 
     private static func spec(_ name: String, of account: Account) throws -> ServiceSpec {
         try Rig.spec(name) { draft in
-            draft.user = account.name
+            draft["user"] = .string(account.name)
             draft.account = account.uid
         }
     }
@@ -22,7 +23,7 @@ struct AccountServicesTests {
     /// Root's "web", an administrator's "site" that runs as alice, and "web" of bob.
     @EventLoopActor private func rig() async throws -> Rig {
         let rig = try await Rig.serving()
-        _ = try await rig.manager.create(try Rig.spec("site") { $0.user = "alice" })
+        _ = try await rig.manager.create(try Rig.spec("site") { $0["user"] = "alice" })
         _ = try await rig.manager.services(of: Self.bob).create(try Self.spec("web", of: Self.bob))
         #expect(try await eventually { rig.manager.list().allSatisfy { $0.status == .running } })
         return rig
@@ -109,7 +110,7 @@ struct AccountServicesTests {
             EventLoop.start { ended.add(await Self.failure(of: verb, control)) }
         }
         try await turnLoop()
-        let given = try Rig.spec("site") { $0.user = "root" }
+        let given = try Rig.spec("site") { $0["user"] = "root" }
         rig.manager.services.change(name) { $0.record.spec = given }
         let before = try rig.manager.service("site")
         turn.fulfil()

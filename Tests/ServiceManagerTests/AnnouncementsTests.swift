@@ -1,3 +1,4 @@
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -34,7 +35,7 @@ struct AnnouncementsTests {
     @Test @EventLoopActor func `every state of a unit is told once and in order`() async throws {
         let rig = try Rig()
         try await rig.start()
-        try await Self.create(rig) { $0.restart = "no" }
+        try await Self.create(rig) { $0["restart"] = "no" }
         let listener = try await EventListener(rig)
         let running = Self.running
         let failed = running.ended("failed", "failed", code: 1, status: 3, result: "exit-code")
@@ -239,7 +240,7 @@ struct AnnouncementsTests {
         try await rig.start()
         rig.systemd.obey()
         let listener = try await EventListener(rig)
-        _ = try await rig.manager.create(try Rig.spec("web") { $0.restart = "no" })
+        _ = try await rig.manager.create(try Rig.spec("web") { $0["restart"] = "no" })
         try await listener.expect([
             "created ->starting inactive/dead pid - exit -",
             "state starting>running active/running pid 1000 exit -",
@@ -263,7 +264,7 @@ struct AnnouncementsTests {
             "state running>running active/running pid 1003 exit 143",
         ]
         )
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         try await listener.expect([
             "updated running>running active/running pid 1003 exit 143",
             "state running>starting inactive/dead pid - exit 143",
@@ -271,7 +272,7 @@ struct AnnouncementsTests {
         ]
         )
         #expect(listener.events.last?.service.record.spec.command == "other")
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         try await listener.expect([])
         _ = try await rig.manager.delete("web", by: Requester(uid: 0, requestID: "r"))
         try await listener.expect([
@@ -323,9 +324,9 @@ struct AnnouncementsTests {
         try await rig.start()
         rig.systemd.obey()
         let listener = try await EventListener(rig)
-        _ = try await rig.manager.create(try Rig.spec("web") { $0.environment = ["A": "first-secret"] })
+        _ = try await rig.manager.create(try Rig.spec("web") { $0["env"] = ["A": "first-secret"] })
         #expect(try await listener.next(2).count == 2)
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.environment = ["A": "second-secret"] })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["env"] = ["A": "second-secret"] })
         let told = try await listener.next(3)
         #expect(told.map { $0.prefix { $0 != " " } } == ["updated", "state", "state"])
         let reader = try await rig.manager.readEvents(after: nil)

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -63,7 +64,7 @@ struct ConvergenceTests {
         try await rig.start()
         let before = try await rig.create("web")
         let resume = hang(rig)
-        let spec = try Rig.spec("web") { $0.command = "other" }
+        let spec = try Rig.spec("web") { $0["command"] = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(spec).service }
         #expect(isTimeout(try await outcome.error()))
         #expect(try rig.manager.service("web").pending?.operation == .start)
@@ -119,7 +120,7 @@ struct ConvergenceTests {
             switch verb {
             case "stop": _ = try await rig.manager.stop("web")
             case "delete": _ = try await rig.manager.delete("web", by: Self.requester)
-            default: _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+            default: _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
             }
         }
         #expect(rig.status("web") == .running)
@@ -150,7 +151,7 @@ struct ConvergenceTests {
         case "restart":
             #expect(try await rig.manager.restart("web").state.mainPID != before.state.mainPID)
         case "replace":
-            let service = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" }).service
+            let service = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" }).service
             #expect(service.state.mainPID != before.state.mainPID)
         default:
             _ = try await rig.manager.delete("web", by: Self.requester)
@@ -209,7 +210,7 @@ struct ConvergenceTests {
             return .error(name: "org.freedesktop.systemd1.BadUnitSetting", message: "refused")
         }
         await #expect(throws: ControlError.systemdRefused("refused")) {
-            try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+            try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         }
         let service = try rig.manager.service("web")
         #expect(service.record.spec.command == "server")
@@ -224,12 +225,12 @@ struct ConvergenceTests {
         try await rig.start()
         _ = try await rig.create("web")
         let resume = hang(rig)
-        let first = try Rig.spec("web") { $0.command = "first" }
+        let first = try Rig.spec("web") { $0["command"] = "first" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(first).service }
         #expect(isTimeout(try await outcome.error()))
         // Still hanging: nothing is changed.
         resume()
-        let second = try Rig.spec("web") { $0.command = "second" }
+        let second = try Rig.spec("web") { $0["command"] = "second" }
         while true {
             do throws(ControlError) {
                 _ = try await rig.manager.replace(second)
@@ -255,7 +256,7 @@ struct ConvergenceTests {
         let rig = try Rig()
         try await rig.start()
         _ = try await rig.manager.create(try Rig.spec("web"))
-        let changed = try Rig.spec("web") { $0.command = "other" }
+        let changed = try Rig.spec("web") { $0["command"] = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(changed).service }
         try await dispatchTimers()
         #expect(!outcome.hasEnded)
@@ -271,7 +272,7 @@ struct ConvergenceTests {
         _ = try await rig.manager.stop("web")
         rig.systemd.report("web", .running(pid: 7, startedAt: 7_000_000_000))
         #expect(try await eventually { rig.status("web") == .running })
-        let (service, _) = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+        let (service, _) = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         #expect(service.status == .running && service.state.mainPID != 7)
         #expect(service.drift == .started)
     }
@@ -286,7 +287,7 @@ struct ConvergenceTests {
         for number in 0..<150_000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
         let begin = MonotonicClock.now()
         let work = rig.manager.desired.disk.begin(others)
-        let changed = try Rig.spec("web") { $0.command = "other" }
+        let changed = try Rig.spec("web") { $0["command"] = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(changed).service }
         try await dispatchTimers()
         rig.manager.desired.save(try #require(ServiceName("web")))
@@ -306,7 +307,7 @@ struct ConvergenceTests {
         var others = FileChanges()
         for number in 0..<5000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
         let work = rig.manager.desired.disk.begin(others)
-        let changed = try Rig.spec("web") { $0.command = "other" }
+        let changed = try Rig.spec("web") { $0["command"] = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(changed).service }
         try await dispatchTimers()
         #expect(work.result == nil)
@@ -324,7 +325,7 @@ struct ConvergenceTests {
         var others = FileChanges()
         for number in 0..<5000 { others.write("\(number % 2)", in: rig.directory.path, [7], mode: 0o600) }
         let work = rig.manager.desired.disk.begin(others)
-        let changed = try Rig.spec("web") { $0.command = "other" }
+        let changed = try Rig.spec("web") { $0["command"] = "other" }
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.replace(changed).service }
         try await dispatchTimers()
         #expect(work.result == nil)
@@ -440,7 +441,7 @@ struct ConvergenceTests {
             .ended("inactive", "dead", code: 1, status: 0, result: "success")
         rig.systemd.report("web", ended)
         #expect(try await eventually { rig.status("web") == .stopped })
-        let spec = try Rig.spec("web") { $0.command = "other" }
+        let spec = try Rig.spec("web") { $0["command"] = "other" }
         let put = Outcome { () throws(ControlError) in
             try await rig.manager.replace(spec).service
         }
@@ -463,7 +464,7 @@ struct ConvergenceTests {
     {
         let rig = try await Rig.serving()
         _ = try await rig.manager.stop("web")
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         #expect(try await eventually { (try? rig.record("web"))??.lacksFiles == false })
     }
 }

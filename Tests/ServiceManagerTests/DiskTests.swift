@@ -26,14 +26,18 @@ private struct RandomRecords {
 
     mutating func next(_ name: String? = nil) throws -> ServiceRecord {
         var draft = SpecDraft()
-        draft.name = name ?? "s\(UInt32.random(in: 0 ... .max, using: &generator))"
-        draft.command = "x" + text(50)
-        draft.environment = [:]
-        for number in 0..<Int.random(in: 0...5, using: &generator) { draft.environment?["V_\(number)"] = text(30) }
-        draft.workingDirectory =
+        draft["name"] = .string(name ?? "s\(UInt32.random(in: 0 ... .max, using: &generator))")
+        draft["command"] = .string("x" + text(50))
+        var variables: [String: String] = [:]
+        for number in 0..<Int.random(in: 0...5, using: &generator) { variables["V_\(number)"] = text(30) }
+        draft["env"] = JSONValue(texts: variables)
+        draft["cwd"] = .string(
             "/" + text(20).filter { !$0.unicodeScalars.contains { "\r\n".unicodeScalars.contains($0) } }
-        draft.restart = RestartPolicy.allCases.randomElement(using: &generator)?.rawValue
-        if Bool.random(using: &generator) { draft.port = .random(in: 1...65535, using: &generator) }
+        )
+        draft["restart"] = RestartPolicy.allCases.randomElement(using: &generator).map { .string($0.rawValue) }
+        if Bool.random(using: &generator) {
+            draft["port"] = .number(JSONNumber(.random(in: 1...65535, using: &generator)))
+        }
         var run = ServiceRun()
         if Bool.random(using: &generator) {
             run = ServiceRun(
@@ -117,10 +121,10 @@ private struct RandomRecords {
         ("\"version\":1", "\"version\":1.5", "'version' is no integer"),
         ("\"enabled\":true", "\"enabled\":1", "'enabled' is no boolean"),
         ("\"phase\":\"starting\"", "\"phase\":\"flying\"", "'phase' is unknown"),
-        ("\"command\":\"server\"", "\"command\":null", "'command' is missing"),
-        ("\"command\":\"server\"", "\"command\":7", "'command' is no string"),
+        ("\"command\":\"server\"", "\"command\":null", "'command' is required"),
+        ("\"command\":\"server\"", "\"command\":7", "'command' must be a string, not number"),
         ("\"command\":\"server\"", "\"command\":\" \"", "'command' must not be blank"),
-        ("\"env\":{}", "\"env\":[]", "'env' is no object"),
+        ("\"env\":{}", "\"env\":[]", "'env' must be an object of strings, not array"),
     ])
     func `a record that is not as it should be is refused with the reason`(
         part: String,
@@ -274,14 +278,12 @@ private struct RandomRecords {
 
     @Test func `the largest record that there can be is loaded`() throws {
         var draft = SpecDraft()
-        draft.name = "a"
+        draft["name"] = "a"
         // Each of these bytes takes six in JSON.
-        draft.command = String(repeating: "\u{1}", count: SpecLimits.commandBytesLimit)
-        let half = SpecLimits.environmentBytesLimit / 2
-        draft.environment = [
-            "A": String(repeating: "\u{1}", count: half - 1), "B": String(repeating: "\u{1}", count: half - 1),
-        ]
-        draft.workingDirectory = "/" + String(repeating: "\u{1}", count: 250)
+        draft["command"] = .string(String(repeating: "\u{1}", count: SpecLimits.commandBytesLimit))
+        let half = String(repeating: "\u{1}", count: SpecLimits.environmentBytesLimit / 2 - 1)
+        draft["env"] = JSONValue(texts: ["A": half, "B": half])
+        draft["cwd"] = .string("/" + String(repeating: "\u{1}", count: 250))
         let spec = try draft.validated(defaults: SpecDraft.Defaults(user: "user"))
         let record = ServiceRecord(id: "id", spec: spec, createdAt: Timestamp(microseconds: 0))
         try store.save(record)
@@ -326,7 +328,7 @@ private struct RandomRecords {
     }
 
     @Test func `a second write of the same changes nothing`() throws {
-        let record = try record { $0.environment = ["A": "b"] }
+        let record = try record { $0["env"] = ["A": "b"] }
         #expect(try units.write(record))
         let before = try times()
         #expect(before.count == 5)
@@ -335,7 +337,7 @@ private struct RandomRecords {
     }
 
     @Test func `the files are what the record says`() throws {
-        let record = try record { $0.environment = ["A": "b"] }
+        let record = try record { $0["env"] = ["A": "b"] }
         try units.write(record)
         let text = try String(contentsOfFile: unit, encoding: .utf8)
         #expect(text == UnitFile.render(record.spec, id: record.id, privateFile: environment))
@@ -350,7 +352,7 @@ private struct RandomRecords {
     @Test func `there is an environment file only when there is an environment`() throws {
         #expect(try units.write(try record()))
         #expect(!exists(environment))
-        #expect(try units.write(try record { $0.environment = ["A": "b"] }))
+        #expect(try units.write(try record { $0["env"] = ["A": "b"] }))
         #expect(exists(environment))
         #expect(try units.write(try record()))
         #expect(!exists(environment))
@@ -358,7 +360,7 @@ private struct RandomRecords {
     }
 
     @Test func `a file that somebody changed is written anew`() throws {
-        let record = try record { $0.environment = ["A": "b"] }
+        let record = try record { $0["env"] = ["A": "b"] }
         try units.write(record)
         for path in [unit, environment] {
             for text in ["", "longer than what was there by far: \(String(repeating: "x", count: 2000))"] {
@@ -374,7 +376,7 @@ private struct RandomRecords {
     }
 
     @Test func `an environment file that somebody opened to others is closed again`() throws {
-        let record = try record { $0.environment = ["A": "b"] }
+        let record = try record { $0["env"] = ["A": "b"] }
         try units.write(record)
         try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: environment)
         try units.write(record)
@@ -398,7 +400,7 @@ private struct RandomRecords {
     }
 
     @Test func `a removal is complete and can be made again`() throws {
-        let record = try record { $0.environment = ["A": "b"] }
+        let record = try record { $0["env"] = ["A": "b"] }
         try units.write(record)
         for _ in 0..<2 {
             try units.remove(record.spec.name)
@@ -409,7 +411,7 @@ private struct RandomRecords {
     }
 
     @Test func `what a crash left is removed and what is not ours stays`() throws {
-        try units.write(try record { $0.environment = ["A": "b"] })
+        try units.write(try record { $0["env"] = ["A": "b"] })
         let wants = layout.unitDirectory + "/multi-user.target.wants"
         let ours = [
             layout.unitDirectory + "/.miosa-service-web.service.tmp", wants + "/.miosa-service-web.service.tmp",

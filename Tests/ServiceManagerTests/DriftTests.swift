@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -24,7 +25,7 @@ struct DriftTests {
         _ = try await rig.manager.restart("web")
         _ = try await rig.manager.stop("web")
         _ = try await rig.manager.start("web")
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.command = "other" })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
         let told = rig.manager.announcements.log.events(from: before, bytes: 1 << 30) ?? []
         #expect(!told.isEmpty)
         #expect(told.allSatisfy { $0.service.drift == nil })
@@ -208,6 +209,7 @@ struct DriftTests {
         async throws
     {
         let name = try #require(ServiceName("web"))
+        let limit = try Rig.spec("web").restartLimit
         let steady = Arrivals<ServiceName>()
         let service = Looping()
         let loops = CrashLoops(
@@ -218,15 +220,15 @@ struct DriftTests {
             },
             ended: { steady.add($0) }
         )
-        #expect(loops.count(name) == nil)
-        #expect(loops.count(name) == 2)
-        #expect(loops.count(name) == 3)
+        #expect(loops.count(name, limit) == nil)
+        #expect(loops.count(name, limit) == 2)
+        #expect(loops.count(name, limit) == 3)
         #expect(try await eventually { service.questions > 1 })
         #expect(steady.all.isEmpty)
         service.isRunning = true
         #expect(try await eventually { steady.all == [name] })
         // The next ends are counted anew; an end alone is no loop that could be over.
-        #expect(loops.count(name) == nil)
+        #expect(loops.count(name, limit) == nil)
         let before = service.questions
         #expect(try await eventually { service.questions > before })
         #expect(steady.all == [name])

@@ -1,3 +1,4 @@
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -11,8 +12,8 @@ struct EventReaderTests {
     /// A service whose events count so many bytes.
     private static func service(bytes: Int = 1100) throws -> Service {
         let spec = try Rig.spec("web") { draft in
-            draft.workingDirectory = "/0123456789"
-            draft.command = String(repeating: "x", count: bytes - 1024 - 2 * 11)
+            draft["cwd"] = "/0123456789"
+            draft["command"] = .string(String(repeating: "x", count: bytes - 1024 - 2 * 11))
         }
         let record = ServiceRecord(id: "id", spec: spec, createdAt: Timestamp(microseconds: 0))
         return Service(record: record, state: UnitState(), intent: .none)

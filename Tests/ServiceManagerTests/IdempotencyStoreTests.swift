@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -207,9 +208,9 @@ struct RemovedStoreTests {
 
     private func removed(_ number: Int, _ name: String? = nil) throws -> RemovedService {
         var draft = SpecDraft()
-        draft.name = name ?? "s\(number)"
-        draft.command = "true"
-        draft.environment = ["SECRET": "hunter2"]
+        draft["name"] = .string(name ?? "s\(number)")
+        draft["command"] = "true"
+        draft["env"] = ["SECRET": "hunter2"]
         let spec = try draft.validated(defaults: SpecDraft.Defaults(user: "user"))
         let time = Timestamp(microseconds: Int64(number))
         let record = ServiceRecord(id: "id-\(number)", spec: spec, createdAt: time)

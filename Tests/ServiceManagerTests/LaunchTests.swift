@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -239,7 +240,7 @@ struct EarlierUnitTests {
     private func adopt(_ change: (ServiceRecord, StateLayout) throws -> Void) async throws -> (Rig, ServiceRecord) {
         let rig = try Rig()
         try rig.leave("web") { record in
-            if let spec = try? Rig.spec("web", { $0.environment = ["A": "b"] }) { record.spec = spec }
+            if let spec = try? Rig.spec("web", { $0["env"] = ["A": "b"] }) { record.spec = spec }
         }
         let record = try #require(try rig.record("web"))
         try change(record, rig.layout)
@@ -325,9 +326,9 @@ struct EarlierUnitTests {
     @Test func `version 0-1-0 carried what systemd cannot in a script`() throws {
         let noncharacter = String(Unicode.Scalar(0xFFFF) ?? "?")
         let spec = try Rig.spec("web") { draft in
-            draft.command = "echo '\(noncharacter)'"
-            draft.workingDirectory = "/srv/../x"
-            draft.environment = ["A": "it's"]
+            draft["command"] = .string("echo '\(noncharacter)'")
+            draft["cwd"] = "/srv/../x"
+            draft["env"] = ["A": "it's"]
         }
         let lines = [
             "unset CREDENTIALS_DIRECTORY", "export A='it'\\''s'",

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -103,8 +104,8 @@ final class Rig {
 
     nonisolated static func spec(_ name: String, _ change: (inout SpecDraft) -> Void = { _ in }) throws -> ServiceSpec {
         var draft = SpecDraft()
-        draft.name = name
-        draft.command = "server"
+        draft["name"] = .string(name)
+        draft["command"] = "server"
         change(&draft)
         return try draft.validated(defaults: SpecDraft.Defaults(user: "user"))
     }

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -199,7 +200,7 @@ struct ServiceManagerTests {
     @Test @EventLoopActor func `create dispatches the start and does not wait for it`() async throws {
         let rig = try Rig()
         try await rig.start()
-        let service = try await rig.manager.create(try Rig.spec("web") { $0.environment = ["A": "secret"] })
+        let service = try await rig.manager.create(try Rig.spec("web") { $0["env"] = ["A": "secret"] })
         #expect(service.status == .starting)
         #expect(service.state.mainPID == nil)
         #expect(rig.systemd.calls(of: "StartUnit") == ["StartUnit miosa-service-web.service"])
@@ -267,7 +268,7 @@ struct ServiceManagerTests {
         try await rig.start()
         try FileManager.default.removeItem(atPath: rig.layout.unitDirectory)
         await #expect(throws: ControlError.storageFailed("open: No such file or directory")) {
-            try await rig.manager.create(try Rig.spec("web") { $0.environment = ["A": "b"] })
+            try await rig.manager.create(try Rig.spec("web") { $0["env"] = ["A": "b"] })
         }
         #expect(rig.files("web").isEmpty)
         #expect(rig.manager.list().isEmpty)
@@ -614,7 +615,7 @@ struct ServiceManagerTests {
         let rig = try Rig()
         try await rig.start()
         rig.systemd.obey()
-        _ = try await rig.manager.create(try Rig.spec("web") { $0.environment = ["A": "b"] })
+        _ = try await rig.manager.create(try Rig.spec("web") { $0["env"] = ["A": "b"] })
         #expect(try await eventually { rig.status("web") == .running })
         let name = try await rig.manager.delete("web", by: Self.requester)
         #expect(name.description == "web")

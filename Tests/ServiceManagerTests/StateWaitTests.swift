@@ -1,3 +1,4 @@
+import JSON
 import Services
 import Systemd
 import TestSupport
@@ -50,7 +51,7 @@ struct StateWaitTests {
     @EventLoopActor func `an end ends every wait`(state: AwaitedState) async throws {
         let rig = try Rig()
         try await rig.start()
-        _ = try await rig.manager.create(try Rig.spec("web") { $0.restart = "no" })
+        _ = try await rig.manager.create(try Rig.spec("web") { $0["restart"] = "no" })
         let wait = Self.wait(rig, state)
         let unit = FakeSystemd.Unit.running(pid: 1, startedAt: Self.microseconds())
         rig.systemd.report("web", unit.ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
@@ -80,7 +81,7 @@ struct StateWaitTests {
         let rig = try Rig()
         try await rig.start()
         _ = try await rig.create("web")
-        _ = try await rig.manager.replace(try Rig.spec("web") { $0.port = state == .ready ? 1 : nil })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["port"] = state == .ready ? 1 : nil })
         guard case .waitTimeout(let service, _, nil) = try await Self.wait(rig, state, within: .zero).error() else {
             Issue.record("no time-out")
             return
@@ -97,8 +98,8 @@ struct StateWaitTests {
         let account = "root"
         func spec(_ port: Int?) throws -> ServiceSpec {
             try Rig.spec("web") { draft in
-                draft.user = account
-                draft.port = port
+                draft["user"] = .string(account)
+                draft["port"] = port.map { .number(JSONNumber($0)) }
             }
         }
         _ = try await rig.manager.create(try spec(Int(listener.port)))

@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import Launch
@@ -155,18 +156,18 @@ import Testing
 
     @Test func `a word of bash in a POSIX shell is named, with the shell and PATH`() throws {
         let line = "/bin/sh: 1: source: not found"
-        let message = try service(diagnosis: diagnosis(line: line)) { $0.command = "source x && y" }.message
+        let message = try service(diagnosis: diagnosis(line: line)) { $0["command"] = "source x && y" }.message
         #expect(
             message
                 == "the shell /bin/sh did not find a command (exit code 127): \(line); 'source' is a word of bash, which"
-                + " /bin/sh is not: use bash -c '…'; PATH was ~user/.local/bin:~user/bin:/usr/bin:/bin:/snap/bin"
+                + " /bin/sh is not: set shell to 'bash'; PATH was ~user/.local/bin:~user/bin:/usr/bin:/bin:/snap/bin"
         )
         let own = try service(diagnosis: diagnosis(line: "/bin/sh: 1: a: not found")) { draft in
-            draft.command = "a | b"
-            draft.environment = ["PATH": "/opt"]
+            draft["command"] = "a | b"
+            draft["env"] = ["PATH": "/opt"]
         }
         #expect(own.message?.hasSuffix("(exit code 127): /bin/sh: 1: a: not found; PATH was /opt") == true)
-        let denied = try service(code: 126, diagnosis: diagnosis()) { $0.command = "./a | b" }.message
+        let denied = try service(code: 126, diagnosis: diagnosis()) { $0["command"] = "./a | b" }.message
         #expect(denied == "the shell /bin/sh cannot execute a command (exit code 126): check its permissions")
     }
 
@@ -190,7 +191,7 @@ import Testing
         let found = diagnosis(line: line)
         #expect(try service(code: 1, diagnosis: found).message?.hasSuffix("set stdio to 'pipe'") == true)
         // With pipes it is for another reason.
-        let piped = try service(code: 1, diagnosis: found) { $0.stdio = "pipe" }.message
+        let piped = try service(code: 1, diagnosis: found) { $0["stdio"] = "pipe" }.message
         #expect(piped?.contains("stdio") == false)
     }
 
@@ -229,8 +230,8 @@ import Testing
 
     @Test func `a message without the environment names the same PATH`() throws {
         let own = try service(diagnosis: diagnosis(line: "/bin/sh: 1: a: not found")) { draft in
-            draft.command = "a | b"
-            draft.environment = ["PATH": "/opt"]
+            draft["command"] = "a | b"
+            draft["env"] = ["PATH": "/opt"]
         }
         #expect(own.message?.hasSuffix("PATH was /opt") == true)
         #expect(own.withoutEnvironment().message == own.message)

@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import Services
@@ -15,7 +16,7 @@ import Testing
     ) throws -> Service {
         var record = ServiceRecord(
             id: "id",
-            spec: try Samples.spec { $0.port = 8000 },
+            spec: try Samples.spec { $0["port"] = 8000 },
             createdAt: Timestamp(microseconds: 0)
         )
         record.phase = .established

@@ -1,3 +1,4 @@
+import JSON
 import TestSupport
 
 @testable import Services
@@ -6,8 +7,8 @@ import TestSupport
 enum Samples {
     static func draft(_ change: (inout SpecDraft) -> Void = { _ in }) -> SpecDraft {
         var draft = SpecDraft()
-        draft.name = "web"
-        draft.command = "server"
+        draft["name"] = "web"
+        draft["command"] = "server"
         change(&draft)
         return draft
     }

@@ -11,7 +11,7 @@ import Testing
     func `a program with plain words is run without a shell`(command: String) {
         #expect(ShellCommand.isPlainProgram(command))
         let words = command.split { " \t".contains($0) }.map(String.init)
-        #expect(ShellCommand.words(for: command) == words)
+        #expect(ShellCommand.words(for: command, in: .sh) == words)
     }
 
     @Test(arguments: [
@@ -33,7 +33,7 @@ import Testing
     ])
     func `anything else is the shell's`(command: String) {
         #expect(!ShellCommand.isPlainProgram(command))
-        #expect(ShellCommand.words(for: command) == ["/bin/sh", "-c", command])
+        #expect(ShellCommand.words(for: command, in: .sh) == ["/bin/sh", "-c", command])
     }
 
     @Test(arguments: [

@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import Services
@@ -26,12 +27,12 @@ import Testing
 
     @Test func `what is given is taken as it is`() throws {
         let spec = try Samples.spec { draft in
-            draft.command = " sleep  1 \n"
-            draft.environment = ["A": " b\n", "_": ""]
-            draft.workingDirectory = "/srv/a b/"
-            draft.restart = "always"
-            draft.port = 8080
-            draft.user = "www-data"
+            draft["command"] = " sleep  1 \n"
+            draft["env"] = ["A": " b\n", "_": ""]
+            draft["cwd"] = "/srv/a b/"
+            draft["restart"] = "always"
+            draft["port"] = 8080
+            draft["user"] = "www-data"
         }
         #expect(spec.command == " sleep  1 \n")
         #expect(spec.environment == ["A": " b\n", "_": ""])
@@ -61,7 +62,7 @@ import Testing
     ])
     func `any other name is refused with the reason`(text: String, reason: String) {
         #expect(ServiceName(text) == nil)
-        #expect(problems { $0.name = text } == ["name": reason])
+        #expect(problems { $0["name"] = .string(text) } == ["name": reason])
     }
 
     @Test(arguments: [
@@ -101,8 +102,8 @@ import Testing
     ])
     func `an account owns what runs as it`(user: String, account: UInt32?, name: String, isOwner: Bool) throws {
         let spec = try Samples.spec { draft in
-            draft.name = name
-            draft.user = user
+            draft["name"] = .string(name)
+            draft["user"] = .string(user)
             draft.account = account
         }
         #expect(Account(uid: 1000, name: "alice", home: "/").owns(spec) == isOwner)
@@ -117,19 +118,19 @@ import Testing
 
     @Test func `a command of the limit is taken and one byte more is refused`() {
         let longest = String(repeating: "é", count: 32 * 1024)
-        #expect(problems { $0.command = longest } == [:])
-        #expect(problems { $0.command = longest + "x" } == ["command": "must be at most 65536 bytes long"])
+        #expect(problems { $0["command"] = .string(longest) } == [:])
+        #expect(problems { $0["command"] = .string(longest + "x") } == ["command": "must be at most 65536 bytes long"])
     }
 
     @Test(arguments: ["", " ", "\n", " \t\r\n", "\u{2003}"]) func `a blank command is refused`(command: String) {
-        #expect(problems { $0.command = command } == ["command": "must not be blank"])
+        #expect(problems { $0["command"] = .string(command) } == ["command": "must not be blank"])
     }
 
     @Test func `NUL is refused everywhere`() {
-        #expect(problems { $0.command = "a\0b" } == ["command": "must not contain NUL"])
-        #expect(problems { $0.workingDirectory = "/a\0" } == ["cwd": "must not contain NUL, CR or LF"])
-        #expect(problems { $0.environment = ["A": "\0"] } == ["env": "has NUL in the value of 'A'"])
-        #expect(problems { $0.user = "a\0" } == ["user": "may hold only letters, digits, '_', '-' and '.'"])
+        #expect(problems { $0["command"] = "a\0b" } == ["command": "must not contain NUL"])
+        #expect(problems { $0["cwd"] = "/a\0" } == ["cwd": "must not contain NUL, CR or LF"])
+        #expect(problems { $0["env"] = ["A": "\0"] } == ["env": "has NUL in the value of 'A'"])
+        #expect(problems { $0["user"] = "a\0" } == ["user": "may hold only letters, digits, '_', '-' and '.'"])
     }
 
     private func variables(_ count: Int) -> [String: String] {
@@ -137,32 +138,32 @@ import Testing
     }
 
     @Test func `so many variables are taken and one more is refused`() {
-        #expect(problems { $0.environment = variables(256) } == [:])
-        #expect(problems { $0.environment = variables(257) } == ["env": "must have at most 256 entries"])
+        #expect(problems { $0["env"] = JSONValue(texts: variables(256)) } == [:])
+        #expect(problems { $0["env"] = JSONValue(texts: variables(257)) } == ["env": "must have at most 256 entries"])
     }
 
     @Test func `a value of the limit is taken and one byte more is refused`() {
         let longest = String(repeating: "v", count: 64 * 1024)
-        #expect(problems { $0.environment = ["A": longest] } == [:])
+        #expect(problems { $0["env"] = JSONValue(texts: ["A": longest]) } == [:])
         let reason = "has a value of more than 65536 bytes for 'A'"
-        #expect(problems { $0.environment = ["A": longest + "v"] } == ["env": reason])
+        #expect(problems { $0["env"] = JSONValue(texts: ["A": longest + "v"]) } == ["env": reason])
     }
 
     @Test func `a variable's name of the limit is taken and one byte more is refused`() {
         let longest = String(repeating: "N", count: 1024)
-        #expect(problems { $0.environment = [longest: ""] } == [:])
-        #expect(problems { $0.environment = [longest + "N": ""] } == ["env": "has a name of more than 1024 bytes"])
+        #expect(problems { $0["env"] = JSONValue(texts: [longest: ""]) } == [:])
+        #expect(problems { $0["env"] = [longest + "N": ""] } == ["env": "has a name of more than 1024 bytes"])
     }
 
     @Test func `an environment of the limit is taken and one byte more is refused`() {
         let half = String(repeating: "v", count: 64 * 1024 - 1)
-        #expect(problems { $0.environment = ["A": half, "B": half] } == [:])
+        #expect(problems { $0["env"] = JSONValue(texts: ["A": half, "B": half]) } == [:])
         let reason = "must be at most 131072 bytes in all"
-        #expect(problems { $0.environment = ["A": half, "B": half + "v"] } == ["env": reason])
+        #expect(problems { $0["env"] = JSONValue(texts: ["A": half, "B": half + "v"]) } == ["env": reason])
     }
 
     @Test(arguments: ["A", "a", "_", "_0", "A_b9", "PATH"]) func `a variable's name is taken`(name: String) {
-        #expect(problems { $0.environment = [name: "v"] } == [:])
+        #expect(problems { $0["env"] = JSONValue(texts: [name: "v"]) } == [:])
     }
 
     @Test(arguments: [
@@ -171,52 +172,56 @@ import Testing
     ])
     func `any other variable's name is refused and shown without harm`(name: String, shown: String) {
         let reason = "has the name '\(shown)', which is not of the form [A-Za-z_][A-Za-z0-9_]*"
-        #expect(problems { $0.environment = [name: "v"] } == ["env": reason])
+        #expect(problems { $0["env"] = JSONValue(texts: [name: "v"]) } == ["env": reason])
     }
 
     @Test func `a message never holds a value`() {
         let secret = "hunter2\0"
-        #expect(problems { $0.environment = ["A": secret, "B!": secret] }["env"]?.contains("hunter2") == false)
+        #expect(
+            problems { $0["env"] = JSONValue(texts: ["A": secret, "B!": secret]) }["env"]?.contains("hunter2") == false
+        )
     }
 
     @Test func `a working directory of the limit is taken and one byte more is refused`() {
         let longest = "/" + String(repeating: "a/", count: 2047)
         #expect(longest.utf8.count == 4095)
-        #expect(problems { $0.workingDirectory = longest } == [:])
+        #expect(problems { $0["cwd"] = .string(longest) } == [:])
         let reason = "must be at most 4095 bytes long"
-        #expect(problems { $0.workingDirectory = longest + "a" } == ["cwd": reason])
+        #expect(problems { $0["cwd"] = .string(longest + "a") } == ["cwd": reason])
     }
 
     @Test(arguments: ["", "srv", "./srv", "~", "~/x", " /srv", "-/srv"])
     func `a working directory that is not absolute is refused`(path: String) {
-        #expect(problems { $0.workingDirectory = path } == ["cwd": "must be an absolute path"])
+        #expect(problems { $0["cwd"] = .string(path) } == ["cwd": "must be an absolute path"])
     }
 
     @Test(arguments: ["/a\n", "/a\nUser=root", "/a\r", "/a\r\nb"])
     func `a working directory of several lines is refused`(path: String) {
-        #expect(problems { $0.workingDirectory = path } == ["cwd": "must not contain NUL, CR or LF"])
+        #expect(problems { $0["cwd"] = .string(path) } == ["cwd": "must not contain NUL, CR or LF"])
     }
 
     @Test(arguments: ["always", "on-failure", "no"]) func `a restart policy is taken`(word: String) throws {
-        #expect(try Samples.spec { $0.restart = word }.restart.rawValue == word)
+        #expect(try Samples.spec { $0["restart"] = .string(word) }.restart.rawValue == word)
     }
 
     @Test(arguments: ["", "Always", "never", "on_failure", "onFailure", "on-abort"])
     func `any other restart policy is refused`(word: String) {
-        #expect(problems { $0.restart = word } == ["restart": "must be one of 'always', 'on-failure', 'no'"])
+        #expect(
+            problems { $0["restart"] = .string(word) } == ["restart": "must be one of 'always', 'on-failure', 'no'"]
+        )
     }
 
     @Test(arguments: [1, 80, 65535]) func `a port is taken`(port: Int) throws {
-        #expect(try Samples.spec { $0.port = port }.port == port)
+        #expect(try Samples.spec { $0["port"] = .number(JSONNumber(port)) }.port == port)
     }
 
     @Test(arguments: [0, -1, 65536, Int.max, Int.min]) func `any other port is refused`(port: Int) {
-        #expect(problems { $0.port = port } == ["port": "must be from 1 to 65535"])
+        #expect(problems { $0["port"] = .number(JSONNumber(port)) } == ["port": "must be from 1 to 65535"])
     }
 
     @Test(arguments: ["a", "user", "_apt", "www-data", "A.b-c_9", String(repeating: "u", count: 32)])
     func `an account is taken`(user: String) throws {
-        #expect(try Samples.spec { $0.user = user }.user == user)
+        #expect(try Samples.spec { $0["user"] = .string(user) }.user == user)
     }
 
     @Test(arguments: [
@@ -233,19 +238,19 @@ import Testing
         ("ué", "may hold only letters, digits, '_', '-' and '.'"),
     ])
     func `any other account is refused with the reason`(user: String, reason: String) {
-        #expect(problems { $0.user = user } == ["user": reason])
+        #expect(problems { $0["user"] = .string(user) } == ["user": reason])
     }
 
     // MARK: All at once
 
     @Test func `everything that is wrong is told at once, in the order of the fields`() {
         var draft = SpecDraft()
-        draft.command = " "
-        draft.environment = ["1": ""]
-        draft.workingDirectory = "srv"
-        draft.restart = "maybe"
-        draft.port = 0
-        draft.user = ""
+        draft["command"] = " "
+        draft["env"] = ["1": ""]
+        draft["cwd"] = "srv"
+        draft["restart"] = "maybe"
+        draft["port"] = 0
+        draft["user"] = ""
         let problems = #expect(throws: FieldProblems.self) {
             try draft.validated(defaults: SpecDraft.Defaults(user: "user"))
         }
@@ -259,7 +264,7 @@ import Testing
         known.add("port", "must be an integer")
         known.add("port", "is told once")
         known.add("name", nil)
-        let draft = Samples.draft { $0.port = 0 }
+        let draft = Samples.draft { $0["port"] = 0 }
         let problems = #expect(throws: FieldProblems.self) {
             try draft.validated(defaults: SpecDraft.Defaults(user: "user"), problems: known)
         }

@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import Services
@@ -148,7 +149,7 @@ import Testing
         refusal: String? = nil,
         hasGivenUp: Bool = false
     ) throws -> String? {
-        let spec = try Samples.spec { $0.workingDirectory = "/srv/x" }
+        let spec = try Samples.spec { $0["cwd"] = "/srv/x" }
         var record = ServiceRecord(id: "id", spec: spec, createdAt: Timestamp(microseconds: 0))
         record.run.ending = ending
         record.run.result = runResult ?? result

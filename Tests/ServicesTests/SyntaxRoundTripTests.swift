@@ -1,3 +1,4 @@
+import JSON
 import SystemdReader
 import TestSupport
 import Testing
@@ -6,9 +7,9 @@ import Testing
 
 @Suite struct SyntaxRoundTripTests {
     private static let service = [
-        "Type", "ExecStart", "User", "WorkingDirectory", "EnvironmentFile", "Restart", "RestartSec", "TimeoutStopSec",
-        "IgnoreSIGPIPE", "NotifyAccess", "Slice", "IOAccounting", "SyslogIdentifier", "SyslogLevelPrefix",
-        "LogExtraFields", "LogRateLimitIntervalSec", "LogRateLimitBurst",
+        "Type", "ExecStart", "User", "WorkingDirectory", "EnvironmentFile", "Restart", "TimeoutStopSec",
+        "TimeoutStartSec", "RestartSec", "LogRateLimitIntervalSec", "LogRateLimitBurst", "IgnoreSIGPIPE",
+        "NotifyAccess", "Slice", "IOAccounting", "SyslogIdentifier", "SyslogLevelPrefix", "LogExtraFields",
     ]
 
     /// Whether systemd changes into the directory itself: not where it has a component "." or "..".
@@ -29,9 +30,9 @@ import Testing
             let command = "x" + Samples.text(&generator, scalarsLimit: 60, without: [])
             let path = "/" + Samples.text(&generator, scalarsLimit: 30, without: ["\n", "\r"])
             let spec = try Samples.spec { draft in
-                draft.command = command
-                draft.workingDirectory = path
-                draft.environment = ["A": "b"]
+                draft["command"] = .string(command)
+                draft["cwd"] = .string(path)
+                draft["env"] = ["A": "b"]
             }
             let text = UnitFile.render(spec, id: "1-2", privateFile: "/var/lib/%n/a b.env")
             let context = "seed \(seed), case \(index): \(text.debugDescription)"
@@ -42,7 +43,7 @@ import Testing
                 let keys = Self.service.filter { isSystemds || $0 != "WorkingDirectory" }
                 #expect(sections["Service"]?.map(\.key) == keys, "\(context)")
                 let hasMounts = isSystemds && Self.isMountable(path)
-                let unit = ["Description", "StartLimitIntervalSec", "StartLimitBurst"]
+                let unit = ["Description", "After", "StartLimitIntervalSec", "StartLimitBurst"]
                 #expect(sections["Unit"]?.map(\.key) == unit + (hasMounts ? ["RequiresMountsFor"] : []), "\(context)")
                 #expect(sections["Install"]?.count == 1, "\(context)")
                 if hasMounts {
@@ -52,7 +53,10 @@ import Testing
                 let values = Dictionary(sections["Service"] ?? []) { first, _ in first }
                 let words = try UnitReader.words(values["ExecStart"] ?? "")
                 let launch = ["/usr/lib/miosa-agent/launch-1", "miosa-service-web", path]
-                #expect(words == (launch + ShellCommand.words(for: command)).map { Array($0.utf8) }, "\(context)")
+                #expect(
+                    words == (launch + ShellCommand.words(for: command, in: .sh)).map { Array($0.utf8) },
+                    "\(context)"
+                )
                 let directory = try UnitReader.specifiersExpanded(Array((values["WorkingDirectory"] ?? "").utf8))
                 #expect(directory == (isSystemds ? Array("-\(path)".utf8) : []), "\(context)")
                 let environment = try UnitReader.specifiersExpanded(Array((values["EnvironmentFile"] ?? "").utf8))

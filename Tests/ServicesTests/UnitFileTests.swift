@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Testing
 
 @testable import Services
@@ -28,58 +29,88 @@ import Testing
     }
 
     static let goldens = [
-        Golden("plain") { $0.command = "/usr/bin/sleep 60" },
+        Golden("plain") { $0["command"] = "/usr/bin/sleep 60" },
         Golden("shell") { draft in
-            draft.name = "shell-1"
-            draft.command = "cd /srv && exec ./run --flag > out.log 2>&1"
-            draft.workingDirectory = "/srv"
-            draft.restart = "always"
+            draft["name"] = "shell-1"
+            draft["command"] = "cd /srv && exec ./run --flag > out.log 2>&1"
+            draft["cwd"] = "/srv"
+            draft["restart"] = "always"
         },
         Golden("quoting") { draft in
-            draft.command = "printf '%s\\n' \"a \\\"b\\\" $HOME `id`\" ; echo ;# \\\\ \t\u{1B}[0m"
-            draft.workingDirectory = "/srv/a \"b\" 'c' \\"
-            draft.restart = "no"
+            draft["command"] = "printf '%s\\n' \"a \\\"b\\\" $HOME `id`\" ; echo ;# \\\\ \t\u{1B}[0m"
+            draft["cwd"] = "/srv/a \"b\" 'c' \\"
+            draft["restart"] = "no"
         },
         Golden("percent") { draft in
-            draft.command = "date +%Y-%m-%d%%"
-            draft.workingDirectory = "/srv/50%/%h %"
+            draft["command"] = "date +%Y-%m-%d%%"
+            draft["cwd"] = "/srv/50%/%h %"
         },
-        Golden("lines") { $0.command = "set -e\r\necho one\n[Service]\nUser=root\necho two \\\n  three\n" },
+        Golden("lines") { $0["command"] = "set -e\r\necho one\n[Service]\nUser=root\necho two \\\n  three\n" },
         Golden("unicode") { draft in
-            draft.command = "echo 'größe 日本語 👩‍👩‍👧 e\u{301} \u{2028}'"
-            draft.workingDirectory = "/srv/größe/日本語 "
+            draft["command"] = "echo 'größe 日本語 👩‍👩‍👧 e\u{301} \u{2028}'"
+            draft["cwd"] = "/srv/größe/日本語 "
         },
         Golden("environment") { draft in
-            draft.environment = ["SECRET": "hunter2", "PATH": "/opt/bin", "NOTIFY_SOCKET": "/run/mine"]
-            draft.user = "www-data"
-            draft.port = 8080
+            draft["env"] = ["SECRET": "hunter2", "PATH": "/opt/bin", "NOTIFY_SOCKET": "/run/mine"]
+            draft["user"] = "www-data"
+            draft["port"] = 8080
         },
         Golden("pipe") { draft in
-            draft.command = "nginx -g 'daemon off;'"
-            draft.stdio = "pipe"
+            draft["command"] = "nginx -g 'daemon off;'"
+            draft["stdio"] = "pipe"
         },
         Golden("account") { draft in
-            draft.name = "web.1000"
-            draft.command = "sleep 1; echo %h $SECRET"
-            draft.environment = ["SECRET": "hunter2", "PATH": "/opt/bin"]
-            draft.workingDirectory = "/home/alice/private"
-            draft.user = "alice"
+            draft["name"] = "web.1000"
+            draft["command"] = "sleep 1; echo %h $SECRET"
+            draft["env"] = ["SECRET": "hunter2", "PATH": "/opt/bin"]
+            draft["cwd"] = "/home/alice/private"
+            draft["user"] = "alice"
             draft.account = 1000
-            draft.port = 8080
-            draft.stdio = "pipe"
+            draft["port"] = 8080
+            draft["stdio"] = "pipe"
+        },
+        Golden("options") { draft in
+            draft["name"] = "options"
+            draft["command"] = "exec server --option"
+            draft["description"] = "100% of \\ it \\"
+            draft["network"] = true
+            draft["shell"] = "login"
+            draft["group"] = "www-data"
+            draft["umask"] = "0027"
+            draft["stop_signal"] = "INT"
+            draft["stop_timeout"] = 30
+            draft["stop_mode"] = "main"
+            draft["reload_signal"] = "SIGHUP"
+            draft["start_timeout"] = 120
+            draft["restart_delay"] = 5
+            draft["restart_limit"] = .null
+            draft["limits"] = ["memory": "512M", "cpus": 1, "tasks": 64, "open_files": 4096]
+            draft["sandbox"] = "strict"
+            draft["writable"] = ["/srv/data", "/srv/a b\"%"]
+            draft["log_rate_limit"] = 100
+            draft["labels"] = ["team": "web"]
+            draft["enabled"] = false
+        },
+        Golden("basic") { draft in
+            draft["sandbox"] = "basic"
+            draft["limits"] = ["cpus": .number(JSONNumber(hundredths: 50))]
         },
         Golden("noncharacters") { draft in
-            draft.command = "echo '\(Samples.noncharacter)' | tr -d $'\\n'"
-            draft.environment = ["SECRET": "hunter2\(Samples.noncharacter)"]
-            draft.workingDirectory = "/srv"
+            draft["command"] = .string("echo '\(Samples.noncharacter)' | tr -d $'\\n'")
+            draft["env"] = JSONValue(texts: ["SECRET": "hunter2\(Samples.noncharacter)"])
+            draft["cwd"] = "/srv"
         },
     ]
 
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Goldens")
 
     @Test(arguments: goldens) func `a unit file is, byte for byte, the golden one`(golden: Golden) throws {
-        let expected = try Data(contentsOf: Self.folder.appending(path: golden.name + ".service"))
+        let file = Self.folder.appending(path: golden.name + ".service")
         let rendered = try golden.render()
+        if ProcessInfo.processInfo.environment["MIOSA_AGENT_WRITE_DOCUMENTS"] != nil {
+            try Data(rendered.utf8).write(to: file)
+        }
+        let expected = try Data(contentsOf: file)
         #expect(Data(rendered.utf8) == expected, "\(rendered)")
     }
 
@@ -101,20 +132,20 @@ import Testing
 
     /// What the rules of a spec let through at its edges.
     @Test(arguments: [
-        Golden("longest-command") { $0.command = "#" + String(repeating: "\u{1}", count: 64 * 1024 - 1) },
-        Golden("longest-directory") { $0.workingDirectory = "/" + String(repeating: "a/", count: 2047) },
-        Golden("root-directory") { $0.workingDirectory = "/" },
-        Golden("many-slashes") { $0.workingDirectory = "//srv///a//" },
-        Golden("dot-in-directory") { $0.workingDirectory = "/srv/./a" },
-        Golden("parent-in-directory") { $0.workingDirectory = "/srv/../a" },
-        Golden("long-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 255) },
-        Golden("longer-component") { $0.workingDirectory = "/" + String(repeating: "c", count: 256) },
-        Golden("controls-in-directory") { $0.workingDirectory = "/srv/\t\u{1}\u{7F}\u{B}" },
-        Golden("noncharacter-in-directory") { $0.workingDirectory = "/srv/\(Unicode.Scalar(0xFFFE) ?? "x")" },
-        Golden("noncharacter-in-command") { $0.command = "echo '\(Unicode.Scalar(0xFDD0) ?? "x")'" },
-        Golden("longest-account") { $0.user = String(repeating: "u", count: 32) },
-        Golden("account") { $0.user = "A.b-c_9" },
-        Golden("private-use") { $0.command = "echo '\u{E000}\u{10FFFD}\u{FEFF}'" },
+        Golden("longest-command") { $0["command"] = .string("#" + String(repeating: "\u{1}", count: 64 * 1024 - 1)) },
+        Golden("longest-directory") { $0["cwd"] = .string("/" + String(repeating: "a/", count: 2047)) },
+        Golden("root-directory") { $0["cwd"] = "/" },
+        Golden("many-slashes") { $0["cwd"] = "//srv///a//" },
+        Golden("dot-in-directory") { $0["cwd"] = "/srv/./a" },
+        Golden("parent-in-directory") { $0["cwd"] = "/srv/../a" },
+        Golden("long-component") { $0["cwd"] = .string("/" + String(repeating: "c", count: 255)) },
+        Golden("longer-component") { $0["cwd"] = .string("/" + String(repeating: "c", count: 256)) },
+        Golden("controls-in-directory") { $0["cwd"] = "/srv/\t\u{1}\u{7F}\u{B}" },
+        Golden("noncharacter-in-directory") { $0["cwd"] = .string("/srv/\(Unicode.Scalar(0xFFFE) ?? "x")") },
+        Golden("noncharacter-in-command") { $0["command"] = .string("echo '\(Unicode.Scalar(0xFDD0) ?? "x")'") },
+        Golden("longest-account") { $0["user"] = .string(String(repeating: "u", count: 32)) },
+        Golden("account") { $0["user"] = "A.b-c_9" },
+        Golden("private-use") { $0["command"] = "echo '\u{E000}\u{10FFFD}\u{FEFF}'" },
     ])
     func `whatever the rules of a spec let through systemd takes`(golden: Golden) throws {
         let result = try Tool.verify(["edge.service": golden.renderForThisSystem()])
@@ -138,9 +169,9 @@ import Testing
 @Suite struct LaunchCredentialTests {
     @Test func `texts that systemd cannot carry are the launcher's, in a file that only root reads`() throws {
         let spec = try Samples.spec { draft in
-            draft.command = "echo '\(Samples.noncharacter)'"
-            draft.environment = ["B": "it's\n\(Samples.noncharacter) $HOME \\", "A": "plain"]
-            draft.workingDirectory = "/srv/\(Samples.noncharacter)"
+            draft["command"] = .string("echo '\(Samples.noncharacter)'")
+            draft["env"] = JSONValue(texts: ["B": "it's\n\(Samples.noncharacter) $HOME \\", "A": "plain"])
+            draft["cwd"] = .string("/srv/\(Samples.noncharacter)")
         }
         let strings = [
             "2", "A=plain", "B=it's\n\(Samples.noncharacter) $HOME \\", "/srv/\(Samples.noncharacter)", "/bin/sh", "-c",
@@ -156,17 +187,17 @@ import Testing
     @Test(arguments: [0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF] as [UInt32])
     func `any noncharacter in any text makes the credential needed`(code: UInt32) throws {
         let text = String(try #require(Unicode.Scalar(code)))
-        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0.command = "echo " + text }))
-        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0.workingDirectory = "/" + text }))
-        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0.environment = ["A": text] }))
+        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0["command"] = .string("echo " + text) }))
+        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0["cwd"] = .string("/" + text) }))
+        #expect(LaunchCredential.isNeeded(for: try Samples.spec { $0["env"] = JSONValue(texts: ["A": text]) }))
     }
 
     @Test(arguments: ["", "a", "\u{FDCF}\u{FDF0}", "\u{FFFD}", "\u{10FFFD}", "\u{E000}"])
     func `no other text does`(text: String) throws {
         let spec = try Samples.spec { draft in
-            draft.command = "echo " + text
-            draft.workingDirectory = "/" + text
-            draft.environment = ["A": text]
+            draft["command"] = .string("echo " + text)
+            draft["cwd"] = .string("/" + text)
+            draft["env"] = JSONValue(texts: ["A": text])
         }
         #expect(!LaunchCredential.isNeeded(for: spec))
         #expect(PrivateFile.render(spec) == "A=\"\(text)\"\n")
@@ -215,7 +246,7 @@ import Testing
     @Test func `a directory whose mount unit would have too long a name requires none`() throws {
         for (length, isRequired) in [(240, true), (241, false)] {
             let path = "/" + String(repeating: "a", count: length - 1)
-            let spec = try Samples.spec { $0.workingDirectory = path.count > 255 ? path : "/a" + path.dropFirst(2) }
+            let spec = try Samples.spec { $0["cwd"] = .string(path.count > 255 ? path : "/a" + path.dropFirst(2)) }
             let text = UnitFile.render(spec, id: "1", privateFile: "/x")
             #expect(text.contains("RequiresMountsFor=/a") == isRequired)
         }

@@ -8,7 +8,7 @@ struct TidyTests {
     static let imports: [String: Set<String>] = [
         "JSON": [],
         "HTTP": [],
-        "Services": ["Synchronization"],
+        "Services": ["JSON", "Synchronization"],
         "Systemd": ["CSystemd", "Glibc", "Synchronization"],
         "HTTPServer": ["HTTP", "Systemd"],
         "ServiceManager": ["JSON", "Services", "Systemd"],

@@ -12,25 +12,29 @@ enum ServiceObject {
         case nothing
     }
 
-    /// `status` is the service's own unless it is gone.
+    /// `status` is the service's own unless it is gone. With `hasOptions` false the members of ``SpecFields`` that have
+    /// no place of their own are left out.
     static func write(
         _ service: Service,
         _ api: API,
         _ context: Context,
         status: ServiceStatus? = nil,
         environment: Environment? = nil,
+        hasOptions: Bool = true,
         usage: ResourceUsage? = nil,
         into writer: inout JSONWriter
     ) {
         let word = context.dialect.word(for: status ?? service.status)
         let environment = environment ?? visible(to: context)
-        if case .values = environment, context.account == nil, usage == nil, word == service.status.rawValue,
-            let document = service.keptEncoding
-        {
-            return writer.raw(document.dropFirst(documentBegin.count).dropLast(documentEnd.count))
-        }
         writer.beginObject()
-        writeMembers(service, word, environment, usage, api, context, into: &writer)
+        if case .values = environment, context.account == nil, usage == nil, word == service.status.rawValue,
+            let members = service.keptEncoding
+        {
+            writer.rawMembers(members)
+        } else {
+            writeMembers(service, word, environment, usage, api, context, into: &writer)
+        }
+        if hasOptions { writer.rawMembers(options(of: service.record.spec)) }
         writer.endObject()
     }
 
@@ -43,15 +47,59 @@ enum ServiceObject {
         _ api: API,
         _ context: Context
     ) -> [UInt8] {
-        func encode() -> [UInt8] {
-            var writer = JSONWriter()
-            write(service, api, context, usage: usage, into: &writer)
-            return documentBegin + writer.finish() + documentEnd
+        let word = context.dialect.word(for: service.status)
+        func members() -> [UInt8] {
+            encodedMembers { writer in
+                writeMembers(service, word, visible(to: context), usage, api, context, into: &writer)
+            }
         }
-        guard usage == nil, !context.hidesEnvironment, context.account == nil else { return encode() }
-        let isUsual = context.dialect.word(for: service.status) == service.status.rawValue
-        return isUsual ? service.encoded(encode) : encode()
+        let isUsual =
+            usage == nil && !context.hidesEnvironment && context.account == nil && word == service.status.rawValue
+        let first = isUsual ? service.encoded(members) : members()
+        let second = options(of: service.record.spec)
+        var document: [UInt8] = []
+        document.reserveCapacity(documentBegin.count + first.count + 1 + second.count + documentEnd.count)
+        document += documentBegin
+        document += first
+        document.append(UInt8(ascii: ","))
+        document += second
+        document += documentEnd
+        return document
     }
+
+    /// The members of the fields that have no place of their own.
+    private static func options(of spec: ServiceSpec) -> [UInt8] {
+        spec.options.isEmpty ? standardOptions : encodedOptions { $0.value(in: spec) }
+    }
+
+    /// Those of most services, which are not kept with each of them.
+    private static let standardOptions = encodedOptions { $0.standardValue }
+
+    private static func encodedOptions(_ value: (any SpecFieldDeclaration) -> JSONValue) -> [UInt8] {
+        encodedMembers { writer in
+            for field in SpecFields.options { writer.member(field.key, value(field)) }
+        }
+    }
+
+    /// Members without the braces around them.
+    private static func encodedMembers(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        write(&writer)
+        writer.endObject()
+        return Array(writer.finish().dropFirst().dropLast())
+    }
+
+    /// Whether a key is that of a member that is no field of a spec: one that is ignored in a spec that a client has
+    /// got as an object.
+    static func isReadOnly(_ key: String) -> Bool { readOnlyKeys.contains(key) }
+
+    private static let readOnlyKeys: Set<String> = [
+        "id", "computer_id", "tenant_id", "status", "pid", "exit_code", "last_started_at", "last_exited_at",
+        "created_at",
+        "updated_at", "unit", "active_state", "sub_state", "result", "signal", "restarts", "boot_id", "invocation_id",
+        "message", "pending", "sub_status", "drop_ins", "usage",
+    ]
 
     /// The document of a service that has failed, with the last lines of its log.
     static func document(_ service: Service, log: [String], _ api: API, _ context: Context) -> [UInt8] {
@@ -71,8 +119,8 @@ enum ServiceObject {
     }
 
     /// What is around the service in its document.
-    private static let documentBegin = Array(#"{"data":"#.utf8)
-    private static let documentEnd = Array("}\n".utf8)
+    private static let documentBegin = Array(#"{"data":{"#.utf8)
+    private static let documentEnd = Array("}}\n".utf8)
 
     /// The object as a part of another document.
     static func value(of service: Service, _ api: API, _ context: Context) -> [UInt8] {
@@ -94,6 +142,7 @@ enum ServiceObject {
             context,
             into: &writer
         )
+        writer.rawMembers(options(of: removed.record.spec))
         writer.member("removed_at", string: removed.removedAt.description)
         writer.key("removed_by")
         writer.beginObject()
@@ -144,7 +193,7 @@ enum ServiceObject {
         writer.member("working_dir", string: spec.workingDirectory)
         writer.member("restart_policy", string: spec.restart.rawValue)
         writer.member("port", integer: spec.port)
-        writer.member("stdio", string: spec.stdio.rawValue)
+        writer.member("user", string: spec.user)
         writer.member("unit", string: UnitName.unit(of: spec.name))
         writer.member("active_state", string: service.state.activeState.rawValue)
         writer.member("sub_state", string: service.state.subState)

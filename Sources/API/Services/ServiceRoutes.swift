@@ -50,13 +50,13 @@ enum ServiceRoutes {
         _ api: API,
         _ context: Context
     ) throws(Failure) -> ServiceSpec {
-        try ServiceBody.spec(
-            of: body,
-            named: name,
+        let origin = ServiceBody.Origin(
+            name: name,
             defaults: api.configuration.defaults,
-            for: context.account,
+            account: context.account,
             accountOfUID: api.configuration.account
         )
+        return try ServiceBody.spec(of: body, origin)
     }
 
     static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {

@@ -502,7 +502,8 @@ final class Convergence {
         } catch {
             throw Obstacle(error)
         }
-        let result = try await result(ofStop: job, unit)
+        let stopTimeout = Duration.seconds(services[name]?.record.spec.stopTimeout ?? 0)
+        let result = try await result(ofStop: job, unit, stopTimeout)
         try await ask { () throws(BusError) in try self.systemd.resetFailedUnit(unit) }
         return result
     }
@@ -513,12 +514,12 @@ final class Convergence {
     /// Waits for the end of a stop job. A main process can extend its stop time-out (`EXTEND_TIMEOUT_USEC=` of
     /// sd_notify(3)), since the unit has NotifyAccess=main for the launcher: when the unit's own time-out is over, its
     /// processes are killed.
-    private func result(ofStop job: Job, _ unit: String) async throws(Obstacle) -> Job.Result {
+    private func result(ofStop job: Job, _ unit: String, _ stopTimeout: Duration) async throws(Obstacle) -> Job.Result {
         let begin = MonotonicClock.now()
         func left(of duration: Duration) -> Duration { duration - MonotonicClock.now().duration(since: begin) }
-        let usual = Duration.seconds(UnitFile.stopTimeoutSeconds) + Self.killMargin
+        let usual = stopTimeout + Self.killMargin
         if let result = try await result(of: job, ifWithin: min(usual, jobTimeout)) { return result }
-        // A drop-in may have set another stop time-out.
+        // A drop-in or the former spec may have set another stop time-out.
         var timeout: Duration?
         try await ask { () throws(BusError) in timeout = try await self.systemd.stopTimeout(of: unit) }
         if let timeout, timeout < jobTimeout - Self.killMargin {

@@ -25,6 +25,9 @@ struct JSONMembers {
         try self.init(value, "the file")
     }
 
+    /// The members in their order.
+    var all: JSONObject { object }
+
     func has(_ key: String) -> Bool { object[key] != nil }
 
     func value(_ key: String) throws(RecordProblem) -> JSONValue {

@@ -5,6 +5,13 @@ internal import Services
 enum RecordCoding {
     static let version = 1
 
+    /// The members of a record.
+    private static let keys: Set<String> = [
+        "version", "id", "phase", "enabled", "created_at", "updated_at", "deleted_by", "replaces", "lacks_files",
+        "spec",
+        "run",
+    ]
+
     static func encode(_ record: ServiceRecord) -> [UInt8] {
         var writer = JSONWriter()
         writer.beginObject()
@@ -24,6 +31,7 @@ enum RecordCoding {
         encode(record.spec, into: &writer)
         writer.key("run")
         encode(record.run, into: &writer)
+        for member in record.unknown { writer.member(member.key, member.value) }
         writer.endObject()
         return writer.finish()
     }
@@ -44,21 +52,15 @@ enum RecordCoding {
         )
     }
 
+    /// What has its default is left out, unless version 0.1.0 needs it. What this version does not know (a field or a
+    /// value of a newer version) is kept and has no effect.
     private static func encode(_ spec: ServiceSpec, into writer: inout JSONWriter) {
         writer.beginObject()
-        writer.member("name", string: spec.name.description)
-        writer.member("command", string: spec.command)
-        writer.key("env")
-        writer.beginObject()
-        for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { writer.member(name, string: value) }
-        writer.endObject()
-        writer.member("cwd", string: spec.workingDirectory)
-        writer.member("restart", string: spec.restart.rawValue)
-        writer.member("port", integer: spec.port)
-        writer.member("user", string: spec.user)
+        for field in SpecFields.all where field.isRecorded(of: spec) {
+            writer.member(field.key, field.value(in: spec))
+        }
         if let account = spec.account { writer.member("account", integer: Int(account)) }
-        // Omitted when it is the default: version 0.1.0 knows no other value.
-        if spec.stdio != .journal { writer.member("stdio", string: spec.stdio.rawValue) }
+        for member in spec.unknown { writer.member(member.key, member.value) }
         writer.endObject()
     }
 
@@ -118,22 +120,25 @@ enum RecordCoding {
             replacedRun: try record.optionalString("replaces"),
             run: try decodeRun(try record.object("run"))
         )
+        for member in record.all where !keys.contains(member.key) { decoded.unknown.append(member.key, member.value) }
         if record.has("lacks_files") { decoded.lacksFiles = try record.bool("lacks_files") }
         return decoded
     }
 
     private static func decodeSpec(_ members: JSONMembers) throws(RecordProblem) -> ServiceSpec {
         var draft = SpecDraft()
-        draft.name = try members.string("name")
-        draft.command = try members.string("command")
-        draft.environment = try members.object("env").strings()
-        draft.workingDirectory = try members.string("cwd")
-        draft.restart = try members.string("restart")
-        draft.port = try members.optionalInteger("port")
+        for member in members.all {
+            if member.key == "account" {
+                draft.account = try members.optionalInteger("account").flatMap { UInt32(exactly: $0) }
+            } else if let field = SpecFields.all.first(where: { $0.key == member.key }),
+                !field.isOption || field.isValue(member.value)
+            {
+                draft[member.key] = member.value
+            } else {
+                draft.unknown.append(member.key, member.value)
+            }
+        }
         let user = try members.string("user")
-        draft.user = user
-        draft.account = try members.optionalInteger("account").flatMap { UInt32(exactly: $0) }
-        draft.stdio = try members.optionalString("stdio")
         do throws(FieldProblems) {
             return try draft.validated(defaults: SpecDraft.Defaults(user: user))
         } catch {

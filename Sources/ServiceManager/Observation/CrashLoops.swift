@@ -31,21 +31,22 @@ final class CrashLoops {
         self.ended = ended
     }
 
-    /// Counts an end; returns the number of ends in a row when it is a crash loop, else nil.
-    func count(_ name: ServiceName) -> Int? {
+    /// Counts an end; returns the number of ends in a row when it is a crash loop, else nil. `limit`: the start limit.
+    func count(_ name: ServiceName, _ limit: RestartLimit?) -> Int? {
         let count = counts[name] ?? Count()
         counts[name] = count
         let now = MonotonicClock.now()
         count.ends += 1
         count.recent.append(now)
-        if count.recent.count > CrashLoop.endsLimit { count.recent.removeFirst() }
+        let burst = limit.map(CrashLoop.burstEndsLimit)
+        if count.recent.count > max(CrashLoop.endsLimit, burst ?? 0) { count.recent.removeFirst() }
         func isWithin(_ seconds: Int, _ ends: Int) -> Bool {
             guard count.recent.count >= ends else { return false }
             return now.duration(since: count.recent[count.recent.count - ends]) <= .seconds(seconds)
         }
         count.isLoop =
             count.isLoop || isWithin(CrashLoop.windowSeconds, CrashLoop.endsLimit)
-            || isWithin(UnitFile.startLimitIntervalSeconds, CrashLoop.burstEndsLimit)
+            || limit.map { isWithin($0.seconds, CrashLoop.burstEndsLimit($0)) } ?? false
         arm(count, name)
         return count.isLoop ? count.ends : nil
     }

@@ -163,7 +163,7 @@ final class Observation {
     /// Counts an end that may be one of a crash loop, and looks up one that no signal has reported.
     private func noteEnd(since run: ServiceRun, _ name: ServiceName) {
         guard let service = services[name] else { return }
-        if service.isUnexpectedEnd(since: run), let ends = crashLoops?.count(name) {
+        if service.isUnexpectedEnd(since: run), let ends = crashLoops?.count(name, service.record.spec.restartLimit) {
             services.change(name) { service in
                 service.remarks.crashLoop = CrashLoop(ends: ends, diagnosis: service.remarks.crashLoop?.diagnosis)
             }

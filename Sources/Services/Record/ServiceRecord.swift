@@ -1,3 +1,5 @@
+public import JSON
+
 /// The record of a service on disk: the desired state, from which its unit file is derived, and the data of its last
 /// run.
 public struct ServiceRecord: Equatable, Sendable {
@@ -17,6 +19,8 @@ public struct ServiceRecord: Equatable, Sendable {
     /// the record. Set on disk alone: the next agent writes them, and does not take the difference for an act by hand.
     public var lacksFiles = false
     public var run: ServiceRun
+    /// The members of the record that this version does not know: those of a newer one. They are kept.
+    public var unknown = JSONObject()
 
     /// The record as it is written in front of the files of the unit. An outstanding change has the next agent write
     /// them in any case.

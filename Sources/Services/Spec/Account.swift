@@ -29,6 +29,8 @@ public struct Account: Equatable, Sendable {
     public static let changesAtATime = 4
     /// The lines a second that journald takes of each service, beyond which it drops lines.
     public static let logRateLimit = 1000
+    /// The longest time-out of a start or stop, in seconds.
+    public static let timeoutLimit = 90
     /// The number of log and event streams that are open for an account at a time.
     public static let streamsLimit = 8
     /// The number of answers that are kept for the idempotency keys of an account, the newest ones.

@@ -1,3 +1,5 @@
+internal import JSON
+
 /// The name of a service, unique among those that are not removed: `[a-z][a-z0-9-]{0,62}`, and for a service of an
 /// account's own (`Account`) that name, a dot and the uid of the account: `web.1000`.
 public struct ServiceName: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -27,6 +29,26 @@ public struct ServiceName: Hashable, Comparable, Sendable, CustomStringConvertib
 
     /// The name without the uid: what the account calls its service.
     public var local: Substring { description.prefix { $0 != "." } }
+
+    /// Whether the text is one is up to the caller.
+    fileprivate init(unchecked text: String) {
+        description = text
+    }
+
+    /// The name of a spec that has none yet.
+    static let missing = ServiceName(unchecked: "")
+
+    /// The value of the field that names a service.
+    static let fieldType = FieldType<ServiceName>(
+        schema: JSONObject(type: "string", ["pattern": "^[a-z][a-z0-9-]*$", "maxLength": 63]),
+        read: { value in
+            guard case .string(let text) = value else {
+                return .problem(FieldType<String>.mismatch(value, "a string"))
+            }
+            return problem(in: text).map { .problem($0) } ?? .value(ServiceName(unchecked: text))
+        },
+        write: { .string($0.description) }
+    )
 
     /// Why the text is no name; nil when it is one.
     static func problem(in text: String) -> String? {

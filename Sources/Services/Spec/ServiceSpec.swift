@@ -1,32 +1,62 @@
-/// The desired state of a service, validated.
+public import JSON
+
+/// The desired state of a service, validated. ``SpecFields`` declares what its fields are.
 public struct ServiceSpec: Equatable, Sendable {
     public internal(set) var name: ServiceName
-    /// A command line for `/bin/sh -c`.
+    /// A command line for the ``shell``.
     public internal(set) var command: String
     public internal(set) var environment: [String: String]
     /// An absolute path.
     public internal(set) var workingDirectory: String
-    public let restart: RestartPolicy
-    /// What standard output and standard error are connected to.
-    public let stdio: StandardStreams
+    public internal(set) var restart: RestartPolicy
     /// The TCP port that the service listens on, where one was declared.
-    public let port: Int?
+    public internal(set) var port: Int?
     /// The account that the processes run as.
-    public let user: String
+    public internal(set) var user: String
     /// The uid of the account that wrote the spec, which is that of ``user``; nil for a spec of an administrator.
-    public let account: UInt32?
+    public internal(set) var account: UInt32?
+    /// The fields that differ from their defaults, of those that are no stored property.
+    public internal(set) var options = SpecOptions()
+    /// The members of a record's spec that this version does not know: those of a newer one. They are kept.
+    public internal(set) var unknown = JSONObject()
 
-    /// Compared byte by byte: Swift's == treats canonically equivalent strings as equal, and programs do not.
+    /// Texts are compared byte by byte: Swift's == treats canonically equivalent strings as equal.
     public static func == (left: ServiceSpec, right: ServiceSpec) -> Bool {
-        left.name == right.name && left.restart == right.restart && left.port == right.port
-            && left.user == right.user && left.account == right.account && left.stdio == right.stdio
-            && left.command.utf8.elementsEqual(right.command.utf8)
-            && left.workingDirectory.utf8.elementsEqual(right.workingDirectory.utf8)
-            && left.environment.count == right.environment.count
-            && left.environment.allSatisfy { name, value in
-                right.environment[name].map { $0.utf8.elementsEqual(value.utf8) } ?? false
-            }
+        left.account == right.account && left.options == right.options
+            && SpecFields.stored.allSatisfy { $0.isEqual(left, right) }
     }
+
+    /// The keys of the fields that differ from those of another spec.
+    public func differences(from other: ServiceSpec) -> [any SpecFieldDeclaration] {
+        SpecFields.all.filter { !$0.isEqual(self, other) }
+    }
+}
+
+extension ServiceSpec {
+    /// The value of a field that has no stored property.
+    func value<Value>(_ field: SpecField<Value>) -> Value { field.typedValue(in: self) }
+
+    /// Whether a service that was not stopped starts at boot.
+    public var isEnabled: Bool { value(SpecFields.enabled) }
+
+    public var shell: Shell { value(SpecFields.shell) }
+
+    /// What standard output and standard error are connected to.
+    public var stdio: StandardStreams { value(SpecFields.stdio) }
+
+    /// The name of the signal that asks the service to stop.
+    public var stopSignal: String { value(SpecFields.stopSignal) }
+
+    /// Seconds from the stop signal to SIGKILL.
+    public var stopTimeout: Int { value(SpecFields.stopTimeout) }
+
+    /// The number of the signal of a reload; nil for none.
+    public var reloadSignal: Int? { value(SpecFields.reloadSignal).flatMap { SignalName.number($0) } }
+
+    /// The start limit; nil for none.
+    public var restartLimit: RestartLimit? { value(SpecFields.restartLimit) }
+
+    public var labels: [String: String] { value(SpecFields.labels) }
 }
 
 extension ServiceSpec {
@@ -54,19 +84,4 @@ extension ServiceSpec {
         spec.workingDirectory = workingDirectory
         return spec
     }
-}
-
-/// When systemd restarts the service automatically: systemd.service(5), `Restart=`.
-public enum RestartPolicy: String, CaseIterable, Sendable {
-    case always
-    case onFailure = "on-failure"
-    case no
-}
-
-/// What standard output and standard error are connected to.
-public enum StandardStreams: String, CaseIterable, Sendable {
-    /// Stream sockets of journald.
-    case journal
-    /// Pipes, which can be opened as /dev/stdout and /dev/stderr; a relay process copies their content to the journal.
-    case pipe
 }

@@ -1,13 +1,57 @@
+/// The shell of a command line.
+public enum Shell: String, CaseIterable, Sendable {
+    case sh
+    case bash
+    /// A login shell of bash: it reads /etc/profile and the account's profile.
+    case login
+
+    /// The words that run a command line.
+    func words(for command: String) -> [String] {
+        switch self {
+        case .sh: ["/bin/sh", "-c", command]
+        case .bash: ["/bin/bash", "-c", command]
+        case .login: ["/bin/bash", "-l", "-c", command]
+        }
+    }
+}
+
 /// A service's command line as the words that are executed.
 public enum ShellCommand {
-    /// The shell that runs a command line with shell syntax.
-    public static let shell = "/bin/sh"
-
     /// The words for execve(2): those of the command itself where a shell would have nothing to do but to start a
-    /// program, else a shell with the command byte for byte.
-    public static func words(for command: String) -> [String] {
-        guard isPlainProgram(command) else { return [shell, "-c", command] }
+    /// program, else a shell with the command byte for byte. A login shell prepares the environment of every command.
+    public static func words(for command: String, in shell: Shell) -> [String] {
+        guard shell != .login, isPlainProgram(command) else { return shell.words(for: command) }
         return command.split(whereSeparator: { $0 == " " || $0 == "\t" }).map { String($0) }
+    }
+
+    /// Whether the main process is the program and no shell in the end: a plain program, or a command line whose last
+    /// command is `exec` with a program.
+    public static func becomesProgram(_ command: String) -> Bool {
+        isPlainProgram(command) || lastCommand(of: command).hasPrefix("exec ")
+    }
+
+    /// The text after the last separator of commands that is not quoted: POSIX.1-2024, Shell Command Language, 2.9.
+    private static func lastCommand(of command: String) -> Substring {
+        var begin = command.startIndex
+        var quote: Character?
+        var isEscaped = false
+        for index in command.indices {
+            let character = command[index]
+            if isEscaped {
+                isEscaped = false
+            } else if character == "\\", quote != "'" {
+                isEscaped = true
+            } else if let open = quote {
+                if character == open { quote = nil }
+            } else if character == "'" || character == "\"" {
+                quote = character
+            } else if ";&|\n(){}".contains(character),
+                !command[command.index(after: index)...].allSatisfy(\.isWhitespace)
+            {
+                begin = command.index(after: index)
+            }
+        }
+        return command[begin...].drop(while: \.isWhitespace)
     }
 
     /// Whether the command is the name of a program and words that the shell passes on as they are.

@@ -14,4 +14,26 @@ public enum SpecLimits {
     public static let portRange = 1...65535
     /// The longest account name that useradd(8) makes.
     public static let userBytesLimit = 32
+    public static let descriptionBytesLimit = 256
+    /// Seconds, of ``ServiceSpec`` time-outs of starting.
+    public static let startTimeoutRange = 1...3600
+    public static let stopTimeoutRange = 0...3600
+    public static let restartDelayRange = 0...3600
+    /// The starts within a time, beyond which systemd gives up.
+    public static let restartStartsRange = 1...1000
+    public static let restartWithinRange = 1...86_400
+    public static let memoryRange = 1_048_576...1 << 50
+    /// Hundredths of a processor.
+    public static let cpuRange = 1...102_400
+    /// PID_MAX_LIMIT of a 64-bit kernel.
+    public static let tasksRange = 1...4_194_304
+    /// The default of the sysctl fs.nr_open.
+    public static let openFilesRange = 1...1_048_576
+    /// The number of paths in one field.
+    public static let pathsCountLimit = 32
+    public static let pathBytesLimit = 4095
+    public static let logRateRange = 1...1_000_000
+    public static let labelsCountLimit = 32
+    public static let labelKeyBytesLimit = 63
+    public static let labelValueBytesLimit = 256
 }

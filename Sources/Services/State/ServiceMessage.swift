@@ -68,9 +68,12 @@ enum ServiceMessage {
         let wasAsked = service.intent == .stop || run.wasStopped
         switch (run.result, ending) {
         case ("timeout", _) where wasAsked:
-            return "did not end within \(UnitFile.stopTimeoutSeconds) s of SIGTERM and was killed"
+            let spec = service.record.spec
+            return "did not end within \(spec.stopTimeout) s of \(spec.stopSignal) and was killed"
         case (_, .exited(0)): return nil
-        case (_, .killed(signal: 15)) where wasAsked: return nil
+        case (_, .killed(let signal))
+        where wasAsked && (signal == 15 || SignalName.name(of: signal) == service.record.spec.stopSignal):
+            return nil
         case (_, .exited(let code)):
             return wasAsked ? "ended with exit code \(code) when it was stopped" : "exited with code \(code)"
         case (_, .killed):
@@ -122,12 +125,11 @@ enum ServiceMessage {
     }
 
     private static func giveUp(_ service: Service) -> String {
+        let limit = service.record.spec.restartLimit.map { "\($0.starts) starts in \($0.seconds) s" }
         // A drop-in may have set another limit.
-        let limit =
-            service.dropIns.isEmpty
-            ? "\(UnitFile.startLimitBurst) starts in \(UnitFile.startLimitIntervalSeconds) s"
-            : "the starts that the unit's start limit allows"
-        return "; systemd gave up after \(limit), start the service to try again"
+        let isKnown = service.dropIns.isEmpty
+        let starts = (isKnown ? limit : nil) ?? "the starts that the unit's start limit allows"
+        return "; systemd gave up after \(starts), start the service to try again"
     }
 
     private static func outOfMemory(_ diagnosis: RunDiagnosis?) -> String {
@@ -166,7 +168,7 @@ enum ServiceMessage {
                 + " ends"
         }
         if [126, 127].contains(code), !ShellCommand.isPlainProgram(service.record.spec.command) {
-            return shell(code, line, diagnosis)
+            return shell(code, line, service.record.spec, diagnosis)
         }
         return "exited with code \(code)" + quoted(line) + holder
     }
@@ -196,15 +198,20 @@ enum ServiceMessage {
     // MARK: Shells
 
     /// A command that a shell did not find, or could not execute.
-    private static func shell(_ code: Int, _ line: String?, _ diagnosis: RunDiagnosis?) -> String {
-        let shell = ShellCommand.shell
+    private static func shell(
+        _ code: Int,
+        _ line: String?,
+        _ spec: ServiceSpec,
+        _ diagnosis: RunDiagnosis?
+    ) -> String {
+        let shell = spec.shell.words(for: spec.command)[0]
         guard code == 127 else {
             return "the shell \(shell) cannot execute a command (exit code \(code)): check its permissions"
                 + quoted(line)
         }
         var text = "the shell \(shell) did not find a command (exit code \(code))" + (line.map { ": \($0)" } ?? "")
-        if let word = line.flatMap(missingWord), bashWords.contains(word) {
-            text += "; '\(word)' is a word of bash, which \(shell) is not: use bash -c '…'"
+        if spec.shell == .sh, let word = line.flatMap(missingWord), bashWords.contains(word) {
+            text += "; '\(word)' is a word of bash, which \(shell) is not: set shell to 'bash'"
         }
         return text + (diagnosis.map { "; PATH was \($0.path)" } ?? "")
     }

@@ -41,7 +41,7 @@ public struct CrashLoop: Equatable, Sendable {
     public static let endsLimit = 3
     public static let windowSeconds = 60
     /// The number of ends within the interval of the start limit that make a loop: half of its starts, at least two.
-    public static let burstEndsLimit = max(2, UnitFile.startLimitBurst / 2)
+    public static func burstEndsLimit(_ limit: RestartLimit) -> Int { max(2, limit.starts / 2) }
     /// A run of this length ends the loop.
     public static let steadySeconds = 60
 }

@@ -17,7 +17,7 @@ enum LaunchCredential {
     static func render(_ spec: ServiceSpec) -> String {
         let variables = spec.environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         let strings =
-            ["\(variables.count)"] + variables + [spec.workingDirectory] + ShellCommand.words(for: spec.command)
+            ["\(variables.count)"] + variables + [spec.workingDirectory] + UnitFile.words(of: spec)
         return strings.map { $0 + "\0" }.joined()
     }
 

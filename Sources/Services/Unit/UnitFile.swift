@@ -1,18 +1,11 @@
 /// Renders the unit file of a service: systemd.unit(5), systemd.service(5), systemd.exec(5).
 ///
-/// User input is in four places, each escaped so that it can only be a value: `ExecStart=` (quoted, specifiers and
-/// control characters escaped), `WorkingDirectory=`, `User=` and the name. Environment values are in a separate file
+/// User input is escaped so that it can only be a value: `ExecStart=` (quoted, specifiers and control characters
+/// escaped), paths, `User=`, the name, and what ``SpecFields`` declares. Environment values are in a separate file
 /// that only root can read, because every account can read a unit's settings over D-Bus. Of a spec that an account
 /// wrote (``ServiceSpec/account``) only the name and numbers are in the unit file: the rest is in the credential, which
 /// the launcher reads as the account.
 public enum UnitFile {
-    /// The time between SIGTERM and SIGKILL (TimeoutStopSec=).
-    public static let stopTimeoutSeconds = 10
-    /// The delay of an automatic restart (RestartSec=).
-    public static let restartDelaySeconds = 1
-    /// The number of starts within ``startLimitIntervalSeconds`` after which systemd gives up (StartLimitBurst=).
-    public static let startLimitBurst = 5
-    public static let startLimitIntervalSeconds = 10
     /// The slice of the services. Its only other units are the slices of accounts, ``UnitName/slice(of:)``.
     public static let slice = "miosa-services.slice"
     /// The target that starts the services at boot.
@@ -39,79 +32,79 @@ public enum UnitFile {
         privateFile: String,
         launcher: String = UnitFile.launcher
     ) -> String {
-        var lines = [
-            "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",
-            "# settings of your own go into a drop-in: systemctl edit \(UnitName.unit(of: spec.name))",
-            "[Unit]",
-            "Description=Service \(spec.name)",
-            "StartLimitIntervalSec=\(startLimitIntervalSeconds)",
-            "StartLimitBurst=\(startLimitBurst)",
-        ]
-        let isConfined = spec.account != nil
-        if !isConfined, UnitSyntax.isNormalized(spec.workingDirectory),
-            UnitSyntax.hasMountUnit(spec.workingDirectory)
-        {
-            // systemd adds this dependency itself only for a WorkingDirectory= without "-".
-            lines.append("RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))")
-        }
-        lines += [
-            "",
-            "[Service]",
-            "Type=exec",
-            "ExecStart=\(UnitSyntax.execStart([launcher] + launcherArguments(spec)))",
-        ]
-        if spec.stdio == .pipe {
-            // Reads what a killed run has left in its pipes.
-            let drain = [launcher, "--drain", UnitName.identifier(of: spec.name)]
-            lines.append("ExecStopPost=\(UnitSyntax.execStart(drain))")
-        }
-        lines.append("User=\(spec.account.map { String($0) } ?? spec.user)")
-        if !isConfined, UnitSyntax.isNormalized(spec.workingDirectory) {
+        var fields = UnitLines()
+        for field in SpecFields.all { field.addLines(of: spec, to: &fields) }
+        let lines =
+            [
+                "# Written by miosa-agent for the service '\(spec.name)'. Changes made here are lost;",
+                "# settings of your own go into a drop-in: systemctl edit \(UnitName.unit(of: spec.name))",
+                "[Unit]",
+                // A description of the spec, in a later line, takes its place.
+                "Description=Service \(spec.name)",
+                "After=network-online.target",
+            ] + fields.unit + mountLines(spec) + [
+                "",
+                "[Service]",
+                "Type=exec",
+                "ExecStart=\(UnitSyntax.execStart([launcher] + launcherArguments(spec)))",
+            ] + accountLines(spec) + fileLines(spec, privateFile) + pipeLines(spec, launcher) + fields.service + [
+                // By default systemd has services ignore SIGPIPE, unlike a shell.
+                "IgnoreSIGPIPE=no",
+                // For the launcher's message about a command that cannot be executed.
+                "NotifyAccess=main",
+                "Slice=\(UnitName.slice(of: spec.name))",
+                // The other kinds of accounting are on by default.
+                "IOAccounting=yes",
+                "SyslogIdentifier=\(UnitName.identifier(of: spec.name))",
+                "SyslogLevelPrefix=no",
+                "LogExtraFields=\(idField)=\(id)",
+                "",
+                "[Install]",
+                "WantedBy=\(bootTarget)",
+                "",
+            ]
+        return lines.joined(separator: "\n")
+    }
+
+    /// Whether systemd can be told the working directory.
+    private static func hasDirectory(_ spec: ServiceSpec) -> Bool {
+        spec.account == nil && UnitSyntax.isNormalized(spec.workingDirectory)
+    }
+
+    private static func mountLines(_ spec: ServiceSpec) -> [String] {
+        // systemd adds this dependency itself only for a WorkingDirectory= without "-".
+        guard hasDirectory(spec), UnitSyntax.hasMountUnit(spec.workingDirectory) else { return [] }
+        return ["RequiresMountsFor=\(UnitSyntax.listedPath(spec.workingDirectory))"]
+    }
+
+    private static func accountLines(_ spec: ServiceSpec) -> [String] {
+        var lines = ["User=\(spec.account.map { String($0) } ?? spec.user)"]
+        if hasDirectory(spec) {
             // "-": a directory that cannot be entered is no error of systemd; the launcher, as the service's account,
             // reports why.
             lines.append("WorkingDirectory=-\(UnitSyntax.path(spec.workingDirectory))")
         }
+        return lines
+    }
+
+    private static func fileLines(_ spec: ServiceSpec, _ privateFile: String) -> [String] {
         if LaunchCredential.isNeeded(for: spec) {
-            lines.append("LoadCredential=\(LaunchCredential.name):\(UnitSyntax.path(privateFile))")
-        } else if !spec.environment.isEmpty {
-            lines.append("EnvironmentFile=\(UnitSyntax.path(privateFile))")
+            return ["LoadCredential=\(LaunchCredential.name):\(UnitSyntax.path(privateFile))"]
         }
-        if spec.stdio == .pipe {
+        return spec.environment.isEmpty ? [] : ["EnvironmentFile=\(UnitSyntax.path(privateFile))"]
+    }
+
+    private static func pipeLines(_ spec: ServiceSpec, _ launcher: String) -> [String] {
+        guard spec.stdio == .pipe else { return [] }
+        let identifier = UnitName.identifier(of: spec.name)
+        return [
+            // Reads what a killed run has left in its pipes.
+            "ExecStopPost=\(UnitSyntax.execStart([launcher, "--drain", identifier]))",
             // The directory of the pipes, and a stored descriptor of each.
-            lines += [
-                "RuntimeDirectory=\(UnitName.identifier(of: spec.name))",
-                "RuntimeDirectoryMode=0700",
-                "FileDescriptorStoreMax=2",
-            ]
-        }
-        lines += [
-            "Restart=\(spec.restart.rawValue)",
-            "RestartSec=\(restartDelaySeconds)",
-            "TimeoutStopSec=\(stopTimeoutSeconds)",
-            // By default systemd has services ignore SIGPIPE, unlike a shell.
-            "IgnoreSIGPIPE=no",
-            // For the launcher's message about a command that cannot be executed.
-            "NotifyAccess=main",
-            "Slice=\(UnitName.slice(of: spec.name))",
-            // The other kinds of accounting are on by default.
-            "IOAccounting=yes",
-            "SyslogIdentifier=\(UnitName.identifier(of: spec.name))",
-            "SyslogLevelPrefix=no",
-            "LogExtraFields=\(idField)=\(id)",
+            "RuntimeDirectory=\(identifier)",
+            "RuntimeDirectoryMode=0700",
+            "FileDescriptorStoreMax=2",
         ]
-        if isConfined {
-            lines += ["LogRateLimitIntervalSec=1s", "LogRateLimitBurst=\(Account.logRateLimit)"]
-        } else {
-            // An interval of 0 does not disable journald's rate limit; these values do.
-            lines += ["LogRateLimitIntervalSec=1us", "LogRateLimitBurst=1000000"]
-        }
-        lines += [
-            "",
-            "[Install]",
-            "WantedBy=\(bootTarget)",
-            "",
-        ]
-        return lines.joined(separator: "\n")
     }
 
     /// The arguments of the launcher, described in `Sources/Launch/Launcher.swift`.
@@ -120,8 +113,11 @@ public enum UnitFile {
         let stdio = spec.stdio == .pipe ? ["--stdio=pipe"] : []
         let kept = changedVariables.filter { spec.environment[$0] != nil }.map { "--keep=\($0)" }
         if LaunchCredential.isNeeded(for: spec) { return stdio + kept + ["--credential", identifier] }
-        return stdio + kept + [identifier, spec.workingDirectory] + ShellCommand.words(for: spec.command)
+        return stdio + kept + [identifier, spec.workingDirectory] + words(of: spec)
     }
+
+    /// The words of the command.
+    static func words(of spec: ServiceSpec) -> [String] { ShellCommand.words(for: spec.command, in: spec.shell) }
 
     /// The variables that the launcher changes or removes unless the service's own environment has them.
     private static let changedVariables = [

@@ -1,5 +1,6 @@
 import FuzzSupport
 import Glibc
+import JSON
 import Services
 import SystemdReader
 
@@ -9,14 +10,14 @@ import SystemdReader
 func property(_ input: [UInt8]) {
     guard let texts = Pieces.split(input, cuts: .max) else { return }
     var draft = SpecDraft()
-    draft.name = "web"
-    draft.command = "server"
+    draft["name"] = "web"
+    draft["command"] = "server"
     var environment: [String: String] = [:]
     for text in texts where !text.isEmpty {
         let name = text.unicodeScalars.prefix { $0 != "=" }
         environment[String(name)] = String(text.unicodeScalars[name.endIndex...].dropFirst())
     }
-    draft.environment = environment
+    draft["env"] = JSONValue(texts: environment)
     guard let spec = try? draft.validated(defaults: SpecDraft.Defaults(user: "user")) else { return }
     SpecRules.check(spec)
     guard let file = PrivateFile.render(spec) else {

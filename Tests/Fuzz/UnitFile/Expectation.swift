@@ -77,7 +77,7 @@ struct Expectation {
 
     /// The directory, and the words that run the command in it.
     private func launch() -> [String] {
-        let words = ShellCommand.words(for: spec.command)
+        let words = ShellCommand.words(for: spec.command, in: .sh)
         let isShell = words.count == 3 && words[0] == "/bin/sh" && words[1] == "-c"
         if isShell, words[2].utf8.elementsEqual(spec.command.utf8) { return [spec.workingDirectory] + words }
         let isPlain = spec.command.utf8.allSatisfy { byte in

@@ -1,5 +1,6 @@
 import FuzzSupport
 import Glibc
+import JSON
 import Services
 import SystemdReader
 
@@ -13,11 +14,11 @@ import SystemdReader
 func property(_ input: [UInt8]) {
     guard let texts = Pieces.split(input, cuts: 3), texts.count == 4 else { return }
     var draft = SpecDraft()
-    draft.name = "web"
-    draft.user = texts[0]
-    draft.workingDirectory = texts[1]
-    draft.environment = texts[2].isEmpty ? [:] : ["A": texts[2]]
-    draft.command = texts[3]
+    draft["name"] = "web"
+    draft["user"] = .string(texts[0])
+    draft["cwd"] = .string(texts[1])
+    draft["env"] = JSONValue(texts: texts[2].isEmpty ? [:] : ["A": texts[2]])
+    draft["command"] = .string(texts[3])
     guard let spec = try? draft.validated(defaults: SpecDraft.Defaults(user: "user")) else { return }
     SpecRules.check(spec)
     let unit = UnitFile.render(spec, id: "0d4fcb5e", privateFile: "/var/lib/50% a/web.env ")
