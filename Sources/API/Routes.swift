@@ -69,13 +69,20 @@ enum Routes {
     /// The routes below every prefix in `mounts`.
     static let mounted: [Route] = [
         Route(.get, "", role: .read, ComputerRoutes.get),
-        Route(.post, "/services", role: .admin, isForAccounts: true, parameters: Wait.parameters, ServiceRoutes.create),
+        Route(
+            .post,
+            "/services",
+            role: .admin,
+            isForAccounts: true,
+            parameters: Wait.parameters + ["start", DryRun.parameter],
+            ServiceRoutes.create
+        ),
         Route(
             .get,
             "/services",
             role: .read,
             isForAccounts: true,
-            parameters: ["status", Usage.parameter],
+            parameters: ["status", LabelFilter.parameter, Usage.parameter],
             read: ServiceRoutes.readAll,
             ServiceRoutes.list
         ),
@@ -93,8 +100,16 @@ enum Routes {
             "/services/{ref}",
             role: .admin,
             isForAccounts: true,
-            parameters: Wait.parameters,
+            parameters: Wait.parameters + ["restart", DryRun.parameter],
             ServiceRoutes.replace
+        ),
+        Route(
+            .patch,
+            "/services/{ref}",
+            role: .admin,
+            isForAccounts: true,
+            parameters: Wait.parameters + ["restart", DryRun.parameter],
+            ServiceRoutes.patch
         ),
         Route(.delete, "/services/{ref}", role: .admin, isForAccounts: true, isUrgent: true, ServiceRoutes.delete),
         Route(
@@ -122,6 +137,8 @@ enum Routes {
             parameters: Wait.parameters,
             ServiceRoutes.restart
         ),
+        Route(.post, "/services/{ref}/reload", role: .admin, isForAccounts: true, ServiceRoutes.reload),
+        Route(.post, "/services/{ref}/signal", role: .admin, isForAccounts: true, ServiceRoutes.signal),
         Route(.get, "/services/{ref}/unit", role: .read, isForAccounts: true, ServiceRoutes.unit),
         Route(
             .get,

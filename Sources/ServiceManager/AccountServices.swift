@@ -99,25 +99,47 @@ final class AccountServices {
 
     // MARK: Changes
 
-    func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+    func unitText(of spec: ServiceSpec, id: String?) -> String { manager.unitText(of: spec, id: id) }
+
+    func create(_ spec: ServiceSpec, starts: Bool) async throws(ControlError) -> Service {
         let spec = try own(spec)
         return try await change { () throws(ControlError) in
             // Another service that runs as the account may have the name: an administrator's.
             guard (try? self.manager.find(String(spec.name.local), for: self.account)) == nil else {
                 throw .serviceExists
             }
-            return try await self.manager.create(spec)
+            return try await self.manager.create(spec, starts: starts)
         }
     }
 
-    func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+    func replace(
+        _ spec: ServiceSpec,
+        restarts: Bool
+    ) async throws(ControlError) -> (service: Service, isNew: Bool) {
         let own = try own(spec)
         return try await change { () throws(ControlError) in
             let existing = try? self.manager.find(spec.name.description, for: self.account).record.spec.name
             if let existing, existing != own.name {
-                return (try await self.manager.replace(own.named(existing), for: self.account), false)
+                let spec = own.named(existing)
+                return (try await self.manager.replace(spec, restarts: restarts, for: self.account), false)
             }
-            return try await self.manager.replace(own)
+            return try await self.manager.replace(own, restarts: restarts)
+        }
+    }
+
+    func change(
+        _ reference: String,
+        restarts: Bool,
+        _ change: @Sendable (ServiceSpec) -> ServiceSpec?
+    ) async throws(ControlError) -> Service? {
+        await share.changes.enter()
+        defer { _ = share.changes.leave() }
+        return try await manager.change(reference, restarts: restarts, for: account, change).map(shown)
+    }
+
+    func signal(_ reference: String, _ number: Int?) async throws(ControlError) -> Service {
+        try await change { () throws(ControlError) in
+            try await self.manager.signal(reference, number, for: self.account)
         }
     }
 

@@ -56,39 +56,88 @@ extension ServiceManager {
         }
     }
 
-    public func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+    public func unitText(of spec: ServiceSpec, id: String?) -> String {
+        desired.units.text(of: spec, id: id ?? Self.noID)
+    }
+
+    /// Stands for the id of a service that is not created.
+    private static let noID = "00000000-0000-0000-0000-000000000000"
+
+    public func create(_ spec: ServiceSpec, starts: Bool = true) async throws(ControlError) -> Service {
         try await requireSystemd()
         return try await operationQueue.run(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
             guard self.services[spec.name] == nil else { throw .serviceExists }
-            return try await self.operations.create(spec)
+            return try await self.operations.create(spec, starts: starts)
         }
     }
 
-    public func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+    public func replace(
+        _ spec: ServiceSpec,
+        restarts: Bool = true
+    ) async throws(ControlError) -> (service: Service, isNew: Bool) {
         try await requireSystemd()
         return try await operationQueue.run(spec.name) { () throws(ControlError) in
             try await self.beginTurn(of: spec.name)
             guard self.services[spec.name] != nil else { return (try await self.operations.create(spec), true) }
-            return (try await self.replaceExisting(spec), false)
+            return (try await self.replaceExisting(spec, restarts: restarts), false)
         }
     }
 
     /// Replaces the spec of a service that an account owns. Throws `serviceNotFound` when it does not exist any more.
-    func replace(_ spec: ServiceSpec, for account: Account) async throws(ControlError) -> Service {
+    func replace(
+        _ spec: ServiceSpec,
+        restarts: Bool,
+        for account: Account
+    ) async throws(ControlError) -> Service {
         try await inTurn(of: spec.name.description, for: account) { (name) throws(ControlError) in
             try await self.beginTurn(of: name)
-            return try await self.replaceExisting(spec)
+            return try await self.replaceExisting(spec, restarts: restarts)
         }
     }
 
-    private func replaceExisting(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+    public func change(
+        _ reference: String,
+        restarts: Bool,
+        _ change: @Sendable (ServiceSpec) -> ServiceSpec?
+    ) async throws(ControlError) -> Service? {
+        try await self.change(reference, restarts: restarts, for: nil, change)
+    }
+
+    func change(
+        _ reference: String,
+        restarts: Bool,
+        for account: Account?,
+        _ change: (ServiceSpec) -> ServiceSpec?
+    ) async throws(ControlError) -> Service? {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
+            try await self.beginTurn(of: name)
+            guard let spec = change(try self.find(name).record.spec) else { return nil }
+            return try await self.replaceExisting(spec, restarts: restarts)
+        }
+    }
+
+    public func signal(_ reference: String, _ number: Int?) async throws(ControlError) -> Service {
+        try await signal(reference, number, for: nil)
+    }
+
+    func signal(_ reference: String, _ number: Int?, for account: Account?) async throws(ControlError) -> Service {
+        try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
+            let service = try self.find(name)
+            guard let number = number ?? service.record.spec.reloadSignal else { throw .noReload }
+            guard service.state.mainPID != nil else { throw .serviceNotRunning }
+            try await self.convergence.signal(name, number)
+            return try self.find(name).snapshot
+        }
+    }
+
+    private func replaceExisting(_ spec: ServiceSpec, restarts: Bool) async throws(ControlError) -> Service {
         let before = try find(spec.name)
         guard before.record.spec != spec || before.snapshot.drift != nil else {
             try await convergence.converge(spec.name)
             return try find(spec.name).snapshot
         }
-        return try await operations.replace(spec.name, with: spec)
+        return try await operations.replace(spec.name, with: spec, restarts: restarts)
     }
 
     public func start(_ reference: String) async throws(ControlError) -> Service {

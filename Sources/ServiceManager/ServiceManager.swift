@@ -85,6 +85,7 @@ public final class ServiceManager {
         let owner = Owner()
         desired = try DesiredState(
             configuration.layout,
+            bootID: bootID,
             diskPatience: configuration.diskPatience,
             services,
             announcements,

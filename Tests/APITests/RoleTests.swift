@@ -16,7 +16,9 @@ struct RoleTests {
         "GET /v1": "read", "GET /v1/services": "read", "POST /v1/services": "admin",
         "GET /v1/services/{ref}": "read", "PUT /v1/services/{ref}": "admin", "DELETE /v1/services/{ref}": "admin",
         "POST /v1/services/{ref}/start": "admin", "POST /v1/services/{ref}/stop": "admin",
-        "POST /v1/services/{ref}/restart": "admin", "GET /v1/services/{ref}/unit": "read",
+        "POST /v1/services/{ref}/restart": "admin", "POST /v1/services/{ref}/reload": "admin",
+        "POST /v1/services/{ref}/signal": "admin", "PATCH /v1/services/{ref}": "admin",
+        "GET /v1/services/{ref}/unit": "read",
         "GET /v1/services/{ref}/logs": "read", "GET /v1/events": "read",
         "GET /v1/audit": "read",
     ]
@@ -25,7 +27,8 @@ struct RoleTests {
     private static let accountRoutes: Set = [
         "GET /openapi.json", "GET /v1/services", "POST /v1/services", "GET /v1/services/{ref}",
         "PUT /v1/services/{ref}", "DELETE /v1/services/{ref}", "POST /v1/services/{ref}/start",
-        "POST /v1/services/{ref}/stop", "POST /v1/services/{ref}/restart", "GET /v1/services/{ref}/unit",
+        "POST /v1/services/{ref}/stop", "POST /v1/services/{ref}/restart", "POST /v1/services/{ref}/reload",
+        "POST /v1/services/{ref}/signal", "PATCH /v1/services/{ref}", "GET /v1/services/{ref}/unit",
         "GET /v1/services/{ref}/logs", "GET /v1/events",
     ]
 

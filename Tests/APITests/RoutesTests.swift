@@ -96,7 +96,8 @@ struct RoutesTests {
     }
 
     @Test(arguments: [
-        ("/v1/services", HTTP.Method.delete, "POST, GET, HEAD"), ("/v1/services/web", .post, "GET, HEAD, PUT, DELETE"),
+        ("/v1/services", HTTP.Method.delete, "POST, GET, HEAD"),
+        ("/v1/services/web", .post, "GET, HEAD, PUT, PATCH, DELETE"),
         ("/v1/services/web/start", .get, "POST"), ("/healthz", .post, "GET, HEAD"),
     ])
     func `another method is told which there are`(path: String, method: HTTP.Method, allowed: String) async throws {

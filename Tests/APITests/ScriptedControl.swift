@@ -102,14 +102,35 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
         return Array("[Unit]\n".utf8)
     }
 
-    func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+    func unitText(of spec: ServiceSpec, id: String?) -> String { "[Unit]\n# \(spec.name) \(id ?? "new")\n" }
+
+    func create(_ spec: ServiceSpec, starts: Bool) async throws(ControlError) -> Service {
         state.withLock { $0.specs.append(spec) }
-        return try called("create \(spec.name)")
+        return try called("create \(spec.name)" + (starts ? "" : " stopped"))
     }
 
-    func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+    func replace(
+        _ spec: ServiceSpec,
+        restarts: Bool
+    ) async throws(ControlError) -> (service: Service, isNew: Bool) {
         state.withLock { $0.specs.append(spec) }
-        return (try called("replace \(spec.name)"), state.withLock { $0.isNew })
+        let call = "replace \(spec.name)" + (restarts ? "" : " later")
+        return (try called(call), state.withLock { $0.isNew })
+    }
+
+    func change(
+        _ reference: String,
+        restarts: Bool,
+        _ change: @Sendable (ServiceSpec) -> ServiceSpec?
+    ) async throws(ControlError) -> Service? {
+        let service = try called("change \(reference)" + (restarts ? "" : " later"))
+        guard let spec = change(service.record.spec) else { return nil }
+        state.withLock { $0.specs.append(spec) }
+        return service
+    }
+
+    func signal(_ reference: String, _ number: Int?) async throws(ControlError) -> Service {
+        try called("signal \(reference) \(number.map { String($0) } ?? "reload")")
     }
 
     func start(_ reference: String) async throws(ControlError) -> Service { try called("start \(reference)") }

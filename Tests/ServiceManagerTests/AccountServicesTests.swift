@@ -213,3 +213,13 @@ struct AccountServicesTests {
         }
     }
 }
+
+extension ServiceControl {
+    fileprivate func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+        try await create(spec, starts: true)
+    }
+
+    fileprivate func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
+        try await replace(spec, restarts: true)
+    }
+}

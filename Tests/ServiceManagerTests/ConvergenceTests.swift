@@ -36,7 +36,7 @@ struct ConvergenceTests {
         #expect(service.pending?.operation == .stop)
         #expect(service.pending?.reason == .systemdUnreachable)
         #expect(try rig.record("web")?.phase == .stopping)
-        #expect(try rig.record("web")?.isEnabled == false)
+        #expect(try rig.record("web")?.isToRun == false)
         resume()
         #expect(try await eventually { rig.status("web") == .stopped })
         #expect(try await eventually { rig.manager.services.values.first?.remarks.pending == nil })
@@ -95,7 +95,7 @@ struct ConvergenceTests {
         let rig = try Rig()
         try rig.leave("web") { record in
             record.phase = .stopping
-            record.isEnabled = false
+            record.isToRun = false
         }
         rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5)
         try await rig.start()
@@ -128,7 +128,7 @@ struct ConvergenceTests {
         #expect(rig.files("web") == ["unit", "link", "record"])
         let after = try #require(try rig.record("web"))
         #expect(after.spec == before.spec)
-        #expect(after.isEnabled && after.phase == .established)
+        #expect(after.isToRun && after.phase == .established)
         #expect(try await rig.manager.listRemoved().isEmpty)
     }
 
@@ -191,7 +191,7 @@ struct ConvergenceTests {
         }
         await #expect(throws: ControlError.superseded) { try await rig.manager.stop("web") }
         #expect(rig.status("web") == .running)
-        #expect(try rig.record("web")?.isEnabled == true)
+        #expect(try rig.record("web")?.isToRun == true)
         #expect(rig.files("web") == ["unit", "link", "record"])
     }
 
@@ -406,7 +406,7 @@ struct ConvergenceTests {
             #expect(rig.files("web").isEmpty)
         } else {
             #expect(try await eventually { rig.manager.services.values.first?.remarks.pending == nil })
-            #expect(try rig.record("web")?.isEnabled == (verb == "start"))
+            #expect(try rig.record("web")?.isToRun == (verb == "start"))
         }
     }
 

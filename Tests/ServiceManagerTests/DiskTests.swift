@@ -65,7 +65,7 @@ private struct RandomRecords {
             spec: try draft.validated(defaults: SpecDraft.Defaults(user: "user")),
             createdAt: timestamp(),
             updatedAt: timestamp(),
-            isEnabled: Bool.random(using: &generator),
+            isToRun: Bool.random(using: &generator),
             phase: phases.randomElement(using: &generator) ?? .established,
             deletedBy: Bool.random(using: &generator)
                 ? Requester(uid: uids.randomElement(using: &generator) ?? nil, requestID: text(10)) : nil,
@@ -192,7 +192,7 @@ private struct RandomRecords {
             #expect(loaded.marked == [name])
             let record = try #require(loaded.records.first { $0.spec.name == name })
             #expect(record.phase == phase)
-            #expect(record.isEnabled == (phase == .starting))
+            #expect(record.isToRun == (phase == .starting))
         }
         // A crash between the save and the end of the mark.
         let record = try #require(try store.load().records.first { $0.spec.name == name })
@@ -387,7 +387,7 @@ private struct RandomRecords {
         var record = try record()
         try units.write(record)
         #expect(exists(link))
-        record.isEnabled = false
+        record.isToRun = false
         #expect(try units.write(record))
         #expect(!exists(link))
         #expect(try !units.setEnabled(false, record.spec.name))

@@ -65,7 +65,8 @@ final class FakeSystemd {
     var units: [String: Unit] = [:]
     /// What a method does in place of the usual; nil is the usual.
     var script: @EventLoopActor (BusPeer.Call) -> BusPeer.Answer? = { _ in nil }
-    /// The calls of systemd's own methods, in order: "StartUnit miosa-service-web.service".
+    /// The calls of systemd's own methods, in order, most of them with their first argument:
+    /// "StartUnit miosa-service-web.service".
     let calls = Arrivals<String>()
 
     init(_ socketPath: String) throws {
@@ -235,7 +236,9 @@ final class FakeSystemd {
 
     private func answer(_ call: BusPeer.Call) -> BusPeer.Answer {
         if call.interface == Self.manager {
-            calls.add(([call.member] + call.arguments.prefix(1)).joined(separator: " "))
+            let isWhole = ["KillUnit", "SetUnitProperties"].contains(call.member)
+            let arguments = call.arguments.prefix(isWhole ? call.arguments.count : 1)
+            calls.add(([call.member] + arguments).joined(separator: " "))
         }
         return script(call) ?? usualAnswer(call)
     }
@@ -247,7 +250,8 @@ final class FakeSystemd {
         case "StartUnit", "RestartUnit": return newJob(for: unit)
         case "StopUnit": return units[unit] == nil ? notLoaded(unit) : newJob(for: unit)
         case "ResetFailedUnit": return units[unit] == nil ? notLoaded(unit) : .reply { _ in }
-        case "Reload", "ThawUnit": return .reply { _ in }
+        case "Reload", "ThawUnit", "KillUnit", "SetUnitProperties": return .reply { _ in }
+        case "RevertUnitFiles": return .reply { message in message.array(of: "(sss)") {} }
         case "GetUnit":
             let path = path(of: unit)
             return units[unit] == nil ? notLoaded(unit) : .reply { $0.path(path) }

@@ -18,7 +18,7 @@ struct ServiceManagerTests {
         try rig.leave("up")
         try rig.leave("down")
         try rig.leave("broken")
-        try rig.leave("off") { $0.isEnabled = false }
+        try rig.leave("off") { $0.isToRun = false }
         rig.systemd.units[FakeSystemd.unit("up")] = .running(pid: 7)
         rig.systemd.units[FakeSystemd.unit("broken")] =
             .running(pid: 8).ended("failed", "failed", code: 1, status: 3, result: "exit-code")
@@ -113,7 +113,7 @@ struct ServiceManagerTests {
     @Test @EventLoopActor func `before systemd has told anything what is known without it is served`() async throws {
         let rig = try Rig()
         try rig.leave("enabled")
-        try rig.leave("stopped") { $0.isEnabled = false }
+        try rig.leave("stopped") { $0.isToRun = false }
         let elsewhere = rig.systemd.socketPath + ".later"
         try FileManager.default.moveItem(atPath: rig.systemd.socketPath, toPath: elsewhere)
         try rig.manager.start()
@@ -173,7 +173,7 @@ struct ServiceManagerTests {
         async throws
     {
         let rig = try Rig()
-        try rig.leave("web") { $0.isEnabled = true }
+        try rig.leave("web") { $0.isToRun = true }
         try await rig.start()
         #expect(rig.files("web") == ["record"])
         let path = rig.layout.unitDirectory + "/miosa-service-web.service"
@@ -396,7 +396,7 @@ struct ServiceManagerTests {
         let outcome = Outcome { () throws(ControlError) in try await rig.manager.stop("web") }
         #expect(try await eventually { !rig.systemd.calls(of: "StopUnit").isEmpty })
         #expect(!outcome.hasEnded)
-        #expect(try rig.record("web")?.isEnabled == false)
+        #expect(try rig.record("web")?.isToRun == false)
         #expect(rig.files("web") == ["unit", "record"])
         var stopping = FakeSystemd.Unit.running(pid: 100)
         stopping.active = "deactivating"
@@ -558,7 +558,7 @@ struct ServiceManagerTests {
         async throws
     {
         let rig = try Rig()
-        try rig.leave("web") { $0.isEnabled = false }
+        try rig.leave("web") { $0.isToRun = false }
         try await rig.start()
         #expect(rig.status("web") == .stopped)
         rig.systemd.report("web", .running(pid: 5))
@@ -666,7 +666,7 @@ struct ServiceManagerTests {
         let rig = try Rig()
         try rig.leave("web") { record in
             record.phase = .stopping
-            record.isEnabled = false
+            record.isToRun = false
         }
         rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5)
         rig.systemd.obey()
@@ -681,7 +681,7 @@ struct ServiceManagerTests {
         let rig = try Rig()
         try rig.leave("web") { record in
             record.phase = .deleting
-            record.isEnabled = false
+            record.isToRun = false
             record.deletedBy = Requester(uid: 7, requestID: "first")
         }
         if isRunning { rig.systemd.units[FakeSystemd.unit("web")] = .running(pid: 5) }
@@ -841,7 +841,7 @@ struct ServiceManagerTests {
         rig.systemd.obey()
         rig.systemd.disconnect()
         #expect(try await stop.value().status == .stopped)
-        #expect(try rig.record("web")?.isEnabled == false)
+        #expect(try rig.record("web")?.isToRun == false)
         #expect(rig.files("web") == ["unit", "record"])
         #expect(rig.systemd.calls(of: "StopUnit").count == 2)
     }

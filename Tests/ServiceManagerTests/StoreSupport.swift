@@ -28,7 +28,7 @@ extension UnitDirectory {
     @discardableResult
     func write(_ record: ServiceRecord, isLinked: Bool = true) throws -> Bool {
         var files = 0..<0
-        return try performed { files = write(record, isLinked: isLinked, into: &$0) }.isChanged(files)
+        return try performed { files = write(record, isLinked: isLinked, into: &$0).all }.isChanged(files)
     }
 
     /// Whether the link was another before.

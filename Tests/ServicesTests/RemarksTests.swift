@@ -94,7 +94,7 @@ import Testing
     @Test func `a service that a stop job of others has ended has drifted`() throws {
         func stopped(_ active: ActiveState, isEnabled: Bool = true, wasStopped: Bool = true) throws -> Drift? {
             try service(active) { record in
-                record.isEnabled = isEnabled
+                record.isToRun = isEnabled
                 record.run.wasStopped = wasStopped
             }.drift
         }
@@ -106,9 +106,9 @@ import Testing
     }
 
     @Test func `a service that runs although it was stopped has drifted`() throws {
-        #expect(try service(.active) { $0.isEnabled = false }.drift == .started)
-        #expect(try service(.inactive) { $0.isEnabled = false }.drift == nil)
-        #expect(try service(.deactivating) { $0.isEnabled = false }.drift == nil)
+        #expect(try service(.active) { $0.isToRun = false }.drift == .started)
+        #expect(try service(.inactive) { $0.isToRun = false }.drift == nil)
+        #expect(try service(.deactivating) { $0.isToRun = false }.drift == nil)
     }
 
     @Test func `drift comes after the reason of a failure`() throws {

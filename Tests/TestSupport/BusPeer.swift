@@ -123,7 +123,7 @@ extension BusPeer {
         package let path: String
         package let interface: String
         package let member: String
-        /// The strings and object paths among its arguments, and those in arrays of strings, each array in brackets.
+        /// Its arguments as text: arrays and structures in brackets.
         package let arguments: [String]
         package let expectsReply: Bool
 
@@ -133,31 +133,33 @@ extension BusPeer {
             interface = String(cString: sd_bus_message_get_interface(message))
             member = String(cString: sd_bus_message_get_member(message))
             var arguments: [String] = []
-            while let type = Self.nextType(message) {
-                if type == CChar(SD_BUS_TYPE_ARRAY) {
-                    sd_bus_message_enter_container(message, type, "s")
-                    var elements: [String] = []
-                    while let element = Self.nextType(message) { elements.append(Self.text(message, element)) }
-                    sd_bus_message_exit_container(message)
-                    arguments.append("[\(elements.joined(separator: " "))]")
-                } else {
-                    arguments.append(Self.text(message, type))
-                }
-            }
+            while let argument = Self.next(message) { arguments.append(argument) }
             self.arguments = arguments
             sd_bus_message_rewind(message, 1)
         }
 
-        private static func nextType(_ message: OpaquePointer) -> CChar? {
+        /// The next argument; nil for none.
+        private static func next(_ message: OpaquePointer) -> String? {
             var type: CChar = 0
-            return sd_bus_message_peek_type(message, &type, nil) > 0 ? type : nil
-        }
-
-        private static func text(_ message: OpaquePointer, _ type: CChar) -> String {
-            precondition([SD_BUS_TYPE_STRING, SD_BUS_TYPE_OBJECT_PATH].contains(Int(type)), "an argument is no text")
-            var text: UnsafePointer<CChar>?
-            sd_bus_message_read_basic(message, type, &text)
-            return String(cString: text!)
+            var contents: UnsafePointer<CChar>?
+            guard sd_bus_message_peek_type(message, &type, &contents) > 0 else { return nil }
+            switch Int(type) {
+            case SD_BUS_TYPE_STRING, SD_BUS_TYPE_OBJECT_PATH:
+                var text: UnsafePointer<CChar>?
+                sd_bus_message_read_basic(message, type, &text)
+                return String(cString: text!)
+            case SD_BUS_TYPE_ARRAY, SD_BUS_TYPE_STRUCT, SD_BUS_TYPE_VARIANT:
+                sd_bus_message_enter_container(message, type, contents)
+                var elements: [String] = []
+                while let element = next(message) { elements.append(element) }
+                sd_bus_message_exit_container(message)
+                return "[\(elements.joined(separator: " "))]"
+            default:
+                // At most eight bytes, of which the message fills the first.
+                var number: UInt64 = 0
+                sd_bus_message_read_basic(message, type, &number)
+                return String(number)
+            }
         }
     }
 

@@ -101,6 +101,12 @@ struct Failure: Error {
         case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
         case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
         case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")
+        case .noReload:
+            self.init(
+                .conflict,
+                "NO_RELOAD",
+                "the service has no 'reload_signal': what it does on a signal is not known"
+            )
         case .nameReserved(let reason):
             var problems = FieldProblems()
             problems.add("name", reason)

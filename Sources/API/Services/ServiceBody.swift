@@ -14,7 +14,7 @@ enum ServiceBody {
         var accountOfUID: (UInt32) -> Account? = { _ in nil }
         /// The spec that the body changes; nil for a whole one.
         var former: ServiceSpec?
-        /// Whether members of a service's object that are no fields of a spec are ignored.
+        /// Whether the body may be the document of a service as GET gives it: what is no field of a spec is ignored.
         var ignoresReadOnly = false
     }
 
@@ -28,6 +28,10 @@ enum ServiceBody {
         }
         guard case .object(let object) = value else {
             throw .badRequest("the body must be a JSON object, not \(value.typeName)")
+        }
+        // The document of a service.
+        if origin.ignoresReadOnly, object.count == 1, case .object(let service)? = object["data"] {
+            return try spec(of: service, origin)
         }
         return try spec(of: object, origin)
     }

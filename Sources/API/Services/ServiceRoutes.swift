@@ -1,29 +1,40 @@
 internal import HTTP
 internal import JSON
 internal import Services
+internal import Synchronization
 
 /// The routes below `/services`.
 enum ServiceRoutes {
     static func create(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let spec = try spec(of: context.body, api, context)
-        let service = try await create(spec, api, context)
+        let starts = try context.query.flag("start", else: true)
+        let spec = try spec(of: context.body, isNew: true, api, context)
+        if try context.query.flag(DryRun.parameter) { return try await DryRun.answer(spec, nil, api, context) }
+        let service = try await create(spec, starts: starts, api, context)
         var answer = try await document(service, after: wait, api, context, status: .created)
         answer.response.fields.append("Location", "\(context.path)/\(context.name(of: service.name))")
         return answer
     }
 
     /// Creates the service, or resumes with the one that an earlier request of the same idempotency key has created.
-    private static func create(_ spec: ServiceSpec, _ api: API, _ context: Context) async throws(Failure) -> Service {
+    private static func create(
+        _ spec: ServiceSpec,
+        starts: Bool,
+        _ api: API,
+        _ context: Context
+    ) async throws(Failure) -> Service {
         do throws(ControlError) {
-            return try await context.control.create(spec)
+            return try await context.control.create(spec, starts: starts)
         } catch .serviceExists {
             guard let begunAt = context.begunAt,
                 let existing = try? context.control.service(spec.name.description),
                 existing.record.spec == (context.account == nil ? spec : spec.named(existing.name)),
                 existing.record.createdAt >= begunAt
             else { throw Failure(.serviceExists) }
-            return try await api.ask(context.control.replace, spec).service
+            guard starts else { return existing }
+            return try await api.ask { () throws(ControlError) in
+                try await context.control.replace(spec, restarts: true).service
+            }
         } catch {
             throw Failure(error)
         }
@@ -47,6 +58,8 @@ enum ServiceRoutes {
     private static func spec(
         of body: [UInt8],
         named name: String? = nil,
+        changing former: ServiceSpec? = nil,
+        isNew: Bool = false,
         _ api: API,
         _ context: Context
     ) throws(Failure) -> ServiceSpec {
@@ -54,28 +67,98 @@ enum ServiceRoutes {
             name: name,
             defaults: api.configuration.defaults,
             account: context.account,
-            accountOfUID: api.configuration.account
+            accountOfUID: api.configuration.account,
+            former: former,
+            ignoresReadOnly: !isNew
         )
         return try ServiceBody.spec(of: body, origin)
     }
 
     static func replace(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
-        let name = context.reference
+        let restarts = try context.query.flag("restart", else: true)
+        let isDryRun = try context.query.flag(DryRun.parameter)
+        let isExistingAsked = isDryRun || ServiceName.isUUID(context.reference[...])
+        let existing = isExistingAsked ? try? context.control.service(context.reference) : nil
+        let name = existing.map { context.name(of: $0.name) } ?? context.reference
         let spec = try spec(of: context.body, named: name, api, context)
-        let (service, isNew) = try await api.ask(context.control.replace, spec)
+        if isDryRun {
+            return try await DryRun.answer(spec, existing, restarts: restarts, api, context)
+        }
+        let (service, isNew) = try await api.ask { () throws(ControlError) in
+            try await context.control.replace(spec, restarts: restarts)
+        }
         var answer = try await document(service, after: wait, api, context, status: isNew ? .created : .ok)
         if isNew { answer.response.fields.append("Location", context.path) }
         return answer
     }
 
+    static func patch(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let wait = try Wait.requested(by: context.query)
+        let restarts = try context.query.flag("restart", else: true)
+        if try context.query.flag(DryRun.parameter) {
+            let service = try await api.service(context)
+            let spec = try patched(service.record.spec, api, context)
+            return try await DryRun.answer(spec, service, restarts: restarts, api, context)
+        }
+        let refusal = Mutex<Failure?>(nil)
+        let service = try await api.ask { () throws(ControlError) in
+            try await context.control.change(context.reference, restarts: restarts) { former in
+                do throws(Failure) {
+                    return try patched(former, api, context)
+                } catch {
+                    refusal.withLock { $0 = error }
+                    return nil
+                }
+            }
+        }
+        if let failure = refusal.withLock({ $0 }) { throw failure }
+        guard let service else { throw Failure(.serviceNotFound) }
+        return try await document(service, after: wait, api, context)
+    }
+
+    /// The spec of a service with the changes of the body.
+    private static func patched(
+        _ former: ServiceSpec,
+        _ api: API,
+        _ context: Context
+    ) throws(Failure) -> ServiceSpec {
+        let spec = try spec(of: context.body, named: context.name(of: former.name), changing: former, api, context)
+        return spec.named(former.name)
+    }
+
+    static func reload(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        document(
+            try await api.ask { () throws(ControlError) in
+                try await context.control.signal(context.reference, nil)
+            },
+            api,
+            context
+        )
+    }
+
+    static func signal(_ api: API, _ context: Context) async throws(Failure) -> Answer {
+        let signal = try SignalBody.signal(of: context.body)
+        return document(
+            try await api.ask { () throws(ControlError) in
+                try await context.control.signal(context.reference, signal)
+            },
+            api,
+            context
+        )
+    }
+
     static func list(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wanted = try statuses(context.query)
+        let labels = try LabelFilter.requested(by: context.query)
         var services: [Service] = []
         if wanted != [.removed] {
-            services = try await api.services(context).filter { wanted?.contains($0.status) ?? true }
+            services = try await api.services(context).filter { service in
+                wanted?.contains(service.status) ?? true && labels.allSatisfy { $0.isOf(service.record.spec) }
+            }
         }
-        let removed = wanted?.contains(.removed) ?? false ? try await api.ask(context.control.listRemoved) : []
+        var removed = wanted?.contains(.removed) ?? false ? try await api.ask(context.control.listRemoved) : []
+        removed.removeAll { removed in !labels.allSatisfy { $0.isOf(removed.record.spec) } }
         if context.wantsText {
             return Answer(
                 response: Response(status: .ok, text: ServicePages.table(services, removed, context))

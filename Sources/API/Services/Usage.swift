@@ -7,11 +7,7 @@ enum Usage {
 
     /// Throws a 400 for any other value than `true` and `false`.
     static func isRequested(by query: Query) throws(Failure) -> Bool {
-        switch query.first(parameter) {
-        case nil, "false": return false
-        case "true": return true
-        default: throw .badRequest("the query parameter '\(parameter)' takes 'true' or 'false'")
-        }
+        try query.flag(parameter)
     }
 
     /// The resource usage of services, by name; nil if it is not requested.
@@ -20,4 +16,16 @@ enum Usage {
     }
 
     typealias Figures = [ServiceName: ResourceUsage]
+}
+
+extension Query {
+    /// A parameter that is `true` or `false`. Throws a 400 for any other value.
+    func flag(_ parameter: String, else absent: Bool = false) throws(Failure) -> Bool {
+        switch first(parameter) {
+        case nil: return absent
+        case "false": return false
+        case "true": return true
+        default: throw .badRequest("the query parameter '\(parameter)' takes 'true' or 'false'")
+        }
+    }
 }

@@ -48,6 +48,8 @@ final class Convergence {
     private let jobTimeout: Duration
     private let forgotten: @EventLoopActor (ServiceName) -> Void
     /// The retry timers of services whose last attempt has failed.
+    /// The retry of a reload that has failed.
+    private var outstandingReload: Retry?
     private var retries: [ServiceName: Retry] = [:]
     /// The times of recent removals.
     private var removedAt: [ServiceName: MonotonicClock] = [:]
@@ -195,15 +197,20 @@ final class Convergence {
 
         fileprivate var delay = Retry.firstDelay
         fileprivate var timer: Timer?
+
+        /// Arms the timer; the delay doubles with each attempt.
+        @EventLoopActor fileprivate func arm() {
+            timer?.arm(after: delay)
+            delay = min(delay * 2, Retry.delayLimit)
+        }
     }
 
-    /// Schedules a retry; the delay doubles with each attempt.
+    /// Schedules a retry.
     func retryLater(_ name: ServiceName) {
         let retry = retries[name] ?? Retry()
         retries[name] = retry
         if retry.timer == nil { retry.timer = try? Timer { [weak self] in self?.retryNow(name) } }
-        retry.timer?.arm(after: retry.delay)
-        retry.delay = min(retry.delay * 2, Retry.delayLimit)
+        retry.arm()
     }
 
     private func retryNow(_ name: ServiceName) {
@@ -291,6 +298,55 @@ final class Convergence {
                 try await stopUnit(name)
                 desired.intend(.start, name)
             }
+        }
+    }
+
+    /// ``stopUnit(_:)`` for an operation. Throws what clients are told.
+    func stop(_ name: ServiceName) async throws(ControlError) {
+        do throws(Obstacle) {
+            try await stopUnit(name)
+        } catch {
+            throw error.controlError
+        }
+    }
+
+    /// Has systemd read all unit files again: a loaded unit that is not restarted has changed. Retried until done.
+    func reload() async {
+        do throws(BusError) {
+            try await systemd.reload()
+            outstandingReload = nil
+        } catch {
+            let retry = outstandingReload ?? Retry()
+            outstandingReload = retry
+            if retry.timer == nil {
+                retry.timer = try? Timer { [weak self] in EventLoop.start { [weak self] in await self?.reload() } }
+            }
+            retry.arm()
+        }
+    }
+
+    /// Applies resource limits to the running processes of a service without drop-ins, and leaves none: it would take
+    /// precedence over later changes of the unit file.
+    func apply(_ limits: [(name: String, value: UInt64)], to name: ServiceName) async throws(ControlError) {
+        let unit = UnitName.unit(of: name)
+        do throws(BusError) {
+            try await systemd.setLimits(of: unit, limits)
+            try await systemd.revert(unit)
+        } catch {
+            throw Obstacle(error).controlError
+        }
+    }
+
+    /// Sends a signal to the main process of a service. Throws `serviceNotRunning` when there is none.
+    func signal(_ name: ServiceName, _ signal: Int) async throws(ControlError) {
+        do throws(BusError) {
+            try await systemd.signalMainProcess(of: UnitName.unit(of: name), signal)
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchUnit", message: _) {
+            throw .serviceNotRunning
+        } catch .remote(name: "org.freedesktop.systemd1.NoSuchProcess", message: _) {
+            throw .serviceNotRunning
+        } catch {
+            throw Obstacle(error).controlError
         }
     }
 
@@ -561,6 +617,18 @@ final class Convergence {
 }
 
 extension Obstacle {
+    /// What a client is told of an obstacle whose step is not retried.
+    @EventLoopActor fileprivate var controlError: ControlError {
+        switch self {
+        case .disconnected: .systemdTimeout("the connection to systemd was lost")
+        case .timeout(let reason): .systemdTimeout(reason)
+        case .refused(let reason): .systemdRefused(reason)
+        case .superseded: .superseded
+        case .storage(let failure): ControlError(failure)
+        case .storageHangs: .storageTimeout(DesiredState.silence)
+        }
+    }
+
     /// How the obstacle shows in `pending`; nil for one that ends the change.
     fileprivate var reason: PendingChange.Reason? {
         switch self {

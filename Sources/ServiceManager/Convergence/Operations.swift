@@ -36,9 +36,9 @@ final class Operations {
         self.servicesLimit = servicesLimit
     }
 
-    /// Creates a service and queues its start. Throws `tooManyServices` at the limit, and what keeps the record from
-    /// being written.
-    func create(_ spec: ServiceSpec) async throws(ControlError) -> Service {
+    /// Creates a service, and queues its start unless `starts` is false. Throws `tooManyServices` at the limit, and the
+    /// failure of a write.
+    func create(_ spec: ServiceSpec, starts: Bool = true) async throws(ControlError) -> Service {
         if let reason = spec.name.problemOfNew { throw .nameReserved(reason) }
         guard services.count + additions.values.reduce(0, +) < servicesLimit else {
             throw .tooManyServices(limit: servicesLimit)
@@ -47,22 +47,27 @@ final class Operations {
         additions[spec.account, default: 0] += 1
         defer { additions[spec.account, default: 0] -= 1 }
         await awaitLastLines(ofFormer: spec.name)
-        var service = ManagedService(try newRecord(spec))
+        var service = ManagedService(try newRecord(spec, starts: starts))
         let record = service.record
         do throws(ControlError) {
             try await desired.store { changes in
-                self.desired.save(record, into: &changes)
+                self.desired.save(record.writtenFirst, into: &changes)
                 self.desired.units.write(record, isLinked: false, into: &changes)
             }
         } catch {
             await removeFiles(of: spec.name)
             throw error
         }
-        service.intent = .start
+        service.intent = starts ? .start : .stop
         services.insert(service)
         announcements.announce(spec.name)
         let failure = await failure { () throws(ControlError) in
-            try await self.convergence.converge(spec.name, by: .dispatch)
+            if starts {
+                try await self.convergence.converge(spec.name, by: .dispatch)
+            } else if self.systemd.state(of: spec.name)?.activeState.isDead == false {
+                // A running unit of that name without a record.
+                try await self.convergence.stop(spec.name)
+            }
         }
         switch failure {
         case nil, .systemdTimeout: break
@@ -72,7 +77,9 @@ final class Operations {
         case let failure?: throw failure
         }
         do throws(ControlError) {
-            try await finishFiles(of: spec.name)
+            try await finishFiles(of: record)
+            // The one on disk says that the files may not be written.
+            if !starts { desired.save(spec.name) }
         } catch {
             try? await convergence.stopUnit(spec.name)
             await removeFiles(of: spec.name)
@@ -105,36 +112,67 @@ final class Operations {
 
     /// Synchronizes the files of a new service and creates its link for boot. Done after systemd has loaded the unit:
     /// systemd reads directories of the same file system, and would wait for that file system's journal.
-    private func finishFiles(of name: ServiceName) async throws(ControlError) {
+    private func finishFiles(of record: ServiceRecord) async throws(ControlError) {
         try await desired.store { changes in
             // The record first, as it may be on another disk: after a power loss a unit that starts at boot has a
             // record.
             self.desired.records.synchronize(into: &changes)
-            self.desired.units.setEnabled(true, name, into: &changes)
+            self.desired.units.setEnabled(record.isLinked, record.spec.name, into: &changes)
             self.desired.units.synchronize(into: &changes)
             changes.synchronize()
         }
     }
 
-    /// Replaces the spec of a service, and restarts the service unless it was stopped on request.
-    func replace(_ name: ServiceName, with spec: ServiceSpec) async throws(ControlError) -> Service {
+    /// Replaces the spec of a service. Restarts the service where a field takes that, unless it was stopped on request
+    /// or `restarts` is false.
+    func replace(
+        _ name: ServiceName,
+        with spec: ServiceSpec,
+        restarts: Bool = true
+    ) async throws(ControlError) -> Service {
         try await awaitStart(of: name)
         let before = try find(name)
+        let changed = spec.differences(from: before.record.spec)
+        // Without a difference the files may be another version's.
+        let isRestart = restarts && (changed.isEmpty || changed.contains { $0.restarts })
         if let account = spec.account, before.record.spec.account != account { try requireRoom(for: account) }
         let isDrifted = before.snapshot.drift != nil
         // Also a unit that was started by hand after a stop: the answer describes the new spec.
-        let isToRun = before.record.isEnabled || !before.state.activeState.isDead
-        let hasOtherFiles = try await update(name) { record in
-            record.spec = spec
-            if isToRun { record.begin(.starting, replacing: before.state) }
+        let isToRun = before.record.isExpectedToRun || !before.state.activeState.isDead
+        let limits = before.record.spec.limits.properties(for: spec.limits)
+        if !isRestart, limits?.isEmpty != true, let path = before.snapshot.dropIns.first(where: Self.isProperty) {
+            throw .systemdRefused(
+                "the drop-in '\(path)' sets properties of the unit: remove it, or restart the service"
+            )
         }
+        let isLive = limits != nil && before.snapshot.dropIns.isEmpty
+        let isOutdated = changed.contains { $0.restarts } || !isLive && spec.limits != before.record.spec.limits
+        let outdatedRun = isOutdated && !isRestart ? before.state.invocationID : nil
+        let changes = try await update(name) { record in
+            record.spec = spec
+            if isToRun, isRestart || isDrifted { record.begin(.starting, replacing: before.state) }
+            if let outdatedRun { record.outdatedRun = outdatedRun }
+        }
+        let hasOtherFiles = changes.hasFiles && isRestart
         // When no file of the unit has changed (for example only the port), the process needs no restart.
         if hasOtherFiles || isDrifted {
             if !isToRun { await replaceRunStartedByHand(of: name) }
             if services[name]?.record.phase == .starting { try await converge(name, orRevertTo: before) }
         }
         convergence.establish(name)
+        if changes.hasUnitFile, !hasOtherFiles, !isDrifted, let service = services[name],
+            !service.state.activeState.isDead
+        {
+            if isLive, let limits, !limits.isEmpty { try await convergence.apply(limits, to: name) }
+            // The unit is loaded: systemd would start it again by itself from the former file.
+            await convergence.reload()
+        }
         return try find(name).snapshot
+    }
+
+    /// Whether a drop-in is one that `systemctl set-property` has written.
+    private static func isProperty(_ path: String) -> Bool {
+        path.split(separator: "/" as Character).contains("system.control")
     }
 
     /// Waits for the end of a queued start: it uses the current files, and after it the run has an id that
@@ -153,12 +191,13 @@ final class Operations {
     func start(_ name: ServiceName) async throws(ControlError) -> Service {
         observation.forgetCrashLoop(of: name)
         let before = try find(name)
-        if before.record.isEnabled {
+        if before.record.isToRun, !before.record.isUnstarted {
             await repair(before.record)
             desired.begin(.starting, name, replacing: before.state)
         } else {
             await updateLater(name) { record in
-                record.isEnabled = true
+                record.isToRun = true
+                record.isUnstarted = false
                 record.begin(.starting, replacing: before.state)
             }
         }
@@ -172,7 +211,8 @@ final class Operations {
         observation.forgetCrashLoop(of: name)
         let before = try find(name)
         let names = await updateLater(name, isSynchronizedMeanwhile: true) { record in
-            record.isEnabled = false
+            record.isToRun = false
+            record.isUnstarted = false
             record.begin(.stopping)
         }
         try await converge(name, orRevertTo: before)
@@ -220,10 +260,10 @@ final class Operations {
     private func update(
         _ name: ServiceName,
         _ change: (inout ServiceRecord) -> Void
-    ) async throws(ControlError) -> Bool {
+    ) async throws(ControlError) -> (hasFiles: Bool, hasUnitFile: Bool) {
         let before = try find(name)
         var record = changed(before.record, change)
-        var files = 0..<0
+        var files = UnitDirectory.Written()
         desired.hold(name)
         defer { desired.release(name) }
         let result = await desired.result { changes in
@@ -248,7 +288,7 @@ final class Operations {
         await replaceNewestRun(of: name)
         observation.findDrift(of: name)
         announcements.announce(name)
-        return result.isChanged(files)
+        return (result.isChanged(files.all), result.isChanged(files.unitFile))
     }
 
     /// Has a start replace a run that was started by hand, from the former files, while the record of a stopped service
@@ -323,7 +363,7 @@ final class Operations {
     private func beginRemoval(_ name: ServiceName, by requester: Requester) async {
         guard let before = services[name]?.record else { return }
         let record = changed(before) { record in
-            record.isEnabled = false
+            record.isToRun = false
             record.begin(.deleting)
             record.deletedBy = requester
         }
@@ -366,7 +406,7 @@ final class Operations {
         if let error = result?.error { desired.writeLater(name, because: PendingChange.Reason(error)) }
         if let result, result.error == nil { desired.written(name) }
         let isUp = !(systemd.state(of: name)?.activeState ?? .inactive).isDead
-        guard !isUp, record.isEnabled, before.snapshot.status.isUp else {
+        guard !isUp, record.isToRun, before.snapshot.status.isUp else {
             return desired.intend(isUp ? .none : before.intent, name)
         }
         // The old run was stopped before systemd refused the new one: it is started again.
@@ -389,9 +429,15 @@ final class Operations {
     }
 
     /// A new record. A running unit of that name without a record will be replaced.
-    private func newRecord(_ spec: ServiceSpec) throws(ControlError) -> ServiceRecord {
+    private func newRecord(_ spec: ServiceSpec, starts: Bool) throws(ControlError) -> ServiceRecord {
         do throws(SystemError) {
             var record = ServiceRecord(id: try Identifier.random().description, spec: spec, createdAt: Self.now())
+            guard starts else {
+                record.phase = .established
+                record.isToRun = spec.isEnabled
+                record.isUnstarted = true
+                return record
+            }
             if let state = systemd.state(of: spec.name) { record.begin(.starting, replacing: state) }
             return record
         } catch {

@@ -14,6 +14,7 @@ final class DesiredState {
     private let announcements: Announcements
     private let changes: Changes
     let messages: MessageLog
+    private let bootID: String
     private var recordWriter: RecordWriter?
     /// Set in the initializer.
     private var writer: RecordWriter { recordWriter! }
@@ -22,6 +23,7 @@ final class DesiredState {
     /// before each attempt to write. Throws when a timer cannot be made.
     init(
         _ layout: StateLayout,
+        bootID: String,
         diskPatience: Duration,
         _ services: ServiceTable,
         _ announcements: Announcements,
@@ -33,6 +35,7 @@ final class DesiredState {
         records = RecordStore(layout)
         units = UnitDirectory(layout)
         removed = RemovedStore(layout)
+        self.bootID = bootID
         self.diskPatience = diskPatience
         self.services = services
         self.announcements = announcements
@@ -72,6 +75,10 @@ final class DesiredState {
     private func adopt(_ stored: ServiceRecord) {
         var record = stored
         record.lacksFiles = false
+        if record.isToRun, !record.spec.isEnabled, record.run.bootID != bootID, record.phase == .established {
+            // It does not start at boot.
+            record.isToRun = false
+        }
         let name = record.spec.name
         services.insert(ManagedService(record, runBeforeAbsence: record.run))
         guard record.phase != .deleting else { return }
@@ -143,7 +150,7 @@ final class DesiredState {
 
     /// Follows another client of systemd: the unit's state becomes the desired state.
     func follow(isUp: Bool, _ name: ServiceName) {
-        services.change(name) { $0.record.isEnabled = isUp }
+        services.change(name) { $0.record.isToRun = isUp }
         intend(isUp ? .none : .stop, name)
         writeLater(name, because: nil)
         establish(name)
@@ -231,7 +238,7 @@ extension PendingChange {
         case .starting: operation = .start
         case .stopping: operation = .stop
         case .deleting: operation = .delete
-        case .established: operation = record.isEnabled ? .start : .stop
+        case .established: operation = record.isToRun ? .start : .stop
         }
         self.init(operation, since: record.updatedAt, reason: reason)
     }

@@ -42,7 +42,7 @@ extension DesiredState {
         // Renaming the record and changing the link need no disk space.
         _ = await self.result { changes in
             self.records.mark(name, record.phase, into: &changes)
-            self.units.setEnabled(record.isEnabled, name, into: &changes)
+            self.units.setEnabled(record.isLinked, name, into: &changes)
             changes.synchronize()
         }
         messages.notice(.error, "cannot write what was asked for; it is tried again: \(error)", name)

@@ -7,7 +7,8 @@ enum RecordCoding {
 
     /// The members of a record.
     private static let keys: Set<String> = [
-        "version", "id", "phase", "enabled", "created_at", "updated_at", "deleted_by", "replaces", "lacks_files",
+        "version", "id", "phase", "enabled", "created_at", "updated_at", "deleted_by", "replaces", "unstarted",
+        "outdated_run", "lacks_files",
         "spec",
         "run",
     ]
@@ -18,7 +19,7 @@ enum RecordCoding {
         writer.member("version", integer: version)
         writer.member("id", string: record.id)
         writer.member("phase", string: record.phase.rawValue)
-        writer.member("enabled", bool: record.isEnabled)
+        writer.member("enabled", bool: record.isToRun)
         writer.member("created_at", integer: Int(record.createdAt.microseconds))
         writer.member("updated_at", integer: Int(record.updatedAt.microseconds))
         if let requester = record.deletedBy {
@@ -26,6 +27,8 @@ enum RecordCoding {
             encode(requester, into: &writer)
         }
         if let run = record.replacedRun { writer.member("replaces", string: run) }
+        if record.isUnstarted { writer.member("unstarted", bool: true) }
+        if let run = record.outdatedRun { writer.member("outdated_run", string: run) }
         if record.lacksFiles { writer.member("lacks_files", bool: true) }
         writer.key("spec")
         encode(record.spec, into: &writer)
@@ -114,13 +117,15 @@ enum RecordCoding {
             spec: try decodeSpec(try record.object("spec")),
             createdAt: Timestamp(microseconds: Int64(try record.integer("created_at"))),
             updatedAt: Timestamp(microseconds: Int64(try record.integer("updated_at"))),
-            isEnabled: try record.bool("enabled"),
+            isToRun: try record.bool("enabled"),
             phase: phase,
             deletedBy: record.has("deleted_by") ? try decodeRequester(try record.object("deleted_by")) : nil,
             replacedRun: try record.optionalString("replaces"),
             run: try decodeRun(try record.object("run"))
         )
         for member in record.all where !keys.contains(member.key) { decoded.unknown.append(member.key, member.value) }
+        if record.has("unstarted") { decoded.isUnstarted = try record.bool("unstarted") }
+        decoded.outdatedRun = try record.optionalString("outdated_run")
         if record.has("lacks_files") { decoded.lacksFiles = try record.bool("lacks_files") }
         return decoded
     }

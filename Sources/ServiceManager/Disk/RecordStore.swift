@@ -146,7 +146,7 @@ struct RecordStore {
         }
         if let phase {
             record.phase = phase
-            record.isEnabled = phase == .starting
+            record.isToRun = phase == .starting
             record.replacedRun = nil
         }
         return record

@@ -16,23 +16,33 @@ struct UnitDirectory {
         _ = try Directory(layout.environmentDirectory, creatingWithMode: 0o700)
     }
 
-    /// Writes the files from the record. Returns the indexes of the changes, by which the result tells whether a file
-    /// was different before. With `isLinked` false the link that starts the service at boot is not changed.
+    /// The changes that write the files of a unit, by which the result tells whether a file was different before.
+    struct Written {
+        /// All of them: the environment file, the unit file, the link.
+        var all: Range<FileChanges.Number> = 0..<0
+        /// That of the unit file.
+        var unitFile: Range<FileChanges.Number> = 0..<0
+    }
+
+    /// Writes the files from the record. With `isLinked` false the link that starts the service at boot is not changed.
     @discardableResult
     func write(
         _ record: ServiceRecord,
         isLinked: Bool = true,
         into changes: inout FileChanges
-    ) -> Range<FileChanges.Number> {
+    ) -> Written {
+        var written = Written()
         let first = changes.count
         let spec = record.spec
         // First, because the unit file refers to the environment file.
         writeEnvironment(PrivateFile.render(spec), spec.name, into: &changes)
         let unit = UnitName.unit(of: spec.name)
         let bytes = Array(render(record).utf8)
+        written.unitFile = changes.count..<changes.count + 1
         changes.write(unit, in: layout.unitDirectory, bytes, mode: 0o644, unlessEqual: true)
-        if isLinked { setEnabled(record.isEnabled, spec.name, into: &changes) }
-        return first..<changes.count
+        if isLinked { setEnabled(record.isLinked, spec.name, into: &changes) }
+        written.all = first..<changes.count
+        return written
     }
 
     /// How the unit file differs from what the agent wrote; nil for a file of this or another version of the agent. A
@@ -105,8 +115,13 @@ struct UnitDirectory {
     /// systemd refuses lines longer than this; all lines of the agent's files but one are short.
     private static let unitFileBytesLimit = 1024 * 1024
 
+    /// The unit file of a spec, for a service with an id.
+    func text(of spec: ServiceSpec, id: String) -> String {
+        UnitFile.render(spec, id: id, privateFile: environmentPath(of: spec.name))
+    }
+
     private func render(_ record: ServiceRecord) -> String {
-        UnitFile.render(record.spec, id: record.id, privateFile: environmentPath(of: record.spec.name))
+        text(of: record.spec, id: record.id)
     }
 
     /// Creates or removes the link in the .wants directory of the boot target.

@@ -118,7 +118,7 @@ final class Observation {
             // Replaces the estimate: a dead service that was stopped on request has the intent to stop.
             let isDead = services[name]?.state.activeState.isDead ?? true
             guard service.intent != .start else { continue }
-            services.change(name) { $0.intent = isDead && !service.record.isEnabled ? .stop : .none }
+            services.change(name) { $0.intent = isDead && !service.record.isToRun ? .stop : .none }
         }
         for name in reported.subtracting(services.names) {
             messages.notice(.warning, "systemd has a unit of that name, and there is no record of it", name)
@@ -323,6 +323,6 @@ extension ManagedService {
     fileprivate var isEndUnknown: Bool {
         guard let run = runBeforeAbsence, run.startedAt != nil, !run.hasEnded else { return false }
         guard isKnown(run) else { return true }
-        return state.activeState.isDead && record.isEnabled && record.phase == .established
+        return state.activeState.isDead && record.isToRun && record.phase == .established
     }
 }

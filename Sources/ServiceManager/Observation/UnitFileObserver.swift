@@ -47,7 +47,7 @@ final class UnitFileObserver {
         let findings = UnitFileFindings(
             dropIns: search.dropIns(of: unit),
             deviation: override ?? units.deviation(of: record),
-            isLinkedByHand: isLinked == record.isEnabled ? nil : isLinked
+            isLinkedByHand: isLinked == record.isLinked ? nil : isLinked
         )
         let isNothing = findings.dropIns.isEmpty && findings.deviation == nil && findings.isLinkedByHand == nil
         return isNothing ? nil : findings
@@ -61,7 +61,7 @@ final class UnitFileObserver {
         if case .overridden(let path) = findings?.deviation { override = path }
         let isLinked = units.isLinked(name)
         return search.unitFiles[unit] != override || search.dropIns(of: unit) != findings?.dropIns ?? []
-            || findings?.isLinkedByHand != (isLinked == record.isEnabled ? nil : isLinked)
+            || findings?.isLinkedByHand != (isLinked == record.isLinked ? nil : isLinked)
     }
 
     /// Has a service checked when the operation on it has ended.

@@ -123,6 +123,15 @@ final class SystemdClient {
         }
     }
 
+    /// Sends a signal to the main process of a unit.
+    func signalMainProcess(of unit: String, _ signal: Int) async throws(BusError) {
+        try await call(Self.manager("KillUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(unit)
+            try writer.string("main")
+            try writer.int32(Int32(signal))
+        }
+    }
+
     /// Sends SIGKILL to all processes of a unit.
     func kill(_ unit: String) async throws(BusError) {
         try await call(Self.manager("KillUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
@@ -141,6 +150,17 @@ final class SystemdClient {
     func revert(_ unit: String) async throws(BusError) {
         try await call(Self.manager("RevertUnitFiles"), timeout: Self.callTimeout) { writer throws(SystemError) in
             try writer.strings([unit])
+        }
+    }
+
+    /// Applies resource limits to the running processes of a unit. systemd writes drop-ins for them: ``revert(_:)``.
+    /// Reading the unit file again would apply them in systemd 252, and does not in 257.
+    func setLimits(of unit: String, _ properties: [(name: String, value: UInt64)]) async throws(BusError) {
+        try await call(Self.manager("SetUnitProperties"), timeout: Self.callTimeout) { writer throws(SystemError) in
+            try writer.string(unit)
+            // Until the next boot.
+            try writer.bool(true)
+            try writer.properties(properties)
         }
     }
 

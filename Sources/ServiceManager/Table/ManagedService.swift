@@ -24,7 +24,7 @@ struct ManagedService {
         snapshot = Service(
             record: record,
             state: UnitState(),
-            intent: record.isEnabled ? .none : .stop
+            intent: record.isToRun ? .none : .stop
         )
         self.runBeforeAbsence = runBeforeAbsence
     }
@@ -121,7 +121,7 @@ struct ManagedService {
         if let process = record.run.processes.last, pids.contains(process.pid), !record.run.hasEnded {
             state.mainPID = process.pid
         }
-        let isExpected = record.isEnabled && record.phase != .stopping && record.phase != .deleting
+        let isExpected = record.isExpectedToRun && record.phase != .stopping && record.phase != .deleting
         show(state: state, intent: !pids.isEmpty ? ServiceStatus.Intent.none : isExpected ? .start : .stop)
     }
 

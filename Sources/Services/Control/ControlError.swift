@@ -8,6 +8,8 @@ public enum ControlError: Error, Equatable, Sendable {
     case serviceRunning
     /// A stop of a service that is neither starting nor running.
     case serviceNotRunning
+    /// A reload of a service whose spec has no reload signal.
+    case noReload
     /// A service was neither ready nor ended in time; with its last log lines, and the other process that holds its
     /// port. The operation before the wait has been carried out.
     case waitTimeout(Service, log: [String], portHolder: String? = nil)

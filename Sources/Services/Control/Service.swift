@@ -38,7 +38,11 @@ public final class Service: Equatable, Sendable {
     /// What the journal tells of the run that has failed.
     public var diagnosis: RunDiagnosis? { box?.remarks.diagnosis }
     /// The outstanding change and what it waits for; nil for none.
-    public var pending: PendingChange? { box?.remarks.pending }
+    public var pending: PendingChange? {
+        if let pending = box?.remarks.pending { return pending }
+        guard let run = record.outdatedRun, run == state.invocationID, state.mainPID != nil else { return nil }
+        return PendingChange(.restart, since: record.updatedAt, reason: .restartNeeded)
+    }
     /// The paths of the drop-ins of the unit, in the order in which systemd applies them.
     public var dropIns: [String] { box?.remarks.unitFiles?.dropIns ?? [] }
 

@@ -31,13 +31,28 @@ public protocol ServiceControl: Sendable {
     /// The content of a service's unit file on disk. Throws `serviceNotFound`, or a storage error.
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
 
-    /// Writes the unit, enables it for boot and queues its start. Throws `serviceExists`, `tooManyServices`, and errors
-    /// of the disk and of systemd.
-    func create(_ spec: ServiceSpec) async throws(ControlError) -> Service
+    /// The text of the unit file that a spec would have, for the service of an id; nil for a new one.
+    func unitText(of spec: ServiceSpec, id: String?) async -> String
 
-    /// Creates a service, or replaces the spec of the existing one and restarts it unless it was stopped. An equal spec
-    /// changes nothing. Throws like ``create(_:)``.
-    func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool)
+    /// Writes the unit, enables it for boot and queues its start, unless `starts` is false. Throws `serviceExists`,
+    /// `tooManyServices`, and errors of the disk and of systemd.
+    func create(_ spec: ServiceSpec, starts: Bool) async throws(ControlError) -> Service
+
+    /// Creates a service, or replaces the spec of the existing one and restarts it where that is necessary, unless it
+    /// was stopped or `restarts` is false. An equal spec changes nothing. Throws like ``create(_:starts:)``.
+    func replace(_ spec: ServiceSpec, restarts: Bool) async throws(ControlError) -> (service: Service, isNew: Bool)
+
+    /// Replaces the spec of a service by what `change` makes of it when the operation has its turn. Returns nil when
+    /// `change` does. Throws `serviceNotFound`, and like ``replace(_:restarts:)``.
+    func change(
+        _ reference: String,
+        restarts: Bool,
+        _ change: @Sendable (ServiceSpec) -> ServiceSpec?
+    ) async throws(ControlError) -> Service?
+
+    /// Sends a signal to the main process of a service: of that number, or for nil the reload signal of its spec.
+    /// Throws `serviceNotRunning` without a main process, and `noReload` without a reload signal.
+    func signal(_ reference: String, _ number: Int?) async throws(ControlError) -> Service
 
     /// Starts a service, and waits until systemd's job has ended. Throws `serviceRunning` for one that is starting or
     /// running.

@@ -8,8 +8,11 @@ public struct ServiceRecord: Equatable, Sendable {
     public var spec: ServiceSpec
     public let createdAt: Timestamp
     public var updatedAt: Timestamp
-    /// Whether the service starts at boot: true after create and start, false after a stop.
-    public var isEnabled: Bool
+    /// Whether the service is to run: true after create and start, false after a stop. It then starts at boot, too,
+    /// unless its spec says otherwise: ``isLinked``.
+    public var isToRun: Bool
+    /// Whether the service was created without a start, and was not started since.
+    public var isUnstarted = false
     public var phase: Phase
     /// The requester of the deletion in progress.
     public var deletedBy: Requester?
@@ -19,8 +22,16 @@ public struct ServiceRecord: Equatable, Sendable {
     /// the record. Set on disk alone: the next agent writes them, and does not take the difference for an act by hand.
     public var lacksFiles = false
     public var run: ServiceRun
+    /// The invocation id of a run that goes on with a former spec: a change was made without a restart.
+    public var outdatedRun: String?
     /// The members of the record that this version does not know: those of a newer one. They are kept.
     public var unknown = JSONObject()
+
+    /// Whether the service runs unless it has ended by itself.
+    public var isExpectedToRun: Bool { isToRun && !isUnstarted }
+
+    /// Whether there is a link that starts the service at boot.
+    public var isLinked: Bool { isToRun && spec.isEnabled }
 
     /// The record as it is written in front of the files of the unit. An outstanding change has the next agent write
     /// them in any case.
@@ -36,7 +47,7 @@ public struct ServiceRecord: Equatable, Sendable {
         self.spec = spec
         self.createdAt = createdAt
         updatedAt = createdAt
-        isEnabled = true
+        isToRun = true
         phase = .starting
         run = ServiceRun()
     }
@@ -57,7 +68,7 @@ public struct ServiceRecord: Equatable, Sendable {
         spec: ServiceSpec,
         createdAt: Timestamp,
         updatedAt: Timestamp,
-        isEnabled: Bool,
+        isToRun: Bool,
         phase: Phase,
         deletedBy: Requester?,
         replacedRun: String?,
@@ -67,7 +78,7 @@ public struct ServiceRecord: Equatable, Sendable {
         self.spec = spec
         self.createdAt = createdAt
         self.updatedAt = updatedAt
-        self.isEnabled = isEnabled
+        self.isToRun = isToRun
         self.phase = phase
         self.deletedBy = deletedBy
         self.replacedRun = replacedRun

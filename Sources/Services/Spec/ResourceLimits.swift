@@ -16,6 +16,20 @@ public struct ResourceLimits: Equatable, Sendable {
         ].compactMap(\.self)
     }
 
+    static let none = ResourceLimits(memory: nil, cpu: nil, tasks: nil, openFiles: nil)
+
+    /// The properties that make a running unit, which has these limits, obey others: org.freedesktop.systemd1(5). Nil
+    /// if that takes a restart: for open files, and for tasks without a limit, which then have systemd's default.
+    public func properties(for new: ResourceLimits) -> [(name: String, value: UInt64)]? {
+        guard openFiles == new.openFiles, tasks == new.tasks || new.tasks != nil else { return nil }
+        var properties: [(name: String, value: UInt64)] = []
+        if memory != new.memory { properties.append(("MemoryMax", new.memory.map { UInt64($0) } ?? .max)) }
+        // Microseconds of processor time in a second.
+        if cpu != new.cpu { properties.append(("CPUQuotaPerSecUSec", new.cpu.map { UInt64($0) * 10_000 } ?? .max)) }
+        if let tasks = new.tasks, tasks != self.tasks { properties.append(("TasksMax", UInt64(tasks))) }
+        return properties
+    }
+
     static let fieldType = FieldType<ResourceLimits>(
         schema: JSONObject(
             type: "object",

@@ -78,15 +78,15 @@ public struct ServiceName: Hashable, Comparable, Sendable, CustomStringConvertib
     /// `miosa-service-a-` (systemd.unit(5)): the drop-ins of `a-` would be those of `a-b`. Paths take a name or an id.
     public var problemOfNew: String? {
         if local.hasSuffix("-") { return "must not end in '-'" }
-        return isUUID ? "must not be a UUID" : nil
+        return Self.isUUID(local) ? "must not be a UUID" : nil
     }
 
-    /// Whether it has the form of RFC 9562 §4.
-    private var isUUID: Bool {
-        let parts = local.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+    /// Whether a text has the form of RFC 9562 §4, as the ids of services.
+    public static func isUUID(_ text: Substring) -> Bool {
+        let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
         return parts.map(\.count) == [8, 4, 4, 4, 12]
             && parts.allSatisfy { part in
-                part.allSatisfy { Self.isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
+                part.allSatisfy { isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
             }
     }
 

@@ -56,6 +56,8 @@ extension ServiceSpec {
     /// The start limit; nil for none.
     public var restartLimit: RestartLimit? { value(SpecFields.restartLimit) }
 
+    public var limits: ResourceLimits { value(SpecFields.limits) ?? .none }
+
     public var labels: [String: String] { value(SpecFields.labels) }
 }
 

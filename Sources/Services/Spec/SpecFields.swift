@@ -56,13 +56,7 @@ public enum SpecFields {
             summary: "seconds until a service that has ended is started again"
         ),
         restartLimit,
-        SpecField(
-            key: "limits",
-            type: ResourceLimits.fieldType.optional,
-            standard: .value(nil),
-            lines: { limits in UnitLines(service: limits?.lines ?? []) },
-            summary: "`memory` (bytes, or text as `512M`), `cpus` (as `0.5`), `tasks`, `open_files`; none by default"
-        ),
+        limits,
         SpecField(
             key: "sandbox",
             type: .choice(),
@@ -260,6 +254,16 @@ public enum SpecFields {
         standard: .value(RestartLimit(starts: 5, seconds: 10)),
         lines: { limit in UnitLines(unit: limit?.lines ?? ["StartLimitIntervalSec=0"]) },
         summary: "the number of `starts` `within` seconds after which systemd gives up; null: never"
+    )
+
+    static let limits = SpecField<ResourceLimits?>(
+        key: "limits",
+        type: ResourceLimits.fieldType.optional,
+        standard: .value(nil),
+        // systemd applies them to a running service when it reads the unit file again.
+        restarts: false,
+        lines: { limits in UnitLines(service: limits?.lines ?? []) },
+        summary: "`memory` (bytes, or text as `512M`), `cpus` (as `0.5`), `tasks`, `open_files`; none by default"
     )
 
     static let logRateLimit = SpecField<Int?>(

@@ -20,8 +20,8 @@ public enum Drift: Equatable, Sendable {
         if let deviation = findings?.deviation { return .unitFile(deviation) }
         if let isLinked = findings?.isLinkedByHand { return isLinked ? .enabled : .disabled }
         let isDead = [.inactive, .failed].contains(service.state.activeState)
-        if record.isEnabled, isDead, record.run.wasStopped, service.intent != .start { return .stopped }
-        return !record.isEnabled && !isDead && service.state.activeState != .deactivating ? .started : nil
+        if record.isToRun, isDead, record.run.wasStopped, service.intent != .start { return .stopped }
+        return !record.isToRun && !isDead && service.state.activeState != .deactivating ? .started : nil
     }
 
     /// What was found, then the remedy.

@@ -2,6 +2,7 @@
 public final class PendingChange: Equatable, Sendable {
     public enum Operation: String, CaseIterable, Sendable {
         case start
+        case restart
         case stop
         case delete
     }
@@ -17,6 +18,8 @@ public final class PendingChange: Equatable, Sendable {
         case diskHangs = "disk-hangs"
         /// The change is not on disk, for another reason.
         case diskFailed = "disk-failed"
+        /// The running process is that of a former spec: the change was made without a restart.
+        case restartNeeded = "restart-needed"
         /// An earlier process of the agent has begun the change, and this one resumes it.
         case waiting
     }
