@@ -44,6 +44,24 @@ def is_path(value):
     return isinstance(value, str) and value.startswith("/")
 
 
+def shorten(body):
+    """Limits are of bytes where schemas count characters, and texts that name a size or a number of processors have a
+    range that no pattern can say."""
+    if isinstance(body.get("description"), str):
+        body["description"] = body["description"][:60]
+    if isinstance(body.get("labels"), dict):
+        body["labels"] = {
+            key: value[:60] if isinstance(value, str) else value for key, value in body["labels"].items()
+        }
+    limits = body.get("limits")
+    if not isinstance(limits, dict):
+        return
+    if isinstance(limits.get("memory"), str) and re.fullmatch("[0-9]+[KMGT]?", limits["memory"]):
+        limits["memory"] = "64M"
+    if isinstance(limits.get("cpus"), float) and 0.01 <= limits["cpus"] <= 1024:
+        limits["cpus"] = round(limits["cpus"], 2)
+
+
 def reconcile(case):
     """Takes away what a request would be refused for that no schema can say, lest it hides what the schemas say."""
     body = case.body
@@ -103,6 +121,7 @@ def before_call(context, case, kwargs):
     use_no_name_twice(case)
     if isinstance(case.body, dict):
         tame(case.body)
+        shorten(case.body)
         reconcile(case)
     hasten(case)
     # A key belongs to one request, and the generator likes to use the same again.

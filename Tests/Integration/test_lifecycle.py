@@ -12,8 +12,11 @@ DOCUMENTED_FIELDS = [
     "last_started_at", "last_exited_at", "created_at", "updated_at",
 ]
 OWN_FIELDS = [
-    "working_dir", "restart_policy", "port", "stdio", "unit", "active_state", "sub_state", "result", "signal", "restarts",
+    "working_dir", "restart_policy", "port", "user", "unit", "active_state", "sub_state", "result", "signal", "restarts",
     "boot_id", "invocation_id", "message", "pending", "sub_status", "drop_ins", "usage",
+    "stdio", "description", "enabled", "network", "shell", "group", "umask", "stop_signal", "stop_timeout", "stop_mode",
+    "reload_signal", "start_timeout", "restart_delay", "restart_limit", "limits", "sandbox", "writable",
+    "log_rate_limit", "labels",
 ]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

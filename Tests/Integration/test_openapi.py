@@ -186,6 +186,20 @@ class Answers(OpenAPITestCase):
         call("POST", f"{services}/web/restart?wait=ready&timeout=1", status=504)
         call("POST", f"{services}/web/restart", headers={"Idempotency-Key": f"{mount}-1"})
         call("POST", f"{services}/web/stop", status=422, headers={"Idempotency-Key": f"{mount}-1"})
+        call("POST", f"{services}/web/reload", status=409)
+        call("POST", f"{services}/web/signal", {"signal": "nothing"}, 422)
+        call("POST", f"{services}/web/signal", {"signal": "SIGCONT"})
+        call("PATCH", f"{services}/web", {"reload_signal": "CONT", "labels": {"team": "web"}, "limits": {"cpus": 0.5}})
+        call("PATCH", f"{services}/web?restart=false", {"env": None, "umask": "077"})
+        call("PATCH", f"{services}/web", {"port": 0}, 422)
+        call("PATCH", f"{services}/web?dry_run=true", {"port": 1})
+        call("POST", f"{services}/web/reload")
+        call("GET", f"{services}?label=team=web&label=team")
+        call("GET", f"{services}?label=", status=400)
+        call("PUT", f"{services}/web?dry_run=true", {"command": "sleep 1000"})
+        call("POST", f"{services}?dry_run=true", {"name": "new", "command": "sleep 1000"})
+        call("POST", f"{services}?start=false", {"name": "later", "command": "sleep 1000"}, 201)
+        call("DELETE", f"{services}/later")
         call("PUT", f"{services}/web", {"command": "sleep 1000"})
         call("PUT", f"{services}/web", {"command": "sleep 1000", "name": "other"}, 422)
         call("PUT", f"{services}/quick", {"command": "exit 3", "restart": "no"}, 201)
@@ -195,7 +209,7 @@ class Answers(OpenAPITestCase):
         call("POST", services, {"name": "lost", "command": "true", "cwd": "/nowhere", "user": "nobody-there"}, 201)
         for method, path in (
             ("GET", ""), ("DELETE", ""), ("POST", "/start"), ("POST", "/stop"), ("POST", "/restart"), ("GET", "/unit"),
-            ("GET", "/logs"),
+            ("GET", "/logs"), ("POST", "/reload"),
         ):
             call(method, f"{services}/nothing{path}", status=404)
         call("GET", services)
@@ -245,7 +259,7 @@ class Answers(OpenAPITestCase):
             reply = self.machine.call("GET", path)
             self.assertEqual(reply.status, 404)
             self.description.check_reply(reply, responses["NotFound"])
-        for method, path in (("PATCH", "/v1/services/web"), ("DELETE", "/v1"), ("POST", "/healthz")):
+        for method, path in (("POST", "/v1/services/web"), ("DELETE", "/v1"), ("POST", "/healthz")):
             reply = self.machine.call(method, path)
             self.assertEqual(reply.status, 405)
             self.description.check_reply(reply, responses["MethodNotAllowed"])

@@ -9,14 +9,13 @@ public enum Sandbox: String, CaseIterable, Sendable {
     var lines: [String] {
         switch self {
         case .none: []
-        case .basic: Self.basicLines
-        case .strict: Self.basicLines.filter { !$0.hasPrefix("ProtectSystem=") } + Self.strictLines
+        case .basic: Self.commonLines + Self.basicOnlyLines
+        case .strict: Self.commonLines + Self.strictLines
         }
     }
 
-    private static let basicLines = [
+    private static let commonLines = [
         "NoNewPrivileges=yes",
-        "ProtectSystem=full",
         "ProtectKernelTunables=yes",
         "ProtectKernelModules=yes",
         "ProtectKernelLogs=yes",
@@ -29,6 +28,15 @@ public enum Sandbox: String, CaseIterable, Sendable {
         "LockPersonality=yes",
         "SystemCallArchitectures=native",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "SystemCallErrorNumber=EPERM",
+    ]
+
+    /// Those of a server that begins as root: it reads and gives away files, binds a port and becomes another account.
+    private static let basicOnlyLines = [
+        "ProtectSystem=full",
+        "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL"
+            + " CAP_NET_BIND_SERVICE CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT",
+        "SystemCallFilter=~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
     ]
 
     private static let strictLines = [
@@ -38,6 +46,5 @@ public enum Sandbox: String, CaseIterable, Sendable {
         "RestrictNamespaces=yes",
         "CapabilityBoundingSet=",
         "SystemCallFilter=@system-service",
-        "SystemCallErrorNumber=EPERM",
     ]
 }

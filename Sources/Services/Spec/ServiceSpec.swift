@@ -39,6 +39,9 @@ extension ServiceSpec {
     /// Whether a service that was not stopped starts at boot.
     public var isEnabled: Bool { value(SpecFields.enabled) }
 
+    /// The group that the processes run as; nil for the account's own.
+    public var group: String? { value(SpecFields.group) }
+
     public var shell: Shell { value(SpecFields.shell) }
 
     /// What standard output and standard error are connected to.

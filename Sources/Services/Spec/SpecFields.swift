@@ -23,14 +23,7 @@ public enum SpecFields {
             summary: "true: at boot the start waits for the network (network-online.target)"
         ),
         shell,
-        SpecField(
-            key: "group",
-            type: FieldType.accountName.optional,
-            standard: .value(nil),
-            account: .refused,
-            lines: { group in UnitLines(service: group.map { ["Group=\($0)"] } ?? []) },
-            summary: "group to run as, by default the account's own"
-        ),
+        group,
         SpecField(
             key: "umask",
             type: FieldType.text(["pattern": "^0?[0-7]{3}$"]) { text in
@@ -198,6 +191,15 @@ public enum SpecFields {
         standard: .value(true),
         restarts: false,
         summary: "whether a service that is not stopped starts at boot"
+    )
+
+    static let group = SpecField<String?>(
+        key: "group",
+        type: FieldType.accountName.optional,
+        standard: .value(nil),
+        account: .refused,
+        lines: { group in UnitLines(service: group.map { ["Group=\($0)"] } ?? []) },
+        summary: "group to run as, by default the account's own"
     )
 
     static let shell = SpecField<Shell>(

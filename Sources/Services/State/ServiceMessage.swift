@@ -190,6 +190,9 @@ enum ServiceMessage {
         switch code {
         case 203 where contains(failure, UnitFile.launcherPrefix) && contains(failure, "No such file"):
             return "systemd cannot run the launcher of services: install miosa-agent again (\(name): \(failure))"
+        case 216:
+            let group = spec.group ?? spec.user
+            return "group '\(group)' does not exist (\(name))"
         case 217: return "account '\(spec.user)' does not exist (\(name))"
         default: return "systemd could not set up the process (\(name)): \(failure)"
         }

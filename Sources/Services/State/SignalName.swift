@@ -20,7 +20,14 @@ public enum SignalName {
 
     /// The value of a field that names a signal: the name that begins with "SIG".
     static let fieldType = FieldType<String>(
-        schema: JSONObject(type: "string", ["pattern": "^(SIG)?[A-Z0-9]+(\\+[0-9]+)?$"]),
+        schema: JSONObject(
+            type: "string",
+            [
+                "pattern": .string(
+                    "^(SIG)?(\(standard.map { $0.dropFirst(3) }.joined(separator: "|"))|RTMIN(\\+([1-9]|[12][0-9]|30))?)$"
+                )
+            ]
+        ),
         read: { value in
             guard case .string(let name) = value else {
                 return .problem(FieldType<String>.mismatch(value, "a string"))
