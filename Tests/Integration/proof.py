@@ -154,7 +154,7 @@ class Inside:
 class Probe:
     """The other end of `Inside`: its methods are called as if they were here."""
 
-    IMPORTS = "import contextlib, json, os, pwd, re, signal, socket, subprocess, sys, time, traceback\n"
+    IMPORTS = "import contextlib, grp, json, os, pwd, re, signal, socket, subprocess, sys, time, traceback\n"
 
     def __init__(self, machine, program=Inside):
         source = self.IMPORTS + "".join(inspect.getsource(part) for part in reversed(program.__mro__[:-1]))

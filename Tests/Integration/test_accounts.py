@@ -8,6 +8,8 @@ from support import MachineTestCase, Reply, eventually, unit_of
 AGENT = "miosa-agent.service"
 SOCKET_UNIT = "miosa-agent-user.socket"
 SOCKET = "/run/miosa-agent/user.sock"
+# The requests about a service that have a body.
+BODIES = (("POST", "signal"), ("PATCH", "{ref}"))
 
 # Sends requests one after another as an account: argv has the uid and the socket, standard input the requests as JSON.
 ASK = """
@@ -188,12 +190,12 @@ class Accounts(AccountCase):
             self.machine.create("secret", "sleep 1000", user="root", env={"KEY": "hidden-value"}),
             self.create("bob", "treasure", "echo bobs-line; sleep 1000", env={"KEY": "hidden-value"}),
         ]
-        removed = self.create("bob", "former", "echo bobs-line; sleep 1000")
-        self.assertEqual(self.call("bob", "DELETE", "/v1/services/former").status, 200)
+        removed = self.create("bob", "bygone", "echo bobs-line; sleep 1000")
+        self.assertEqual(self.call("bob", "DELETE", "/v1/services/bygone").status, 200)
         self.machine.wait("secret", status="running")
         self.create("alice", "mine", "sleep 1000")
         ids = [service["id"] for service in (*foreign, removed)]
-        words = ["secret", "treasure", "former", "hidden-value", "bobs-line", *ids]
+        words = ["secret", "treasure", "bygone", "hidden-value", "bobs-line", *ids]
         before = self.machine.call("GET", "/v1/services").data
         references = [word for word in words if "-value" not in word and "-line" not in word]
         references += [self.full("bob", "treasure"), f"treasure.{self.uids['alice']}", "secret.0"]
@@ -207,8 +209,10 @@ class Accounts(AccountCase):
         ]
         self.assertGreater(len(routes), 6)
         routes += [("GET", "/v1/services/{ref}?usage=true"), ("POST", "/v1/services/{ref}/restart?wait=running")]
+        bodies = {"signal": {"signal": "TERM"}, "{ref}": {"command": "sleep 1"}}
         requests = [
             (method, path.replace("{ref}", reference).replace("{computer}", "self"))
+            + ((bodies[path.rpartition("/")[2]],) if (method, path.rpartition("/")[2]) in BODIES else ())
             for reference in references for method, path in routes
         ]
         for request, reply in zip(requests, self.ask("alice", *requests), strict=True):

@@ -28,24 +28,34 @@ PATH_LIMIT = 4095
 
 # --- What a unit file consists of -------------------------------------------------------------------------------------
 
+# Stands for the lines of the fields that a spec need not have.
+OPTIONS = ("…", "")
 # Each section's lines; None stands for a value that only the process itself can show to be right.
 DIRECTIVES = {
     "Unit": [
-        ("Description", "Service {name}"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5"),
-        ("RequiresMountsFor", None),
+        ("Description", "Service {name}"), ("After", "network-online.target"), OPTIONS, ("RequiresMountsFor", None),
     ],
     "Service": [
         ("Type", "exec"), ("ExecStart", None), ("User", "{user}"), ("WorkingDirectory", None),
         ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"),
         ("LoadCredential", "launch:" + STATE_DIRECTORY + "/environment/{name}.env"),
-        ("Restart", "{restart}"), ("RestartSec", "1"), ("TimeoutStopSec", "10"), ("IgnoreSIGPIPE", "no"),
+        ("Restart", "{restart}"), OPTIONS, ("IgnoreSIGPIPE", "no"),
         ("NotifyAccess", "main"), ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"),
         ("SyslogIdentifier", "miosa-service-{name}"), ("SyslogLevelPrefix", "no"),
-        ("LogExtraFields", "MIOSA_SERVICE_ID={id}"), ("LogRateLimitIntervalSec", "1us"),
-        ("LogRateLimitBurst", "1000000"),
+        ("LogExtraFields", "MIOSA_SERVICE_ID={id}"),
     ],
     "Install": [("WantedBy", "multi-user.target")],
 }
+SANDBOX = [
+    ("NoNewPrivileges", "yes"), ("ProtectKernelTunables", "yes"), ("ProtectKernelModules", "yes"),
+    ("ProtectKernelLogs", "yes"), ("ProtectControlGroups", "yes"), ("ProtectClock", "yes"), ("ProtectHostname", "yes"),
+    ("PrivateDevices", "yes"), ("RestrictSUIDSGID", "yes"), ("RestrictRealtime", "yes"), ("LockPersonality", "yes"),
+    ("SystemCallArchitectures", "native"), ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+    ("SystemCallErrorNumber", "EPERM"), ("ProtectSystem", "full"),
+    ("CapabilityBoundingSet", "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL"
+     " CAP_NET_BIND_SERVICE CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT"),
+    ("SystemCallFilter", "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap"),
+]
 # What systemd shows of the one command that there is: the launcher, with the directory and the command, or without them
 # where systemd takes one of the texts for none, and they are read from a file.
 SHOWN = "ExecStart={{ path=/usr/lib/miosa-agent/launch-1 ; argv[]=/usr/lib/miosa-agent/launch-1 "
@@ -54,13 +64,19 @@ CREDENTIAL_SHOWN = SHOWN + "--credential miosa-service-{name}"
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(
     "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
-    "^ControlGroup|^[UG]ID$|^Job|^StateChange|^Memory(Swap|ZSwap)|^FileDescriptor"
+    "^ControlGroup|^[UG]ID$|^Job|^StateChange|^Memory(Swap|ZSwap)|^FileDescriptor|^Effective|"
+    "^RestartUSecNext|^CanLiveMount"
 )
 # Properties that differ from case to case and are compared one by one, or whose values the process itself shows.
 DIFFERENT = {
     "Id", "Names", "Description", "FragmentPath", "EnvironmentFiles", "LogExtraFields", "Restart", "User",
     "SyslogIdentifier",
 }
+# The same for a spec with a sandbox, whose lines are compared one by one.
+SANDBOXED = re.compile(
+    "^(Protect|Private|Restrict|SystemCall|Capability|NoNewPrivileges|LockPersonality|Device|ReadWritePaths|Wants|"
+    "After|Requires|RootImage|Mount|Delegate)"
+)
 SHOWN_BY_THE_PROCESS = {"ExecStart", "ExecStartEx", "WorkingDirectory", "RequiresMountsFor", "WantsMountsFor"}
 OTHER_COMMANDS = [
     command + suffix
@@ -121,17 +137,133 @@ class Case:
             self.command = "".join(filter(is_carried, self.command))
             self.argv = ["".join(filter(is_carried, word)) for word in self.argv]
         self.restart = self.random.choice(["always", "on-failure", "no"])
+        self.options()
         self.user = self.random.choices(["user", "daemon", "root"], [8, 1, 1])[0]
 
     @property
     def body(self):
         spec = {
             "name": self.name, "command": self.command, "env": self.env, "cwd": self.cwd, "restart": self.restart,
-            "user": self.user,
+            "user": self.user, **self.given,
         }
         # Both ways to write a character down; only the short one keeps the longest specs below the limit of a body.
         is_long = len(self.command) + len(self.cwd) + sum(map(len, self.env.values())) > 20000
         return json.dumps(spec, ensure_ascii=not is_long and self.random.random() < 0.5).encode()
+
+    def options(self):
+        """The fields that a spec need not have: what is given, what the API shows of it, the lines of the unit file,
+        and what systemd shows of them."""
+        self.given, self.shown, self.properties = {}, {}, {}
+        self.lines = {"Unit": [], "Service": []}
+        some = self.random.choice([0, 0, 0.2, 0.5, 1])
+
+        def wanted():
+            return self.random.random() < some
+
+        def give(key, value, shown=None):
+            self.given[key] = value
+            self.shown[key] = value if shown is None else shown
+
+        def add(section, key, value, **properties):
+            self.lines[section].append((key, value))
+            self.properties.update(properties)
+
+        if wanted():
+            text = "".join(letter for letter in self.text(256) if is_carried(letter) and letter.isprintable())
+            ends = ["", "", " ", "\\"]
+            text = self.random.choice(ends) + self.cut(text, 250) + self.random.choice(ends)
+            give("description", text)
+            if text:
+                doubled = text.replace("%", "%%")
+                begin = "%i" if text[0] == " " else ""
+                end = "%i" if text[-1] in " \\" else ""
+                add("Unit", "Description", begin + doubled + end, Description=text)
+        if wanted():
+            give("enabled", self.random.choice([True, False]))
+            self.properties["UnitFileState"] = "enabled" if self.given["enabled"] else "disabled"
+        if wanted():
+            give("network", True)
+            add("Unit", "Wants", "network-online.target", Wants="network-online.target")
+        # For a short command bash does without a process of its own.
+        if wanted() and ASLEEP in self.command:
+            give("shell", "bash")
+            self.argv[0] = "/bin/bash"
+        self.group = None
+        if wanted():
+            self.group = self.random.choice(["adm", "daemon", "nogroup"])
+            give("group", self.group)
+            add("Service", "Group", self.group, Group=self.group)
+        if wanted():
+            mask = self.random.choice(["0027", "077", "000", "0777"])
+            give("umask", mask)
+            add("Service", "UMask", mask, UMask=mask.zfill(4))
+        if wanted():
+            name, number = self.random.choice([("INT", 2), ("SIGQUIT", 3), ("SIGUSR1", 10), ("RTMIN+3", 37)])
+            full = name if name.startswith("SIG") else "SIG" + name
+            give("stop_signal", name, full)
+            add("Service", "KillSignal", full, KillSignal=str(number), RestartKillSignal=str(number))
+        seconds = self.random.choice([0, 1, 7, 59]) if wanted() else 10
+        if seconds != 10:
+            give("stop_timeout", seconds)
+        text = str(seconds) if seconds else "1us"
+        shown = text if text.endswith("us") else text + "s"
+        add("Service", "TimeoutStopSec", text, TimeoutStopUSec=shown, TimeoutAbortUSec=shown)
+        if wanted() and self.argv[0] == "tail":
+            give("stop_mode", "main")
+            add("Service", "KillMode", "mixed", KillMode="mixed")
+        if wanted():
+            give("reload_signal", "SIGHUP")
+        seconds = self.random.choice([5, 30, 59]) if wanted() else 60
+        if seconds != 60:
+            give("start_timeout", seconds)
+        add("Service", "TimeoutStartSec", str(seconds), TimeoutStartUSec=f"{seconds}s" if seconds < 60 else "1min")
+        seconds = self.random.choice([0, 2, 59]) if wanted() else 1
+        if seconds != 1:
+            give("restart_delay", seconds)
+        add("Service", "RestartSec", str(seconds), RestartUSec=f"{seconds}s" if seconds else "0")
+        starts, within = (self.random.choice([1, 1000]), self.random.choice([1, 59])) if wanted() else (5, 10)
+        if wanted():
+            self.given["restart_limit"] = self.shown["restart_limit"] = None
+            add("Unit", "StartLimitIntervalSec", "0", StartLimitIntervalUSec="0")
+        else:
+            if starts != 5:
+                give("restart_limit", {"starts": starts, "within": within})
+            add("Unit", "StartLimitIntervalSec", str(within), StartLimitIntervalUSec=f"{within}s")
+            add("Unit", "StartLimitBurst", str(starts), StartLimitBurst=str(starts))
+        if wanted():
+            limits = {"memory": None, "cpus": None, "tasks": None, "open_files": None}
+            given = {}
+            if wanted():
+                given["memory"], limits["memory"] = self.random.choice([("512M", 512 << 20), (1 << 30, 1 << 30)])
+                add("Service", "MemoryMax", str(limits["memory"]), MemoryMax=str(limits["memory"]))
+            if wanted():
+                given["cpus"] = limits["cpus"] = self.random.choice([0.5, 2, 0.75])
+                percent = round(limits["cpus"] * 100)
+                shown = {50: "500ms", 75: "750ms", 200: "2s"}[percent]
+                add("Service", "CPUQuota", f"{percent}%", CPUQuotaPerSecUSec=shown)
+            if wanted():
+                given["tasks"] = limits["tasks"] = 64
+                add("Service", "TasksMax", "64", TasksMax="64")
+            if wanted():
+                given["open_files"] = limits["open_files"] = 4096
+                add("Service", "LimitNOFILE", "4096", LimitNOFILE="4096", LimitNOFILESoft="4096")
+            give("limits", given, limits)
+        self.sandbox = self.random.random() < some * 0.2
+        if self.sandbox:
+            give("sandbox", "basic")
+            self.lines["Service"] += SANDBOX
+        if wanted():
+            give("writable", ["/srv", "/srv/a b%"])
+            self.lines["Service"] += [("ReadWritePaths", "-/srv"), ("ReadWritePaths", '"-/srv/a b%%"')]
+            self.properties["ReadWritePaths"] = '-/srv "-/srv/a b%"'
+        if wanted():
+            give("log_rate_limit", 7)
+            add("Service", "LogRateLimitIntervalSec", "1s", LogRateLimitIntervalUSec="1s")
+            add("Service", "LogRateLimitBurst", "7", LogRateLimitBurst="7")
+        else:
+            self.lines["Service"] += [("LogRateLimitIntervalSec", "1us"), ("LogRateLimitBurst", "1000000")]
+        if wanted():
+            give("labels", {"team/a.b-c": self.cut(self.text(256), 256)})
 
     def text(self, limit, longest=0.02):
         """Text of at most so many bytes, most of it short."""
@@ -224,6 +356,7 @@ class Case:
     def expectations(self):
         return {
             "argv": [word.encode().hex() for word in self.argv], "cwd": self.cwd.encode().hex(), "user": self.user,
+            "group": self.group, "umask": int(self.given.get("umask", "022"), 8),
             "env": {name: value.encode().hex() for name, value in self.env.items()},
         }
 
@@ -307,6 +440,12 @@ class GeneratedInside(Inside):
             return f"cwd is {cwd}"
         if process["uid"] != pwd.getpwnam(expected["user"]).pw_uid:
             return f"uid is {process['uid']}"
+        with open(f"/proc/{pid}/status") as file:
+            status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+        if int(status["Umask"], 8) != expected["umask"]:
+            return f"umask is {status['Umask']}"
+        if expected["group"] and int(status["Gid"].split()[0]) != grp.getgrnam(expected["group"]).gr_gid:
+            return f"gid is {status['Gid']}"
         return None
 
     def unit_files(self, units):
@@ -424,8 +563,9 @@ class Generated(ProofCase):
             service = services[case.name]
             self.wrong(case, f"it is {service['status']}: {service['message']}")
         for case in cases:
-            for field in ("command", "env", "cwd", "restart"):
-                if services[case.name][field] != getattr(case, field):
+            wanted = {**{field: getattr(case, field) for field in ("command", "env", "cwd", "restart")}, **case.shown}
+            for field, value in wanted.items():
+                if services[case.name][field] != value:
                     self.wrong(case, f"the API's {field} is {shortened(services[case.name][field])}")
         return [case for case in cases if case not in missing]
 
@@ -480,8 +620,12 @@ class Generated(ProofCase):
             absent.add("RequiresMountsFor")
         expected = {
             section: [
-                (key, value and value.format(name=case.name, id=case.id, user=case.user, restart=case.restart))
+                line
                 for key, value in lines if key not in absent
+                for line in (
+                    case.lines[section] if (key, value) == OPTIONS else
+                    [(key, value and value.format(name=case.name, id=case.id, user=case.user, restart=case.restart))]
+                )
             ]
             for section, lines in DIRECTIVES.items()
         }
@@ -507,7 +651,14 @@ class Generated(ProofCase):
             expected["SyslogIdentifier"] = f"miosa-service-{case.name}"
             if case.env and not case.is_scripted:
                 expected["EnvironmentFiles"] = words(f"{file} (ignore_errors=no)")
+            # An older systemd lacks some of them.
+            expected.update((key, words(value)) for key, value in case.properties.items() if key in expected)
+            if "network" in case.given:
+                expected["Wants"] = words(f"{self.common['Wants']} network-online.target".strip())
             found = [(key, words(value)) for key, value in shown[unit]]
+            if case.sandbox:
+                found = [pair for pair in found if not SANDBOXED.search(pair[0])]
+                expected = {key: value for key, value in expected.items() if not SANDBOXED.search(key)}
             if sorted(found) != sorted(expected.items()):
                 self.wrong(case, f"properties: {shortened(sorted(set(found) ^ set(expected.items())))}")
 
@@ -528,8 +679,8 @@ class Generated(ProofCase):
         """There is one command, and systemd shows it as it is: so its text is cut up by what it has to be."""
         rest = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=ExecStart"])
         for case in cases:
-            is_shell = case.argv[:2] == ["/bin/sh", "-c"]
-            command = f"/bin/sh -c {case.command}" if is_shell else " ".join(case.command.split())
+            is_shell = case.argv[1:2] == ["-c"]
+            command = f"{case.argv[0]} -c {case.command}" if is_shell else " ".join(case.command.split())
             start = CREDENTIAL_SHOWN if case.is_scripted else COMMAND_SHOWN
             start = start.format(name=case.name, cwd=case.cwd, command=command)
             match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])

@@ -11,7 +11,9 @@ public enum SpecFields {
             standard: .value(nil),
             restarts: false,
             account: .unitless,
-            lines: { text in UnitLines(unit: text.map { ["Description=\(UnitSyntax.path($0))"] } ?? []) },
+            lines: { text in
+                UnitLines(unit: text.flatMap { $0.isEmpty ? nil : ["Description=\(UnitSyntax.line($0))"] } ?? [])
+            },
             summary: "one line of at most 256 bytes, for people"
         ),
         enabled,
@@ -222,7 +224,8 @@ public enum SpecFields {
         type: .integer(SpecLimits.stopTimeoutRange),
         standard: .value(10),
         account: .timeout,
-        lines: { seconds in UnitLines(service: ["TimeoutStopSec=\(seconds)"]) },
+        // 0 would be no time-out at all.
+        lines: { seconds in UnitLines(service: ["TimeoutStopSec=\(seconds == 0 ? "1us" : String(seconds))"]) },
         summary: "seconds from the stop signal to SIGKILL"
     )
 

@@ -22,6 +22,12 @@ enum UnitSyntax {
         return String(escaped) + "%i"
     }
 
+    /// One line of text, as ``path(_:)``; systemd drops blanks at its beginning.
+    static func line(_ text: String) -> String {
+        let isBlank = text.utf8.first.map { " \t".utf8.contains($0) } ?? false
+        return (isBlank ? "%i" : "") + path(text)
+    }
+
     /// A path in a list of paths, in which systemd processes quotes, backslashes and specifiers.
     static func listedPath(_ path: String) -> String {
         guard !isPlain(path) else { return path }
