@@ -22,6 +22,7 @@ public struct StatusCode: Hashable, Sendable {
     public static let requestTimeout = StatusCode(code: 408)
     public static let conflict = StatusCode(code: 409)
     public static let lengthRequired = StatusCode(code: 411)
+    public static let preconditionFailed = StatusCode(code: 412)
     public static let contentTooLarge = StatusCode(code: 413)
     public static let uriTooLong = StatusCode(code: 414)
     public static let unsupportedMediaType = StatusCode(code: 415)
@@ -56,6 +57,7 @@ public struct StatusCode: Hashable, Sendable {
         case 408: "Request Timeout"
         case 409: "Conflict"
         case 411: "Length Required"
+        case 412: "Precondition Failed"
         case 413: "Content Too Large"
         case 414: "URI Too Long"
         case 415: "Unsupported Media Type"

@@ -155,10 +155,14 @@ final class AccountServices {
         try await change { () throws(ControlError) in try await self.manager.restart(reference, for: self.account) }
     }
 
-    func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
+    func delete(
+        _ reference: String,
+        by requester: Requester,
+        if condition: @Sendable (ServiceSpec) -> Bool
+    ) async throws(ControlError) -> ServiceName {
         await share.changes.enter()
         defer { _ = share.changes.leave() }
-        return try await manager.delete(reference, by: requester, for: account)
+        return try await manager.delete(reference, by: requester, for: account, if: condition)
     }
 
     /// The spec, which must be of this account, as that of an own service.

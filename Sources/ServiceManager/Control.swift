@@ -173,16 +173,22 @@ extension ServiceManager {
         }
     }
 
-    public func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
-        try await delete(reference, by: requester, for: nil)
+    public func delete(
+        _ reference: String,
+        by requester: Requester,
+        if condition: @Sendable (ServiceSpec) -> Bool = { _ in true }
+    ) async throws(ControlError) -> ServiceName {
+        try await delete(reference, by: requester, for: nil, if: condition)
     }
 
     func delete(
         _ reference: String,
         by requester: Requester,
-        for account: Account?
+        for account: Account?,
+        if condition: (ServiceSpec) -> Bool
     ) async throws(ControlError) -> ServiceName {
         try await inTurn(of: reference, for: account) { (name) throws(ControlError) in
+            guard condition(try self.find(name).record.spec) else { throw .preconditionFailed }
             try await self.operations.delete(name, by: requester)
             return name
         }

@@ -90,17 +90,19 @@ struct AtOnceTests {
     @Test(arguments: [0, 1])
     func `a list is kept unless it is long for so few`(past: Int) {
         let list = ListCache()
+        let tag = EntityTag(spec: 1, state: 2)
         var count = 0
         for _ in 0..<2 {
             _ = list.encoding(of: [Samples.running], .documented) {
                 count += 1
-                return [UInt8](repeating: 0x78, count: Service.keptEncodingBytesLimit + past)
+                let bytes = [UInt8](repeating: 0x78, count: Service.keptEncodingBytesLimit + past)
+                return ListCache.Encoding(bytes: bytes, tag: tag)
             }
         }
         #expect(count == 1 + past)
         _ = list.encoding(of: [Samples.running], .pythonLibrary) {
             count += 1
-            return []
+            return ListCache.Encoding(bytes: [], tag: tag)
         }
         #expect(count == 2 + past)
     }

@@ -139,7 +139,14 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
 
     func restart(_ reference: String) async throws(ControlError) -> Service { try called("restart \(reference)") }
 
-    func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName {
+    func delete(
+        _ reference: String,
+        by requester: Requester,
+        if condition: @Sendable (ServiceSpec) -> Bool
+    ) async throws(ControlError) -> ServiceName {
+        if let service = state.withLock({ $0.services.first }), !condition(service.record.spec) {
+            throw .preconditionFailed
+        }
         let uid = requester.uid.map { String($0) } ?? "-"
         return try called("delete \(reference) by \(uid) \(requester.requestID)").name
     }

@@ -219,6 +219,10 @@ extension ServiceControl {
         try await create(spec, starts: true)
     }
 
+    fileprivate func delete(_ name: String, by requester: Requester) async throws(ControlError) -> ServiceName {
+        try await delete(name, by: requester) { _ in true }
+    }
+
     fileprivate func replace(_ spec: ServiceSpec) async throws(ControlError) -> (service: Service, isNew: Bool) {
         try await replace(spec, restarts: true)
     }

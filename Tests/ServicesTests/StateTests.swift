@@ -174,9 +174,9 @@ import Testing
         for _ in 0..<2 {
             let encoded = service.encoded {
                 count += 1
-                return [UInt8](repeating: 0x78, count: bytes)
+                return Service.Encoding([UInt8](repeating: 0x78, count: bytes), specHash: 1, hash: 2)
             }
-            #expect(encoded.count == bytes)
+            #expect(encoded.bytes.count == bytes)
         }
         #expect(count == expected)
     }

@@ -101,6 +101,8 @@ struct Failure: Error {
         case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
         case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
         case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")
+        case .preconditionFailed:
+            self.init(.preconditionFailed, "PRECONDITION_FAILED", "the service has another spec than 'If-Match' names")
         case .noReload:
             self.init(
                 .conflict,

@@ -28,9 +28,9 @@ enum ServiceObject {
         let environment = environment ?? visible(to: context)
         writer.beginObject()
         if case .values = environment, context.account == nil, usage == nil, word == service.status.rawValue,
-            let members = service.keptEncoding
+            let encoding = service.keptEncoding
         {
-            writer.rawMembers(members)
+            writer.rawMembers(encoding.bytes)
         } else {
             writeMembers(service, word, environment, usage, api, context, into: &writer)
         }
@@ -46,25 +46,27 @@ enum ServiceObject {
         usage: ResourceUsage? = nil,
         _ api: API,
         _ context: Context
-    ) -> [UInt8] {
+    ) -> (bytes: [UInt8], tag: EntityTag) {
         let word = context.dialect.word(for: service.status)
-        func members() -> [UInt8] {
-            encodedMembers { writer in
+        func members() -> Service.Encoding {
+            let bytes = encodedMembers { writer in
                 writeMembers(service, word, visible(to: context), usage, api, context, into: &writer)
             }
+            let specHash = EntityTag.hash(of: service.record.spec)
+            return Service.Encoding(bytes, specHash: specHash, hash: EntityTag.hash(bytes, from: specHash))
         }
         let isUsual =
             usage == nil && !context.hidesEnvironment && context.account == nil && word == service.status.rawValue
         let first = isUsual ? service.encoded(members) : members()
         let second = options(of: service.record.spec)
         var document: [UInt8] = []
-        document.reserveCapacity(documentBegin.count + first.count + 1 + second.count + documentEnd.count)
+        document.reserveCapacity(documentBegin.count + first.bytes.count + 1 + second.count + documentEnd.count)
         document += documentBegin
-        document += first
+        document += first.bytes
         document.append(UInt8(ascii: ","))
         document += second
         document += documentEnd
-        return document
+        return (document, EntityTag(spec: first.specHash, state: first.hash))
     }
 
     /// The members of the fields that have no place of their own.

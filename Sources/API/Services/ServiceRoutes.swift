@@ -86,7 +86,19 @@ enum ServiceRoutes {
             return try await DryRun.answer(spec, existing, restarts: restarts, api, context)
         }
         let (service, isNew) = try await api.ask { () throws(ControlError) in
-            try await context.control.replace(spec, restarts: restarts)
+            guard let condition = Precondition(context.fields) else {
+                return try await context.control.replace(spec, restarts: restarts)
+            }
+            let service: Service?
+            do throws(ControlError) {
+                service = try await context.control.change(context.reference, restarts: restarts) { former in
+                    condition.isMet(by: former) ? spec.named(former.name) : nil
+                }
+            } catch .serviceNotFound {
+                service = nil
+            }
+            guard let service else { throw .preconditionFailed }
+            return (service, false)
         }
         var answer = try await document(service, after: wait, api, context, status: isNew ? .created : .ok)
         if isNew { answer.response.fields.append("Location", context.path) }
@@ -101,10 +113,12 @@ enum ServiceRoutes {
             let spec = try patched(service.record.spec, api, context)
             return try await DryRun.answer(spec, service, restarts: restarts, api, context)
         }
+        let condition = Precondition(context.fields)
         let refusal = Mutex<Failure?>(nil)
         let service = try await api.ask { () throws(ControlError) in
             try await context.control.change(context.reference, restarts: restarts) { former in
                 do throws(Failure) {
+                    guard condition?.isMet(by: former) ?? true else { throw Failure(.preconditionFailed) }
                     return try patched(former, api, context)
                 } catch {
                     refusal.withLock { $0 = error }
@@ -166,17 +180,28 @@ enum ServiceRoutes {
         }
         let usage = try await Usage.requested(of: services, api, context)
         let body = encode(services, removed, usage, api, context)
-        return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
+        return Answer(response: Response(json: body, tag(of: services, body), context.fields))
     }
 
     /// The list of all services as JSON.
     static func readAll(_ api: API, _ context: Context) throws(Failure) -> Answer {
         let services = try api.read(context.control.list)
-        let body =
+        func encoded() -> ListCache.Encoding {
+            let body = encode(services, [], nil, api, context)
+            return ListCache.Encoding(bytes: body, tag: tag(of: services, body))
+        }
+        let list =
             context.hidesEnvironment || context.account != nil
-            ? encode(services, [], nil, api, context)
-            : api.listCache.encoding(of: services, context.dialect) { encode(services, [], nil, api, context) }
-        return Answer(response: Response(status: .ok, contentType: "application/json", body: body))
+            ? encoded() : api.listCache.encoding(of: services, context.dialect, encoded)
+        return Answer(response: Response(json: list.bytes, list.tag, context.fields))
+    }
+
+    private static func tag(of services: [Service], _ body: [UInt8]) -> EntityTag {
+        let specs = services.reduce(EntityTag.hash([])) { hash, service in
+            let specHash = service.keptEncoding?.specHash ?? EntityTag.hash(of: service.record.spec)
+            return EntityTag.hash(service.record.id.utf8, from: hash ^ specHash)
+        }
+        return EntityTag(spec: specs, state: EntityTag.hash(body))
     }
 
     private static func encode(
@@ -202,19 +227,17 @@ enum ServiceRoutes {
 
     /// A service as JSON.
     static func read(_ api: API, _ context: Context) throws(Failure) -> Answer {
-        document(
-            try api.read { () throws(ControlError) in try context.control.service(context.reference) },
-            api,
-            context
-        )
+        let service = try api.read { () throws(ControlError) in try context.control.service(context.reference) }
+        let (body, tag) = ServiceObject.document(service, api, context)
+        return Answer(response: Response(json: body, tag, context.fields), service: service.name.description)
     }
 
     static func get(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let service = try await api.service(context)
         let usage = try await Usage.requested(of: [service], api, context)?[service.name]
         guard context.wantsText else {
-            let body = ServiceObject.document(service, usage: usage, api, context)
-            let response = Response(status: .ok, contentType: "application/json", body: body)
+            let (body, tag) = ServiceObject.document(service, usage: usage, api, context)
+            let response = Response(json: body, tag, context.fields)
             return Answer(response: response, service: service.name.description)
         }
         let page = ServicePages.page(service, usage, context)
@@ -254,7 +277,10 @@ enum ServiceRoutes {
 
     static func delete(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let name = try await api.ask { () throws(ControlError) in
-            try await context.control.delete(context.reference, by: context.requester)
+            let condition = Precondition(context.fields)
+            return try await context.control.delete(context.reference, by: context.requester) { spec in
+                condition?.isMet(by: spec) ?? true
+            }
         }
         var writer = JSONWriter()
         writer.beginObject()
@@ -301,7 +327,7 @@ enum ServiceRoutes {
         _ context: Context,
         status: StatusCode = .ok
     ) -> Answer {
-        let body = ServiceObject.document(service, api, context)
+        let (body, _) = ServiceObject.document(service, api, context)
         let response = Response(status: status, contentType: "application/json", body: body)
         return Answer(response: response, service: service.name.description)
     }

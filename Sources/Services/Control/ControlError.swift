@@ -8,6 +8,8 @@ public enum ControlError: Error, Equatable, Sendable {
     case serviceRunning
     /// A stop of a service that is neither starting nor running.
     case serviceNotRunning
+    /// The service is not, or not any more, as the request supposes.
+    case preconditionFailed
     /// A reload of a service whose spec has no reload signal.
     case noReload
     /// A service was neither ready nor ended in time; with its last log lines, and the other process that holds its

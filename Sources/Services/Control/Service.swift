@@ -7,7 +7,20 @@ public final class Service: Equatable, Sendable {
     public let intent: ServiceStatus.Intent
     /// Nil for a service without remarks, which is the normal case.
     private let box: RemarksBox?
-    private let encoding = Mutex<[UInt8]?>(nil)
+    private let encoding = Mutex<Encoding?>(nil)
+
+    /// How a service is encoded, and hashes of its spec and of all of it.
+    public struct Encoding: Sendable {
+        public let bytes: [UInt8]
+        public let specHash: UInt64
+        public let hash: UInt64
+
+        public init(_ bytes: [UInt8], specHash: UInt64, hash: UInt64) {
+            self.bytes = bytes
+            self.specHash = specHash
+            self.hash = hash
+        }
+    }
 
     /// The longest encoding that is cached, in bytes: it bounds the memory per service. Longer ones are encoded at each
     /// read.
@@ -53,15 +66,15 @@ public final class Service: Equatable, Sendable {
 
     /// The cached result of `encode`, valid as long as the service does not change. Precondition: `encode` is always
     /// the same.
-    public func encoded(_ encode: () -> [UInt8]) -> [UInt8] {
+    public func encoded(_ encode: () -> Encoding) -> Encoding {
         if let keptEncoding { return keptEncoding }
-        let bytes = encode()
-        if bytes.count <= Self.keptEncodingBytesLimit { encoding.withLock { $0 = bytes } }
-        return bytes
+        let encoded = encode()
+        if encoded.bytes.count <= Self.keptEncodingBytesLimit { encoding.withLock { $0 = encoded } }
+        return encoded
     }
 
     /// The cache of ``encoded(_:)``.
-    public var keptEncoding: [UInt8]? { encoding.withLock { $0 } }
+    public var keptEncoding: Encoding? { encoding.withLock { $0 } }
 
     public func forgetEncoding() { encoding.withLock { $0 = nil } }
 

@@ -65,8 +65,13 @@ public protocol ServiceControl: Sendable {
     /// Stops a service if it is running and starts it, and waits until systemd's job has ended.
     func restart(_ reference: String) async throws(ControlError) -> Service
 
-    /// Stops a service and removes its files; returns its name.
-    func delete(_ reference: String, by requester: Requester) async throws(ControlError) -> ServiceName
+    /// Stops a service and removes its files; returns its name. Throws `preconditionFailed` when `condition` is false
+    /// of its spec at that time.
+    func delete(
+        _ reference: String,
+        by requester: Requester,
+        if condition: @Sendable (ServiceSpec) -> Bool
+    ) async throws(ControlError) -> ServiceName
 
     /// Waits until a service is in a state or has ended, as its status shows; `log` has the last lines of one that has
     /// failed. Throws `waitTimeout` when neither happens in time.

@@ -20,14 +20,7 @@ public enum SignalName {
 
     /// The value of a field that names a signal: the name that begins with "SIG".
     static let fieldType = FieldType<String>(
-        schema: JSONObject(
-            type: "string",
-            [
-                "pattern": .string(
-                    "^(SIG)?(\(standard.map { $0.dropFirst(3) }.joined(separator: "|"))|RTMIN(\\+([1-9]|[12][0-9]|30))?)$"
-                )
-            ]
-        ),
+        schema: JSONObject(type: "string", ["pattern": .string(pattern)]),
         read: { value in
             guard case .string(let name) = value else {
                 return .problem(FieldType<String>.mismatch(value, "a string"))
@@ -37,6 +30,12 @@ public enum SignalName {
         },
         write: { .string($0) }
     )
+
+    /// The pattern of the texts that ``number(_:)`` takes.
+    private static var pattern: String {
+        let names = standard.map { $0.dropFirst(3) }.joined(separator: "|")
+        return "^(SIG)?(\(names)|RTMIN(\\+([1-9]|[12][0-9]|30))?)$"
+    }
 
     private static let standard = [
         "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",

@@ -3,8 +3,8 @@
 /// User input is escaped so that it can only be a value: `ExecStart=` (quoted, specifiers and control characters
 /// escaped), paths, `User=`, the name, and what ``SpecFields`` declares. Environment values are in a separate file
 /// that only root can read, because every account can read a unit's settings over D-Bus. Of a spec that an account
-/// wrote (``ServiceSpec/account``) only the name, numbers and words of the agent are in the unit file: the rest is in the credential, which
-/// the launcher reads as the account.
+/// wrote (``ServiceSpec/account``) only the name, numbers and words of the agent are in the unit file: the rest is in
+/// the credential, which the launcher reads as the account.
 public enum UnitFile {
     /// The slice of the services. Its only other units are the slices of accounts, ``UnitName/slice(of:)``.
     public static let slice = "miosa-services.slice"
