@@ -37,6 +37,10 @@ enum SpecDocuments {
         ] {
             schemas = schemas.changing(body) { $0.setting("properties", .object(properties(name: name))) }
         }
+        let pattern = schemas["StopSignal"]?.object?["pattern"] ?? .null
+        schemas = schemas.changing("SignalRequest") { request in
+            request.changing("properties") { $0.changing("signal") { $0.setting("pattern", pattern) } }
+        }
         return schemas.changing("ServiceFields") { fields in
             let options = SpecFields.options.map(\.key)
             let properties = fields["properties"]?.object ?? JSONObject()

@@ -126,7 +126,7 @@ struct SpecRoutesTests {
     // MARK: Changes
 
     @Test func `a change keeps what it does not name, and null is the default`() async throws {
-        let body = #"{"port":9000,"env":null,"restart_limit":null}"#
+        let body = #"{"name":null,"port":9000,"env":null,"restart_limit":null}"#
         let reply = try await client.send(.patch, "/v1/services/web?restart=false", body)
         #expect(reply.status == 200)
         #expect(client.control.calls == ["change web later"])

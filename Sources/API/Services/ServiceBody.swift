@@ -91,7 +91,7 @@ enum ServiceBody {
             }
             // The client libraries send null for an omitted argument.
             if value == .null, !field.takesNull {
-                if origin.former != nil, given[field.key] == nil { draft[field.key] = nil }
+                if origin.former != nil, field.key != "name", given[field.key] == nil { draft[field.key] = nil }
                 return
             }
             var value = value

@@ -6,7 +6,7 @@ import Services
 
 @testable import API
 
-private let defaults = SpecDraft.Defaults(user: "user")
+private nonisolated var origin: ServiceBody.Origin { .init(defaults: SpecDraft.Defaults(user: "user")) }
 
 /// An input is the body of a POST that creates a service. These hold:
 ///
@@ -21,7 +21,7 @@ func property(_ input: [UInt8]) {
     let value = try? JSONParser.parse(input)
     if let value { checkText(value, input) }
     do throws(Failure) {
-        let spec = try ServiceBody.spec(of: input, defaults: defaults)
+        let spec = try ServiceBody.spec(of: input, origin)
         SpecRules.check(spec)
         guard case .object(let object) = value else { return require(false, "a spec comes from an object", spec) }
         checkMembers(of: object, spec)
@@ -48,7 +48,11 @@ func checkMembers(of object: JSONObject, _ spec: ServiceSpec) {
     let name: JSONValue = .string(spec.name.description)
     require(object["name"] == name && object["command"] == .string(spec.command), "a spec has its name", object)
     require((object["user"] ?? .null) == .null || object["user"] == .string(spec.user), "a user is kept", object)
-    require((object["user"] ?? .null) != .null || spec.user == defaults.user, "without one it is the usual", object)
+    require(
+        (object["user"] ?? .null) != .null || spec.user == origin.defaults.user,
+        "without one it is the usual",
+        object
+    )
     let directories = [object["cwd"], object["working_dir"]].compactMap(\.self).filter { $0 != .null }
     require(directories.allSatisfy { $0 == .string(spec.workingDirectory) }, "a directory is kept", object)
     require(!directories.isEmpty || spec.workingDirectory == "/home/user", "without one it is the usual", object)
@@ -60,6 +64,13 @@ func checkMembers(of object: JSONObject, _ spec: ServiceSpec) {
         require(Double(number.text) == spec.port.map(Double.init), "a port is kept", object)
     } else {
         require(spec.port == nil, "no port is made up", object)
+    }
+    for field in SpecFields.options {
+        guard let given = object[field.key], given != .null || field.takesNull else {
+            require(field.value(in: spec) == field.standardValue, "an absent field has its default", object)
+            continue
+        }
+        require(field.value(in: spec) == field.canonical(given), "a field is kept", object)
     }
     guard case .object(let variables) = object["env"] else {
         return require(spec.environment.isEmpty, "no environment is made up", object)
@@ -73,17 +84,9 @@ func checkMembers(of object: JSONObject, _ spec: ServiceSpec) {
 /// Property 3.
 func checkRoundTrip(_ spec: ServiceSpec) {
     var body = JSONObject()
-    body.append("name", .string(spec.name.description))
-    body.append("command", .string(spec.command))
-    var environment = JSONObject()
-    for (name, value) in spec.environment { environment.append(name, .string(value)) }
-    body.append("env", .object(environment))
-    body.append("cwd", .string(spec.workingDirectory))
-    body.append("restart", .string(spec.restart.rawValue))
-    body.append("user", .string(spec.user))
-    if let port = spec.port { body.append("port", .number(JSONNumber(port))) }
+    for field in SpecFields.all { body.append(field.key, field.value(in: spec)) }
     let bytes = JSONValue.object(body).encoded()
-    let again = try? ServiceBody.spec(of: bytes, named: spec.name.description, defaults: .init(user: "other"))
+    let again = try? ServiceBody.spec(of: bytes, .init(name: spec.name.description, defaults: .init(user: "other")))
     require(again == spec, "a spec is the same when it is sent again", bytes)
 }
 
@@ -103,7 +106,10 @@ func checkRefusal(_ failure: Failure, of value: JSONValue?, in input: [UInt8]) {
     require(!failure.details.isEmpty, "a refusal names a field", failure)
     let documented = ["name", "command", "env", "cwd", "restart", "port", "user"]
     for (field, reason) in failure.details {
-        require(documented.contains(field) || object[field] != nil, "a bad field is one of the body", failure)
+        // "limits.memory", "writable[1]"
+        let part = String(field.prefix { $0 != "." && $0 != "[" })
+        let isKnown = documented.contains(field) || object[field] != nil || object[part] != nil
+        require(isKnown, "a bad field is one of the body", failure)
         guard case .string(let reason) = reason, !reason.isEmpty else {
             return require(false, "a bad field has a reason", failure)
         }

@@ -30,7 +30,13 @@ struct Expectation {
             "it waits for the mount of its directory",
             unit
         )
-        check(unit, [("Description", "Service web"), ("StartLimitIntervalSec", "10"), ("StartLimitBurst", "5")])
+        check(
+            unit,
+            [
+                ("Description", "Service web"), ("After", "network-online.target"), ("StartLimitIntervalSec", "10"),
+                ("StartLimitBurst", "5"),
+            ]
+        )
         check(sections["Install"] ?? [], [("WantedBy", "multi-user.target")])
 
         var service = sections["Service"] ?? []
@@ -41,12 +47,11 @@ struct Expectation {
         check(
             service,
             [
-                ("Type", "exec"), ("User", spec.user), ("Restart", spec.restart.rawValue), ("RestartSec", "1"),
-                ("TimeoutStopSec", "10"), ("IgnoreSIGPIPE", "no"), ("NotifyAccess", "main"),
+                ("Type", "exec"), ("User", spec.user), ("Restart", spec.restart.rawValue), ("TimeoutStopSec", "10"),
+                ("TimeoutStartSec", "60"), ("RestartSec", "1"), ("LogRateLimitIntervalSec", "1us"),
+                ("LogRateLimitBurst", "1000000"), ("IgnoreSIGPIPE", "no"), ("NotifyAccess", "main"),
                 ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"), ("SyslogIdentifier", "miosa-service-web"),
                 ("SyslogLevelPrefix", "no"), ("LogExtraFields", "MIOSA_SERVICE_ID=0d4fcb5e"),
-                ("LogRateLimitIntervalSec", "1us"),
-                ("LogRateLimitBurst", "1000000"),
             ]
         )
 
