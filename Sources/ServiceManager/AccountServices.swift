@@ -99,7 +99,9 @@ final class AccountServices {
 
     // MARK: Changes
 
-    func unitText(of spec: ServiceSpec, id: String?) -> String { manager.unitText(of: spec, id: id) }
+    func unitText(of spec: ServiceSpec, id: String?) -> String {
+        manager.unitText(of: id == nil ? (try? own(spec)) ?? spec : spec, id: id)
+    }
 
     func create(_ spec: ServiceSpec, starts: Bool) async throws(ControlError) -> Service {
         let spec = try own(spec)

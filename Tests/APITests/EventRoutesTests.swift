@@ -107,6 +107,21 @@ import Testing
         #expect(try Self.parse(text).map(\.name) == ["gap"])
     }
 
+    @Test func `options that are too long are left out`() async throws {
+        var draft = SpecDraft()
+        draft["name"] = "web"
+        draft["command"] = "x"
+        draft["writable"] = .array((0..<32).map { .string("/\($0)" + String(repeating: "a", count: 4000)) })
+        let service = Samples.service(draft, UnitState())
+        let text = try await events([.events([Self.event(1, .state, service)])]).streamed
+        #expect(text.utf8.split(separator: UInt8(ascii: "\n")).map(\.count).max() ?? 0 <= 60 * 1024)
+        #expect(text.contains("\"truncated\":true"))
+        #expect(!text.contains("writable") && !text.contains("stop_timeout"))
+        #expect(Self.event(1, .state, service).byteCount > 128_000)
+        let short = try await events([.events([Self.event(1, .state, Samples.running)])]).streamed
+        #expect(short.contains("\"writable\":[]") && short.contains("\"stop_timeout\":10"))
+    }
+
     @Test(arguments: [
         (String(repeating: "x", count: 40_000), "/srv", false),
         (String(repeating: "\u{1}", count: 40_000), "/srv", true),

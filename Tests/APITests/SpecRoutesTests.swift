@@ -139,6 +139,29 @@ struct SpecRoutesTests {
         #expect(spec.name == before.name)
     }
 
+    @Test func `an account's change drops what it may not set`() async throws {
+        var draft = SpecDraft()
+        draft["name"] = "web"
+        draft["command"] = "x"
+        draft["user"] = "alice"
+        draft["group"] = "adm"
+        draft["writable"] = ["/srv"]
+        draft["stop_timeout"] = 3600
+        draft["umask"] = "077"
+        let service = Samples.service(draft, UnitState())
+        let caller = Caller.account(uid: 1000, pid: 1, Account(uid: 1000, name: "alice", home: "/home/alice"))
+        _ = try await client.send(.get, "/v1/services", from: caller)
+        let control = try #require(client.control.state.withLock { $0.accounts[1000] })
+        control.state.withLock { $0.services = [service] }
+        #expect(try await client.send(.patch, "/v1/services/web", #"{"port":1}"#, from: caller).status == 200)
+        let spec = try #require(control.specs.last)
+        #expect(spec.account == 1000)
+        let changed = spec.differences(from: service.record.spec).map(\.key)
+        #expect(changed == ["port", "group", "stop_timeout", "writable", "log_rate_limit"])
+        let reply = try await client.send(.patch, "/v1/services/web", #"{"group":"adm"}"#, from: caller)
+        #expect(try reply.details == ["group"])
+    }
+
     @Test(arguments: [(#"{"name":"other"}"#, "name"), (#"{"port":0}"#, "port"), (#"{"command":null}"#, "command")])
     func `a change that is none is refused`(body: String, field: String) async throws {
         let reply = try await client.send(.patch, "/v1/services/web", body)

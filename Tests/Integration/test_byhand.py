@@ -295,7 +295,7 @@ class Ends(ByHandCase):
         self.machine.create("loop", "echo 'no such table' >&2; sleep 2; exit 5", restart="always")
         service = self.machine.wait("loop", status="running", sub_status="crash-looping")
         self.assertIn("exited with code 5", service["message"])
-        self.assertIn("no such table", service["message"])
+        eventually(lambda: "no such table" in (self.machine.get("loop")["message"] or ""), "the last line is told")
         self.machine.wait("loop", status="starting", sub_status="crash-looping")
         self.machine.call("POST", "/v1/services/loop/stop")
         service = self.machine.wait("loop", status="stopped")

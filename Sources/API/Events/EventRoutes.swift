@@ -78,8 +78,8 @@ private struct EventWriter {
         }
     }
 
-    /// An event about a service. A command and a working directory that make the line too long are cut, each with
-    /// `"truncated":true`.
+    /// An event about a service. A command and a working directory that make the line too long are cut, and long
+    /// options are left out, each with `"truncated":true`.
     private func encode(
         _ service: Service,
         _ status: ServiceStatus,
@@ -92,7 +92,15 @@ private struct EventWriter {
             head(&writer)
             if isTruncated { writer.member("truncated", bool: true) }
             writer.key("service")
-            ServiceObject.write(service, api, context, status: status, environment: .nothing, into: &writer)
+            ServiceObject.write(
+                service,
+                api,
+                context,
+                status: status,
+                environment: .nothing,
+                hasOptions: !isTruncated || service.record.spec.options.byteCount <= Self.optionsBytesLimit,
+                into: &writer
+            )
             writer.endObject()
             var bytes: [UInt8] = []
             ServerSentEvent.appendEscapingLineSeparators(writer.finish(), to: &bytes)
@@ -109,6 +117,9 @@ private struct EventWriter {
         }
         return ServerSentEvent.encode(event: "service", id: id, data: bytes)
     }
+
+    /// The longest options, in JSON, of an event that is cut; longer ones are left out of it.
+    private static let optionsBytesLimit = 16 * 1024
 
     /// The encoded length to which a directory is cut: that of the longest path (PATH_MAX) without control characters.
     private static let directoryBytesLimit = 4096

@@ -20,9 +20,11 @@ struct EntityTag {
         bytes.reduce(start) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 
-    /// The hash of all fields of a spec.
-    static func hash(of spec: ServiceSpec) -> UInt64 {
-        SpecFields.all.reduce(hash([])) { hash($1.value(in: spec).encoded() + [0], from: $0) }
+    /// The hash of all fields of a spec. For a client that may not see the values of environment variables it is that
+    /// of their names: values could be guessed from a hash.
+    static func hash(of spec: ServiceSpec, hidesValues: Bool = false) -> UInt64 {
+        let shown = hidesValues ? spec.withHiddenValues() : spec
+        return SpecFields.all.reduce(hash([])) { hash($1.value(in: shown).encoded() + [0], from: $0) }
     }
 
     /// The tags of a field of a request, without quotation marks and `W/`. RFC 9110 §13.1.1.
@@ -57,7 +59,16 @@ struct Precondition: Sendable {
 
 extension Response {
     /// A JSON document with its tag; a 304 without content when `If-None-Match` has the tag. RFC 9110 §13.1.2.
-    init(status: StatusCode = .ok, json body: [UInt8], _ tag: EntityTag, _ fields: Fields) {
+    init(json body: [UInt8], _ tag: EntityTag, _ fields: Fields) {
+        self.init("application/json", body, tag, fields)
+    }
+
+    /// The same with text.
+    init(text body: [UInt8], _ tag: EntityTag, _ fields: Fields) {
+        self.init("text/plain; charset=utf-8", body, tag, fields)
+    }
+
+    private init(_ contentType: String, _ body: [UInt8], _ tag: EntityTag, _ fields: Fields) {
         let text = tag.text
         let isKnown =
             fields["If-None-Match"].map { known in
@@ -66,7 +77,7 @@ extension Response {
         if isKnown {
             self.init(status: .notModified)
         } else {
-            self.init(status: status, contentType: "application/json", body: body)
+            self.init(status: .ok, contentType: contentType, body: body)
         }
         self.fields.append("ETag", text)
     }

@@ -60,6 +60,11 @@ enum ServiceBody {
             self.origin = origin
             draft = origin.former.map { SpecDraft($0) } ?? SpecDraft()
             if let name = origin.name { draft["name"] = .string(name) }
+            guard origin.account != nil else { return }
+            // An administrator may have written what an account may not.
+            for field in SpecFields.all where draft[field.key].flatMap(field.accountProblem) != nil {
+                draft[field.key] = nil
+            }
         }
 
         /// Has an account's own service run as the account, and no other. Returns the defaults.

@@ -52,7 +52,7 @@ enum ServiceObject {
             let bytes = encodedMembers { writer in
                 writeMembers(service, word, visible(to: context), usage, api, context, into: &writer)
             }
-            let specHash = EntityTag.hash(of: service.record.spec)
+            let specHash = EntityTag.hash(of: service.record.spec, hidesValues: context.hidesEnvironment)
             return Service.Encoding(bytes, specHash: specHash, hash: EntityTag.hash(bytes, from: specHash))
         }
         let isUsual =

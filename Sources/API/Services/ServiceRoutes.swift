@@ -174,13 +174,12 @@ enum ServiceRoutes {
         var removed = wanted?.contains(.removed) ?? false ? try await api.ask(context.control.listRemoved) : []
         removed.removeAll { removed in !labels.allSatisfy { $0.isOf(removed.record.spec) } }
         if context.wantsText {
-            return Answer(
-                response: Response(status: .ok, text: ServicePages.table(services, removed, context))
-            )
+            let text = Array(ServicePages.table(services, removed, context).utf8)
+            return Answer(response: Response(text: text, tag(of: services, text, context), context.fields))
         }
         let usage = try await Usage.requested(of: services, api, context)
         let body = encode(services, removed, usage, api, context)
-        return Answer(response: Response(json: body, tag(of: services, body), context.fields))
+        return Answer(response: Response(json: body, tag(of: services, body, context), context.fields))
     }
 
     /// The list of all services as JSON.
@@ -188,7 +187,7 @@ enum ServiceRoutes {
         let services = try api.read(context.control.list)
         func encoded() -> ListCache.Encoding {
             let body = encode(services, [], nil, api, context)
-            return ListCache.Encoding(bytes: body, tag: tag(of: services, body))
+            return ListCache.Encoding(bytes: body, tag: tag(of: services, body, context))
         }
         let list =
             context.hidesEnvironment || context.account != nil
@@ -196,9 +195,11 @@ enum ServiceRoutes {
         return Answer(response: Response(json: list.bytes, list.tag, context.fields))
     }
 
-    private static func tag(of services: [Service], _ body: [UInt8]) -> EntityTag {
+    private static func tag(of services: [Service], _ body: [UInt8], _ context: Context) -> EntityTag {
+        let hidesValues = context.hidesEnvironment
         let specs = services.reduce(EntityTag.hash([])) { hash, service in
-            let specHash = service.keptEncoding?.specHash ?? EntityTag.hash(of: service.record.spec)
+            let kept = hidesValues ? nil : service.keptEncoding?.specHash
+            let specHash = kept ?? EntityTag.hash(of: service.record.spec, hidesValues: hidesValues)
             return EntityTag.hash(service.record.id.utf8, from: hash ^ specHash)
         }
         return EntityTag(spec: specs, state: EntityTag.hash(body))
@@ -243,8 +244,9 @@ enum ServiceRoutes {
         let page = ServicePages.page(service, usage, context)
         let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api, context)
         let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
-        let response = Response(status: .ok, contentType: "text/plain; charset=utf-8", body: text)
-        return Answer(response: response, service: service.name.description)
+        let specHash = EntityTag.hash(of: service.record.spec, hidesValues: context.hidesEnvironment)
+        let tag = EntityTag(spec: specHash, state: EntityTag.hash(text))
+        return Answer(response: Response(text: text, tag, context.fields), service: service.name.description)
     }
 
     static func unit(_ api: API, _ context: Context) async throws(Failure) -> Answer {

@@ -50,6 +50,8 @@ final class Convergence {
     /// The retry timers of services whose last attempt has failed.
     /// The retry of a reload that has failed.
     private var outstandingReload: Retry?
+    /// The units with drop-ins of ``apply(_:to:)``.
+    private var unitsToRevert: Set<String> = []
     private var retries: [ServiceName: Retry] = [:]
     /// The times of recent removals.
     private var removedAt: [ServiceName: MonotonicClock] = [:]
@@ -313,6 +315,10 @@ final class Convergence {
     /// Has systemd read all unit files again: a loaded unit that is not restarted has changed. Retried until done.
     func reload() async {
         do throws(BusError) {
+            for unit in unitsToRevert {
+                try await systemd.revert(unit)
+                unitsToRevert.remove(unit)
+            }
             try await systemd.reload()
             outstandingReload = nil
         } catch {
@@ -325,15 +331,17 @@ final class Convergence {
         }
     }
 
-    /// Applies resource limits to the running processes of a service without drop-ins, and leaves none: it would take
-    /// precedence over later changes of the unit file.
-    func apply(_ limits: [(name: String, value: UInt64)], to name: ServiceName) async throws(ControlError) {
+    /// Applies resource limits to the running processes of a service without drop-ins. The next ``reload()`` removes
+    /// the drop-ins that systemd writes for them: they would take precedence over later changes of the unit file.
+    /// Returns whether systemd has applied them.
+    func apply(_ limits: [(name: String, value: UInt64)], to name: ServiceName) async -> Bool {
         let unit = UnitName.unit(of: name)
+        unitsToRevert.insert(unit)
         do throws(BusError) {
             try await systemd.setLimits(of: unit, limits)
-            try await systemd.revert(unit)
+            return true
         } catch {
-            throw Obstacle(error).controlError
+            return false
         }
     }
 

@@ -136,7 +136,7 @@ final class Operations {
         // Without a difference the files may be another version's.
         let isRestart = restarts && (changed.isEmpty || changed.contains { $0.restarts })
         if let account = spec.account, before.record.spec.account != account { try requireRoom(for: account) }
-        let isDrifted = before.snapshot.drift != nil
+        let isRepair = restarts && before.snapshot.drift != nil
         // Also a unit that was started by hand after a stop: the answer describes the new spec.
         let isToRun = before.record.isExpectedToRun || !before.state.activeState.isDead
         let limits = before.record.spec.limits.properties(for: spec.limits)
@@ -150,20 +150,24 @@ final class Operations {
         let outdatedRun = isOutdated && !isRestart ? before.state.invocationID : nil
         let changes = try await update(name) { record in
             record.spec = spec
-            if isToRun, isRestart || isDrifted { record.begin(.starting, replacing: before.state) }
+            if isToRun, isRestart || isRepair { record.begin(.starting, replacing: before.state) }
             if let outdatedRun { record.outdatedRun = outdatedRun }
         }
         let hasOtherFiles = changes.hasFiles && isRestart
         // When no file of the unit has changed (for example only the port), the process needs no restart.
-        if hasOtherFiles || isDrifted {
+        if hasOtherFiles || isRepair {
             if !isToRun { await replaceRunStartedByHand(of: name) }
             if services[name]?.record.phase == .starting { try await converge(name, orRevertTo: before) }
         }
         convergence.establish(name)
-        if changes.hasUnitFile, !hasOtherFiles, !isDrifted, let service = services[name],
+        if changes.hasUnitFile, !hasOtherFiles, !isRepair, let service = services[name],
             !service.state.activeState.isDead
         {
-            if isLive, let limits, !limits.isEmpty { try await convergence.apply(limits, to: name) }
+            if isLive, let limits, !limits.isEmpty, await !convergence.apply(limits, to: name) {
+                // They come with the next start.
+                services.change(name) { $0.record.outdatedRun = $0.state.invocationID }
+                desired.save(name)
+            }
             // The unit is loaded: systemd would start it again by itself from the former file.
             await convergence.reload()
         }

@@ -133,6 +133,7 @@ struct ManagedService {
         var run = before
         run.observe(state, bootID: bootID)
         if run != before { record.run = run }
+        if record.isUnstarted, !state.activeState.isDead { record.isUnstarted = false }
         if leavesProcesses(in: state) { record.run.leftProcesses = true }
         if isStoppedByHand { record.run.wasStopped = true }
         countExit(since: before)

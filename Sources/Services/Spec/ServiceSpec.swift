@@ -75,6 +75,13 @@ extension ServiceSpec {
         return spec
     }
 
+    /// The same with ``hiddenValue`` for each value of the environment.
+    public func withHiddenValues() -> ServiceSpec {
+        var spec = self
+        spec.environment = spec.environment.mapValues { _ in Self.hiddenValue }
+        return spec
+    }
+
     /// The same under another name.
     public func named(_ name: ServiceName) -> ServiceSpec {
         var spec = self

@@ -104,6 +104,8 @@ public protocol SpecFieldDeclaration: Sendable {
     var takesNull: Bool { get }
     /// The JSON Schema of a value in a request, with null and the default.
     var schema: JSONObject { get }
+    /// Why an account may not write a value; nil when it may.
+    func accountProblem(of value: JSONValue) -> String?
     /// Whether a record has the field: one that has a stored property, or differs from its default.
     func isRecorded(of spec: ServiceSpec) -> Bool
     /// Whether a JSON value is one of the field's.
@@ -178,6 +180,11 @@ extension SpecField: SpecFieldDeclaration {
         case .value(let value): set(value, in: &spec)
         case .setting(let value): set(value(context.defaults), in: &spec)
         }
+    }
+
+    func accountProblem(of value: JSONValue) -> String? {
+        guard value != .null, case .value(let value) = type.read(value) else { return nil }
+        return account.problem(of: value)
     }
 
     func isRecorded(of spec: ServiceSpec) -> Bool { storage != nil || spec.options[key] != nil }
@@ -265,6 +272,9 @@ public struct SpecOptions: Equatable, Sendable {
     private var values = JSONObject()
 
     public var isEmpty: Bool { values.isEmpty }
+
+    /// The size of their JSON; 0 for none.
+    public var byteCount: Int { isEmpty ? 0 : JSONValue.object(values).encoded().count }
 
     subscript(_ key: String) -> JSONValue? {
         get { values[key] }

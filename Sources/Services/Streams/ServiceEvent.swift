@@ -45,7 +45,9 @@ public struct ServiceEvent: Equatable, Sendable {
 
     /// The approximate size of the event as sent: a fixed part, and the texts that differ between services.
     public var byteCount: Int {
-        Self.fixedBytes + service.record.spec.command.utf8.count + 2 * service.record.spec.workingDirectory.utf8.count
+        let spec = service.record.spec
+        return Self.fixedBytes + spec.command.utf8.count + 2 * spec.workingDirectory.utf8.count
+            + spec.options.byteCount
     }
 
     private static let fixedBytes = 1024
