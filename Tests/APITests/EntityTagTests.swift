@@ -93,6 +93,11 @@ struct EntityTagTests {
             #expect(reply.status == 412, "\(given)")
             #expect(try reply.code == "PRECONDITION_FAILED")
         }
+        if method != .delete {
+            let other = ["If-Match": "\"0123456789abcdef.0\""] as Fields
+            let dry = try await client.send(method, "/v1/services/web?dry_run=true", body, fields: other)
+            #expect(dry.status == 412)
+        }
         #expect(client.control.specs.isEmpty)
     }
 

@@ -53,6 +53,34 @@ struct ChangeTests {
         #expect(try rig.record("web")?.isUnstarted == false)
     }
 
+    @Test @EventLoopActor func `a registered service that systemd has started is restarted by another spec`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        rig.systemd.obey()
+        _ = try await rig.manager.create(try Rig.spec("web"), starts: false)
+        rig.systemd.report("web", .running(pid: 9))
+        #expect(try await eventually { rig.status("web") == .running })
+        rig.systemd.report("web", .running(pid: 9).ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
+        #expect(try await eventually { rig.status("web") == .failed })
+        _ = try await rig.manager.replace(try Rig.spec("web") { $0["command"] = "other" })
+        #expect(try await eventually { rig.status("web") == .running })
+    }
+
+    @Test @EventLoopActor func `limits that systemd does not apply are outstanding`() async throws {
+        let (rig, _) = try await serving()
+        let obeys = rig.systemd.script
+        rig.systemd.script = { call in
+            call.member == "SetUnitProperties"
+                ? .error(name: "org.freedesktop.DBus.Error.Failed", message: "no") : obeys(call)
+        }
+        let service = try await rig.manager.replace(try Rig.spec("web") { $0["limits"] = ["tasks": 5] }).service
+        #expect(service.pending?.reason == .restartNeeded)
+        // What systemd may have written before is removed.
+        #expect(rig.systemd.calls(of: "RevertUnitFiles", "Reload").count == 2)
+    }
+
     @Test @EventLoopActor func `a running unit without a record is stopped by a creation without a start`()
         async throws
     {

@@ -15,16 +15,11 @@ struct EntityTag {
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
-    /// The hash of bytes: 64-bit FNV-1a.
-    static func hash(_ bytes: some Sequence<UInt8>, from start: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
-        bytes.reduce(start) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    }
-
     /// The hash of all fields of a spec. For a client that may not see the values of environment variables it is that
     /// of their names: values could be guessed from a hash.
     static func hash(of spec: ServiceSpec, hidesValues: Bool = false) -> UInt64 {
         let shown = hidesValues ? spec.withHiddenValues() : spec
-        return SpecFields.all.reduce(hash([])) { hash($1.value(in: shown).encoded() + [0], from: $0) }
+        return SpecFields.all.reduce(FNV1a.start) { FNV1a.hash($1.value(in: shown).encoded() + [0], from: $0) }
     }
 
     /// The tags of a field of a request, without quotation marks and `W/`. RFC 9110 §13.1.1.

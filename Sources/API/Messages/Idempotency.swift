@@ -20,7 +20,7 @@ enum Idempotency {
     /// key gains nothing by a collision, as it may send any other request.
     static func fingerprint(of request: Request) -> String {
         let bytes = Array(request.head.target.raw.utf8) + [0] + request.body
-        let hash = bytes.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let hash = FNV1a.hash(bytes)
         return "\(bytes.count)-\(String(hash, radix: 16))"
     }
 }

@@ -1,3 +1,5 @@
+internal import JSON
+
 /// The encoding of text in a JSON string.
 enum JSONText {
     /// The longest prefix of a text whose encoding in a JSON string has at most `limit` bytes.
@@ -14,5 +16,21 @@ enum JSONText {
             if bytes > limit { return String(text.unicodeScalars[..<index]) }
         }
         return text
+    }
+}
+
+extension JSONObject {
+    /// The object in the body of a request. Throws a 400 for a body that is not JSON, or another value.
+    init(ofBody body: [UInt8]) throws(Failure) {
+        let value: JSONValue
+        do throws(JSONParseFailure) {
+            value = try JSONParser.parse(body)
+        } catch {
+            throw .notJSON(error.reason, offset: error.offset)
+        }
+        guard case .object(let object) = value else {
+            throw .badRequest("the body must be a JSON object, not \(value.typeName)")
+        }
+        self = object
     }
 }

@@ -20,6 +20,9 @@ enum DryRun {
                 throw Failure(.serviceExists)
             }
         }
+        if let existing, let condition = Precondition(context.fields), !condition.isMet(by: existing.record.spec) {
+            throw Failure(.preconditionFailed)
+        }
         let changed = existing.map { spec.differences(from: $0.record.spec) } ?? []
         let isRunning = existing?.state.mainPID != nil
         let unit = await context.control.unitText(of: spec, id: existing?.record.id)

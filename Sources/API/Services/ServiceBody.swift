@@ -20,15 +20,7 @@ enum ServiceBody {
 
     /// The spec in a body. Throws a 400 or 422 with all invalid fields.
     static func spec(of body: [UInt8], _ origin: Origin) throws(Failure) -> ServiceSpec {
-        let value: JSONValue
-        do throws(JSONParseFailure) {
-            value = try JSONParser.parse(body)
-        } catch {
-            throw .notJSON(error.reason, offset: error.offset)
-        }
-        guard case .object(let object) = value else {
-            throw .badRequest("the body must be a JSON object, not \(value.typeName)")
-        }
+        let object = try JSONObject(ofBody: body)
         // The document of a service.
         if origin.ignoresReadOnly, object.count == 1, case .object(let service)? = object["data"] {
             return try spec(of: service, origin)

@@ -53,7 +53,7 @@ enum ServiceObject {
                 writeMembers(service, word, visible(to: context), usage, api, context, into: &writer)
             }
             let specHash = EntityTag.hash(of: service.record.spec, hidesValues: context.hidesEnvironment)
-            return Service.Encoding(bytes, specHash: specHash, hash: EntityTag.hash(bytes, from: specHash))
+            return Service.Encoding(bytes, specHash: specHash, hash: FNV1a.hash(bytes, from: specHash))
         }
         let isUsual =
             usage == nil && !context.hidesEnvironment && context.account == nil && word == service.status.rawValue

@@ -197,12 +197,12 @@ enum ServiceRoutes {
 
     private static func tag(of services: [Service], _ body: [UInt8], _ context: Context) -> EntityTag {
         let hidesValues = context.hidesEnvironment
-        let specs = services.reduce(EntityTag.hash([])) { hash, service in
+        let specs = services.reduce(FNV1a.start) { hash, service in
             let kept = hidesValues ? nil : service.keptEncoding?.specHash
             let specHash = kept ?? EntityTag.hash(of: service.record.spec, hidesValues: hidesValues)
-            return EntityTag.hash(service.record.id.utf8, from: hash ^ specHash)
+            return FNV1a.hash(service.record.id.utf8, from: hash ^ specHash)
         }
-        return EntityTag(spec: specs, state: EntityTag.hash(body))
+        return EntityTag(spec: specs, state: FNV1a.hash(body))
     }
 
     private static func encode(
@@ -245,7 +245,7 @@ enum ServiceRoutes {
         let log = try await LogRoutes.lastLines(of: service.record.id, ServicePages.logLines, api, context)
         let text = Array(page.utf8) + (log.isEmpty ? [] : [UInt8(ascii: "\n")] + log)
         let specHash = EntityTag.hash(of: service.record.spec, hidesValues: context.hidesEnvironment)
-        let tag = EntityTag(spec: specHash, state: EntityTag.hash(text))
+        let tag = EntityTag(spec: specHash, state: FNV1a.hash(text))
         return Answer(response: Response(text: text, tag, context.fields), service: service.name.description)
     }
 

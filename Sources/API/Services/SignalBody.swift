@@ -5,15 +5,7 @@ internal import Services
 enum SignalBody {
     /// The number of the signal. Throws a 400 or 422.
     static func signal(of body: [UInt8]) throws(Failure) -> Int {
-        let value: JSONValue
-        do throws(JSONParseFailure) {
-            value = try JSONParser.parse(body)
-        } catch {
-            throw .notJSON(error.reason, offset: error.offset)
-        }
-        guard case .object(let object) = value else {
-            throw .badRequest("the body must be a JSON object, not \(value.typeName)")
-        }
+        let object = try JSONObject(ofBody: body)
         var problems = FieldProblems()
         for member in object where member.key != "signal" { problems.add(member.key, "is not a field of this request") }
         var number: Int?

@@ -135,9 +135,7 @@ public final class IdempotencyStore {
     /// A key can hold anything and be longer than a file name may be: two 64-bit FNV-1a hashes of it name the file, and
     /// the key inside decides.
     private static func fileName(of key: String) -> String {
-        let hashes = [UInt64(0xcbf2_9ce4_8422_2325), 0x6c62_272e_07bb_0142].map { offset in
-            key.utf8.reduce(offset) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        }
+        let hashes = [FNV1a.start, 0x6c62_272e_07bb_0142].map { FNV1a.hash(key.utf8, from: $0) }
         return hashes.map { String($0, radix: 16) }.joined(separator: "-") + ".json"
     }
 

@@ -9,13 +9,11 @@ public enum SpecLimits {
     public static let environmentNameBytesLimit = 1024
     /// All names and values together.
     public static let environmentBytesLimit = 128 * 1024
-    /// PATH_MAX without its final NUL.
-    public static let workingDirectoryBytesLimit = 4095
     public static let portRange = 1...65535
     /// The longest account name that useradd(8) makes.
     public static let userBytesLimit = 32
     public static let descriptionBytesLimit = 256
-    /// Seconds, of ``ServiceSpec`` time-outs of starting.
+    /// Seconds, as the two after it.
     public static let startTimeoutRange = 1...3600
     public static let stopTimeoutRange = 0...3600
     public static let restartDelayRange = 0...3600
@@ -31,6 +29,7 @@ public enum SpecLimits {
     public static let openFilesRange = 1...1_048_576
     /// The number of paths in one field.
     public static let pathsCountLimit = 32
+    /// PATH_MAX without its final NUL.
     public static let pathBytesLimit = 4095
     public static let logRateRange = 1...1_000_000
     public static let labelsCountLimit = 32
