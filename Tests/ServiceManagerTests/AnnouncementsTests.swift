@@ -192,8 +192,8 @@ struct AnnouncementsTests {
         let listener = try await EventListener(rig)
         _ = try await rig.manager.create(try Rig.spec("web"))
         rig.systemd.report("web", Self.unit(Self.running, "activating", "start"))
-        rig.systemd.report("web", Self.running.ended("inactive", "dead", code: 1, status: 0, result: "success"))
         rig.systemd.endJob("web")
+        rig.systemd.report("web", Self.running.ended("inactive", "dead", code: 1, status: 0, result: "success"))
         try await listener.expect([
             "created ->starting inactive/dead pid - exit -",
             "state starting>starting activating/start pid 100 exit -",

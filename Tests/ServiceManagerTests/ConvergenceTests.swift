@@ -195,6 +195,67 @@ struct ConvergenceTests {
         #expect(rig.files("web") == ["unit", "link", "record"])
     }
 
+    /// What follows the first half of a restart by another client.
+    enum SecondHalf: CaseIterable {
+        case start, cancellation, stop
+    }
+
+    @Test(arguments: SecondHalf.allCases, ["no", "always"]) @EventLoopActor
+    func `between the halves of another client's restart the service is not stopped`(
+        _ half: SecondHalf,
+        restart: String
+    ) async throws {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.manager.create(try Rig.spec("web") { $0["restart"] = .string(restart) })
+        let running = FakeSystemd.Unit.running(pid: 100)
+        rig.systemd.report("web", running)
+        rig.systemd.endJob("web")
+        #expect(try await eventually { rig.status("web") == .running })
+        rig.systemd.beginJob("web")
+        rig.systemd.report("web", running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
+        try await rig.untilReady()
+        #expect(rig.status("web")?.isUp == true)
+        switch half {
+        case .start:
+            rig.systemd.report("web", .running(pid: 101))
+            rig.systemd.endJob("web")
+            #expect(try await eventually { rig.manager.services.values.first?.state.mainPID == 101 })
+        case .cancellation:
+            rig.systemd.endJob("web", "canceled")
+            rig.systemd.report("web", running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
+            #expect(try await eventually { rig.status("web") == .stopped })
+        case .stop:
+            rig.systemd.obey()
+            #expect(try await rig.manager.stop("web").status == .stopped)
+            #expect(rig.systemd.calls(of: "StopUnit").count == 1)
+        }
+    }
+
+    @Test @EventLoopActor func `a stop that another client's restart cancels between its halves is superseded`()
+        async throws
+    {
+        let rig = try Rig()
+        try await rig.start()
+        _ = try await rig.create("web")
+        let running = FakeSystemd.Unit.running(pid: 100)
+        rig.systemd.script = { call in
+            if call.member == "StopUnit" {
+                rig.systemd.afterwards {
+                    rig.systemd.endJob("web", "canceled")
+                    rig.systemd.beginJob("web")
+                    rig.systemd.report("web", running.ended("inactive", "dead", code: 2, status: 15, result: "success"))
+                }
+            }
+            return nil
+        }
+        await #expect(throws: ControlError.superseded) { try await rig.manager.stop("web") }
+        rig.systemd.report("web", .running(pid: 101))
+        rig.systemd.endJob("web")
+        #expect(try await eventually { rig.status("web") == .running })
+        #expect(try rig.record("web")?.isToRun == true)
+    }
+
     @Test @EventLoopActor func `a start that systemd refuses after the stop is made again with the old spec`()
         async throws
     {

@@ -55,8 +55,8 @@ final class FakeSystemd {
     private var watch: IOWatch?
     private var connections: [BusPeer] = []
     private var jobs = 0
-    /// The jobs that have not ended, by unit.
     private(set) var journalState = "active"
+    /// The jobs that have not ended, by unit.
     private var queued: [String: Int] = [:]
     private var later: [@EventLoopActor () -> Void] = []
     private var deferral: Deferral?
@@ -106,6 +106,12 @@ final class FakeSystemd {
             message.array(of: "{sv}") { Self.writeUnit(unit, message) }
             message.array(of: "s") {}
         }
+    }
+
+    /// Queues a job of another client.
+    func beginJob(_ name: String) {
+        jobs += 1
+        queued[Self.unit(name)] = jobs
     }
 
     /// Says only the first half of it.

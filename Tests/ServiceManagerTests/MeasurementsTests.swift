@@ -17,6 +17,7 @@ struct MeasurementsTests {
         let running = { (moment: UInt64) in FakeSystemd.Unit.running(pid: 7, startedAt: moment * 1_000_000_000) }
         _ = try await rig.manager.create(try Rig.spec("web"))
         rig.systemd.report("web", running(1))
+        rig.systemd.endJob("web")
         rig.systemd.report("web", running(1).ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
         // The same end again, now on the way to the next start.
         rig.systemd.report(

@@ -1,5 +1,3 @@
-import CSystemd
-import Glibc
 package import Systemd
 package import Testing
 
@@ -80,19 +78,6 @@ package func eventually(_ condition: @EventLoopActor () -> Bool) async throws ->
     return condition()
 }
 
-/// The loop's last look at the clock: the duration of a timer that is armed now counts from there.
-@EventLoopActor
-package func loopClock() -> MonotonicClock {
-    let now = MonotonicClock.now()
-    // In this order, because the thread may be held up between two lines: the result may be too early, never too late.
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    var looked: UInt64 = 0
-    sd_event_now(EventLoop.shared.event, CLOCK_MONOTONIC, &looked)
-    let age = .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec) - Duration.microseconds(looked)
-    return now.advanced(by: .zero - age)
-}
-
 /// What an attempt gives that takes less than `time`. One that was held up for longer shows nothing and is repeated: for
 /// what a timer would interrupt.
 @EventLoopActor
@@ -101,7 +86,7 @@ package func undisturbed<Value>(
     _ attempt: @EventLoopActor () async throws -> Value
 ) async throws -> Value {
     for _ in 0..<1000 {
-        let begin = loopClock()
+        let begin = MonotonicClock.now()
         let result: Result<Value, any Error>
         do {
             result = .success(try await attempt())

@@ -235,7 +235,8 @@ final class Convergence {
     /// Another client of systemd cancelled the job: the unit's state becomes the desired state.
     private func followNewestActor(_ name: ServiceName) {
         guard let service = services[name] else { return }
-        desired.follow(isUp: !(systemd.state(of: name)?.activeState ?? .inactive).isDead, name)
+        let isDead = (systemd.state(of: name)?.activeState ?? .inactive).isDead
+        desired.follow(isUp: !isDead || systemd.hasJob(name), name)
         retries[name] = nil
         messages.notice(.warning, "\(service.record.phase.rawValue): superseded by another client of systemd", name)
     }
@@ -367,7 +368,9 @@ final class Convergence {
             guard let result = try await endUnit(name) else { return }
             try await ask { () throws(BusError) in try await self.systemd.awaitLastSignals(of: unit) }
             let state = systemd.state(of: name) ?? UnitState()
-            if state.activeState.isDead { return }
+            // The job of another client that cancelled this one may be a restart, which has stopped the unit.
+            let isSuperseded = result == Job.canceled && systemd.hasJob(name)
+            if state.activeState.isDead, !isSuperseded { return }
             if result == Job.canceled || state.invocationID != before?.invocationID { throw .superseded }
             guard attempt == 1 else { throw .refused("it ended the job with '\(result)', and the unit is active") }
             try await ask { () throws(BusError) in try await self.systemd.thaw(unit) }

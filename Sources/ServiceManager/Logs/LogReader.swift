@@ -74,6 +74,7 @@ final class LogReader {
     }
 
     func next() async throws(ControlError) -> LogPiece {
+        let begin = MonotonicClock.now()
         do throws(SystemError) {
             while !hasEnded, !Task.isCancelled {
                 await LoopTurn.wait()
@@ -100,7 +101,7 @@ final class LogReader {
                     hasEnded = true
                     return .removed
                 }
-                if try await waitForMore() { return .quiet }
+                if try await waitForMore(since: begin) { return .quiet }
             }
             hasEnded = true
             return .end
@@ -168,11 +169,13 @@ final class LogReader {
         position = .at(.behind(cursor))
     }
 
-    /// Waits for new entries. True when there was none for ``StreamLimits/quietTime``.
-    private func waitForMore() async throws(SystemError) -> Bool {
-        let begin = MonotonicClock.now()
+    /// Waits for new entries. True when no line of the service has come for ``StreamLimits/quietTime`` since `begin`;
+    /// entries that are not its own do not count.
+    private func waitForMore(since begin: MonotonicClock) async throws(SystemError) -> Bool {
         streams.close()
-        var patience = StreamLimits.quietTime
+        func quietTimeLeft() -> Duration { StreamLimits.quietTime - MonotonicClock.now().duration(since: begin) }
+        var patience = quietTimeLeft()
+        guard patience > .zero else { return true }
         if let until = query.until {
             let left = until.microseconds - WallClock.now().microseconds
             guard left > 0 else {
@@ -182,7 +185,7 @@ final class LogReader {
             patience = min(patience, .microseconds(left))
         }
         await news.wait(for: [subject.unit, subject.identifier], atMost: patience)
-        return MonotonicClock.now().duration(since: begin) >= StreamLimits.quietTime
+        return quietTimeLeft() <= .zero
     }
 
     /// Opens the current set of files and seeks to the stored position. Archived files are included, so that no entry

@@ -151,7 +151,9 @@ final class Observation {
         guard let service = services[name] else { return }
         // Else it is written when the end of the run before is known.
         if service.record.run != run, service.runBeforeAbsence == nil { desired.noteRun(name) }
-        if service.mayRestartItself(from: state) {
+        if service.isBetweenStopAndStart(in: state, hasJob: systemd.hasJob(name)) {
+            services.change(name) { $0.heldBack = state }
+        } else if service.mayRestartItself(from: state) {
             services.change(name) { $0.heldBack = state }
             applyLater(name, state, service.generation)
         } else {

@@ -58,8 +58,13 @@ final class SystemdClient {
     /// it holds.
     private final class Reported {
         let state: UnitState
+        /// Whether the unit has a job that has not ended.
+        let hasJob: Bool
 
-        init(_ state: UnitState) { self.state = state }
+        init(_ state: UnitState, hasJob: Bool) {
+            self.state = state
+            self.hasJob = hasJob
+        }
     }
 
     /// The state of journald's unit; nil while it is not known.
@@ -255,7 +260,7 @@ final class SystemdClient {
     func noticeFreezing(of name: ServiceName, isFrozen: Bool) {
         guard var state = states[name]?.state, state.isFrozen != isFrozen else { return }
         state.isFrozen = isFrozen
-        publish(state, of: name)
+        publish(state, nil, of: name)
     }
 
     /// Whether systemd answers a ping. The result is cached for 1 s, because any client may ask and must not load
@@ -293,7 +298,7 @@ final class SystemdClient {
                     guard let name = UnitName.service(ofUnit: unit.unit) else { return }
                     // Inside the callback: the next message may change this state.
                     if let state = recall(name, unit) {
-                        self?.publish(state, of: name)
+                        self?.publish(state, nil, of: name)
                     } else {
                         unknown.append((name, unit.path))
                     }
@@ -323,6 +328,9 @@ final class SystemdClient {
     /// The known queued job of a unit.
     func job(of unit: String) -> Job? { jobs.values.first { $0.unit == unit }?.job }
 
+    /// Whether the last message about a unit showed a job, of any client.
+    func hasJob(_ name: ServiceName) -> Bool { states[name]?.hasJob ?? false }
+
     private func readState(of name: ServiceName, at path: String) async throws(BusError) {
         // The empty interface name selects the properties of all interfaces.
         let getAll = BusMethod(path: path, interface: Self.propertiesInterface, member: "GetAll")
@@ -332,7 +340,7 @@ final class SystemdClient {
             var state = UnitState()
             let job = try UnitProperties.apply(reply, to: &state)
             self?.adopt(job, of: name)
-            self?.publish(state, of: name)
+            self?.publish(state, job, of: name)
         }
     }
 
@@ -548,9 +556,9 @@ final class SystemdClient {
             if interface == Self.serviceInterface {
                 // The signal of the Unit interface follows at once and completes the state; in between it would combine
                 // a new process with an old state.
-                states[name] = Reported(state)
+                states[name] = Reported(state, hasJob: hasJob(name))
             } else if interface == Self.unitInterface {
-                publish(state, of: name)
+                publish(state, job, of: name)
                 if let job { endJobs(of: unit, but: job) }
             }
         } catch {
@@ -611,8 +619,9 @@ final class SystemdClient {
         }
     }
 
-    private func publish(_ state: UnitState, of name: ServiceName) {
-        states[name] = Reported(state)
+    /// Passes on a state; `job` is the path of the unit's job, "/" for none, nil for no news.
+    private func publish(_ state: UnitState, _ job: String?, of name: ServiceName) {
+        states[name] = Reported(state, hasJob: job.map { $0 != "/" } ?? hasJob(name))
         observer?.unitChanged(name, state)
     }
 }

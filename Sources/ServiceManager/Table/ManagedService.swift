@@ -99,7 +99,8 @@ struct ManagedService {
         return record
     }
 
-    /// A dead state that is not applied yet: an automatic restart may follow it (``mayRestartItself(from:)``).
+    /// A dead state that is not applied yet: a start may follow it (``mayRestartItself(from:)``,
+    /// ``isBetweenStopAndStart(in:hasJob:)``).
     var heldBack: UnitState? {
         get { suspended?.heldBack }
         set { suspended = Suspended(runBeforeAbsence, newValue) }
@@ -189,6 +190,13 @@ struct ManagedService {
     /// taken for the end of the service.
     func mayRestartItself(from newState: UnitState) -> Bool {
         newState.activeState.isDead && record.spec.restart != .no && intent != .stop
+    }
+
+    /// Whether a restart by another client is between its halves: its job stops the unit, and starts it after that. The
+    /// state that follows applies, also when the job is cancelled.
+    func isBetweenStopAndStart(in newState: UnitState, hasJob: Bool) -> Bool {
+        hasJob && newState.activeState.isDead && state.activeState != .unknown && !state.activeState.isDead
+            && intent == .none && isUndisturbed
     }
 
     /// Whether the held-back state was the end of a run, and the new state follows a request of another client: a start

@@ -145,12 +145,11 @@ public final class Timer: EventSource {
         _ = unsafe sd_event_source_set_enabled(source, CInt(SD_EVENT_OFF))
     }
 
-    /// Calls the handler once after `duration`; replaces an earlier arming.
+    /// Calls the handler once, not before `duration` is over; replaces an earlier arming.
     public func arm(after duration: Duration) {
-        var now: UInt64 = 0
-        // Fails only for a clock that does not exist.
-        _ = unsafe sd_event_now(EventLoop.shared.event, CLOCK_MONOTONIC, &now)
-        let deadline = now + duration.microseconds
+        // Not sd_event_now(3), which is the beginning of the loop's iteration: the handler would be called up to the
+        // length of that iteration too early, and a caller that measures the time would find it not over.
+        let deadline = MonotonicClock.now().microseconds + duration.microseconds
         self.deadline = deadline
         if let elapse, elapse <= deadline { return }
         setElapse(deadline)

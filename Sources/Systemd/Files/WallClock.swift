@@ -47,6 +47,9 @@ public struct MonotonicClock: Sendable {
         return MonotonicClock(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
     }
 
+    /// Microseconds of the clock, rounded up.
+    var microseconds: UInt64 { UInt64((nanoseconds + 999) / 1000) }
+
     /// The moment after a duration.
     public func advanced(by duration: Duration) -> MonotonicClock {
         MonotonicClock(nanoseconds: nanoseconds + Int64(duration / .nanoseconds(1)))
