@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // open(2) and fcntl(2) are variadic, which Swift does not call: the same functions with the arguments that are used.

@@ -1,10 +1,10 @@
 internal import CLaunch
 
-/// The credential `launch`, systemd.exec(5) `LoadCredential=`: environment, directory and command of a service whose
+/// The credential `launch`, systemd.exec(5) `LoadCredential=`: environment, directory and commands of a service whose
 /// texts systemd cannot carry in a unit. `LaunchCredential` in the module Services writes it.
 ///
-/// Its content is strings that each end with a NUL: the number of variables in decimal, each variable as NAME=VALUE,
-/// the directory, then the command and its arguments.
+/// Its content is strings that each end with a NUL: the number of variables in decimal, each variable as NAME=VALUE or
+/// the path of a file with variables, the directory, then for each command the number of its words and the words.
 struct Credential {
     private static let name: StaticString = "/launch"
     /// systemd takes a credential of at most 1 MiB.
@@ -14,16 +14,38 @@ struct Credential {
     /// Directory, command and arguments; a null pointer follows.
     let words: Words
 
-    /// Nil, with errno, when it cannot be read or is malformed (EBADMSG).
-    init?(_ environment: Environment) {
-        guard let directory = environment.value(of: "CREDENTIALS_DIRECTORY") else {
-            errno = ENOENT
-            return nil
-        }
+    /// The file in a directory.
+    private static func path(_ directory: CString) -> CString {
         var path = Buffer(limit: Int(PATH_MAX))
         path.append(directory)
-        path.append(Self.name)
-        guard let (content, size) = Self.read(path.text) else { return nil }
+        path.append(name)
+        return path.text
+    }
+
+    private static func read(in directory: CString) -> (content: UnsafeMutablePointer<CChar>, size: Int)? {
+        readFile(path(directory), limit: bytesLimit)
+    }
+
+    /// Copies the credential to a file that only the account can read.
+    private static func keep(_ content: CString, _ size: Int, in directory: CString) {
+        let descriptor = creat(path(directory), 0o600)
+        guard descriptor >= 0 else { return }
+        _ = writeAll(descriptor, content, size)
+        close(descriptor)
+    }
+
+    /// Nil, with errno, when it cannot be read, is malformed, or does not have that many commands (EBADMSG). Where
+    /// systemd has none, as in `ExecStopPost=` of newer versions or with a sandbox, the copy is read.
+    init?(_ environment: Environment, _ request: Request, command: Int) {
+        errno = ENOENT
+        var file = environment.value(of: "CREDENTIALS_DIRECTORY").flatMap { Self.read(in: $0) }
+        let code = errno
+        if file == nil { file = Self.read(in: request.runtimeDirectory) }
+        guard let (content, size) = file else {
+            errno = code
+            return nil
+        }
+        if request.keepsCredential { Self.keep(content, size, in: request.runtimeDirectory) }
         errno = EBADMSG
         guard size > 0, content[size - 1] == 0 else { return nil }
         var count = 0
@@ -36,24 +58,20 @@ struct Credential {
         }
         memory[count] = nil
         let variablesCount = Int(atoi(content))
-        guard variablesCount >= 0, count >= variablesCount + 3 else { return nil }
+        guard variablesCount >= 0, variablesCount + 2 < count else { return nil }
         variables = Words(memory + 1, count: variablesCount)
-        words = Words(memory + 1 + variablesCount, count: count - 1 - variablesCount)
-    }
-
-    private static func read(_ path: CString) -> (content: UnsafeMutablePointer<CChar>, size: Int)? {
-        let descriptor = openForReading(path)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        let content = UnsafeMutablePointer<CChar>.allocate(capacity: bytesLimit)
-        var size = 0
-        while size < bytesLimit {
-            let count = CLaunch.read(descriptor, content + size, bytesLimit - size)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { return nil }
-            guard count > 0 else { break }
-            size += count
+        // The string with the number of words.
+        var index = variablesCount + 2
+        for _ in 0..<max(0, command) {
+            guard index < count else { return nil }
+            index += 1 + max(0, Int(atoi(memory[index]!)))
         }
-        return (content, size)
+        guard index < count else { return nil }
+        let wordsCount = Int(atoi(memory[index]!))
+        guard wordsCount > 0, index + wordsCount < count else { return nil }
+        // The numbers in front and behind are not needed any more.
+        memory[index] = memory[variablesCount + 1]
+        memory[index + 1 + wordsCount] = nil
+        words = Words(memory + index, count: 1 + wordsCount)
     }
 }

@@ -21,21 +21,39 @@ struct Environment {
 
     /// Converts systemd's environment to that of a shell's child in the service's account: `PATH` has the account's own
     /// directories, `PWD` is the working directory, and variables for the launcher are removed. Variables of the
-    /// service's `env` are kept, except for a wrong `PWD`.
-    mutating func prepare(keeping request: Request, adding added: Words?) {
+    /// service's `env` are kept, except for a wrong `PWD`. `added` are further variables, and paths of files with
+    /// variables; later ones win. Returns the failure of a file.
+    mutating func prepare(keeping request: Request, adding added: Words?) -> Failure? {
         if !request.keeps("NOTIFY_SOCKET") { remove("NOTIFY_SOCKET") }
         // It identifies a stream that standard error is not connected to any more.
         if !request.keeps("JOURNAL_STREAM") { remove("JOURNAL_STREAM") }
-        if request.mode == .credential { remove("CREDENTIALS_DIRECTORY") }
-        if request.isStdioPiped {
-            if !request.keeps("RUNTIME_DIRECTORY") { remove("RUNTIME_DIRECTORY") }
-            dropStoredPipes(keeping: request)
+        if case .credential = request.mode { remove("CREDENTIALS_DIRECTORY") }
+        if !request.keeps("RUNTIME_DIRECTORY"), let directory = value(of: "RUNTIME_DIRECTORY"),
+            CLaunch.strcmp(directory, request.runtimeDirectory) == 0
+        {
+            remove("RUNTIME_DIRECTORY")
         }
+        if request.isStdioPiped { dropStoredPipes(keeping: request) }
         if !request.keeps("PATH") { extendPath() }
         if let added {
-            for index in 0..<added.count { set(added.pointer[index]!) }
+            for index in 0..<added.count {
+                // No name of a variable begins with a slash.
+                if added[index][0] == CChar(UInt8(ascii: "/")) {
+                    if let failure = read(added[index]) { return failure }
+                } else {
+                    set(added.pointer[index]!)
+                }
+            }
         }
         setWorkingDirectory()
+        return nil
+    }
+
+    /// Sets the variables of a file.
+    private mutating func read(_ path: CString) -> Failure? {
+        guard var file = EnvironmentFile(path) else { return Failure(.environmentFile, errno, path) }
+        while let entry = file.next() { set(entry) }
+        return nil
     }
 
     /// Closes the pipes of the previous run: systemd passes them from its descriptor store to every run, after the

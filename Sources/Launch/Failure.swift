@@ -11,6 +11,8 @@ struct Failure {
         case pipe
         /// The working directory cannot be entered.
         case directory
+        /// A file of environment variables cannot be read.
+        case environmentFile
         /// No directory of PATH has the command.
         case search
         /// The command cannot be executed.
@@ -29,6 +31,7 @@ struct Failure {
             case .credential: "credential"
             case .pipe: "pipe"
             case .directory: "directory"
+            case .environmentFile: "env-file"
             case .search: "search"
             case .command: "command"
             case .interpreter: "interpreter"
@@ -53,8 +56,8 @@ struct Failure {
         self.path = path
     }
 
-    /// Reports the failure to systemd and to the log; returns the exit code.
-    func report(to notifier: Notifier) -> CInt {
+    /// Reports the failure to systemd, if there is a notifier, and to the log; returns the exit code.
+    func report(to notifier: Notifier?) -> CInt {
         var text = Buffer(limit: Notifier.textLimit)
         text.append("launch: ")
         text.append(step.word)
@@ -70,7 +73,7 @@ struct Failure {
         }
         // Frees a descriptor for the socket in case the process is at its limit: setrlimit(2), RLIMIT_NOFILE.
         close(STDIN_FILENO)
-        notifier.send(status: text.text, code)
+        notifier?.send(status: text.text, code)
         text.append("\n")
         _ = text.write(to: STDERR_FILENO)
         return exitCode
@@ -82,6 +85,7 @@ struct Failure {
         case .credential: ExitCode.credential
         case .pipe: ExitCode.standardOutput
         case .directory: ExitCode.directory
+        case .environmentFile: ExitCode.environmentFile
         case .search: ExitCode.notFound
         case .command, .interpreter, .lineEnd, .loader, .format:
             switch code {

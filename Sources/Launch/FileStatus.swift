@@ -4,6 +4,8 @@ internal import CLaunch
 extension stat {
     var isRegular: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFREG }
 
+    var isDirectory: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFDIR }
+
     var isSocket: Bool { CInt(bitPattern: st_mode) & S_IFMT == S_IFSOCK }
 
     /// Whether it is /dev/null: mem(4).

@@ -8,17 +8,22 @@ public func launch(
     _ environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
 ) -> CInt {
     guard let request = Request(Words(arguments)) else {
-        writeLine("usage: launch [--keep=NAME]... [--stdio=pipe] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]...")
+        writeLine(
+            "usage: launch [--keep=NAME]... [--stdio=pipe | --control] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]..."
+        )
         return ExitCode.usage
     }
     var launcher = Launcher(request, Environment(environment))
     return launcher.run()
 }
 
-/// The program in `ExecStart=` of a service, which then executes the service's command.
+/// The program in `ExecStart=` of a service, which then executes the service's command. The same for the commands of
+/// `pre_start` and `post_stop`, in `ExecStartPre=` and `ExecStopPost=`, with `--control`.
 ///
-///     launch [--keep=NAME]… [--stdio=pipe] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]…
-///     launch [--keep=NAME]… [--stdio=pipe] --credential IDENTIFIER
+///     launch [--keep=NAME]… [--stdio=pipe | --control] IDENTIFIER DIRECTORY COMMAND [ARGUMENT]…
+///     launch [--keep=NAME]… [--stdio=pipe | --control] [--keep-credential] --credential[=NUMBER] IDENTIFIER
+///     launch --delay=SECONDS:MAXIMUM IDENTIFIER
+///     launch --ended IDENTIFIER
 ///     launch --drain IDENTIFIER
 ///     launch --relay
 ///
@@ -46,21 +51,38 @@ struct Launcher {
         case .drain:
             Pipes(of: request.identifier).drain(as: request.identifier, notifier)
             return 0
+        case .delay(let seconds, let limit):
+            RestartDelay(of: request.identifier).wait(seconds, limit, notifier)
+            return 0
+        case .ended:
+            RestartDelay(of: request.identifier).noteEnd()
+            return 0
         case .relay:
             var relay = Relay(Relay.outputPipe, to: STDOUT_FILENO, Relay.errorPipe, to: STDERR_FILENO)
             relay.run()
             return 0
-        case .credential:
-            let streams = Streams.connect(request.identifier, notifier)
-            guard let credential = Credential(environment) else {
-                return Failure(.credential, errno).report(to: notifier)
+        case .credential(let number):
+            let streams = connect()
+            guard let credential = Credential(environment, request, command: number) else {
+                return report(Failure(.credential, errno))
             }
-            return become(credential.words, credential.variables, streams).report(to: notifier)
+            return report(become(credential.words, credential.variables, streams))
         case .arguments:
-            let streams = Streams.connect(request.identifier, notifier)
-            return become(request.words, nil, streams).report(to: notifier)
+            let streams = connect()
+            return report(become(request.words, nil, streams))
         }
     }
+
+    /// Connects standard error to its own stream. A command of `pre_start` can end at once, and journald could not look
+    /// up its unit any more: the launcher waits.
+    private func connect() -> Streams {
+        let streams = Streams.connect(request.identifier, notifier)
+        if request.isControl { streams.awaitMark() }
+        return streams
+    }
+
+    /// Reports a failure: to the log, and to systemd if this is the main process, the only one that systemd listens to.
+    private func report(_ failure: Failure) -> CInt { failure.report(to: request.isControl ? nil : notifier) }
 
     /// Executes the command. `words` are the directory and the command; `variables` override those of the environment.
     private mutating func become(_ words: Words, _ variables: Words?, _ streams: Streams) -> Failure {
@@ -70,7 +92,7 @@ struct Launcher {
             if let failure { return failure }
         }
         if let failure = WorkingDirectory.enter(words[0]) { return failure }
-        environment.prepare(keeping: request, adding: variables)
+        if let failure = environment.prepare(keeping: request, adding: variables) { return failure }
         return Program(words.dropFirst(), environment).execute()
     }
 }
@@ -78,6 +100,8 @@ struct Launcher {
 /// The codes that the launcher exits with: those of a shell, and those of systemd.exec(5), "Process Exit Codes".
 enum ExitCode {
     static let usage: CInt = 2
+    /// EX_CONFIG of sysexits.h(3head).
+    static let environmentFile: CInt = 78
     /// As a shell's: the command was found and cannot be executed.
     static let notExecutable: CInt = 126
     /// As a shell's: the command was not found.

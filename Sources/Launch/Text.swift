@@ -124,7 +124,9 @@ struct Buffer: ~Copyable {
         return (length, scalar >= 0xa0 && !isNoncharacter)
     }
 
-    mutating func append(number: CInt) {
+    mutating func append(number: CInt) { append(number: Int(number)) }
+
+    mutating func append(number: Int) {
         if number >= 10 { append(number: number / 10) }
         append(CChar(48 + number % 10))
     }

@@ -99,8 +99,8 @@ final class AccountServices {
 
     // MARK: Changes
 
-    func unitText(of spec: ServiceSpec, id: String?) -> String {
-        manager.unitText(of: id == nil ? (try? own(spec)) ?? spec : spec, id: id)
+    func unitText(of spec: ServiceSpec, id: String?) throws(ControlError) -> String {
+        try manager.unitText(of: id == nil ? (try? own(spec)) ?? spec : spec, id: id)
     }
 
     func create(_ spec: ServiceSpec, starts: Bool) async throws(ControlError) -> Service {

@@ -56,8 +56,9 @@ extension ServiceManager {
         }
     }
 
-    public func unitText(of spec: ServiceSpec, id: String?) -> String {
-        desired.units.text(of: spec, id: id ?? Self.noID)
+    public func unitText(of spec: ServiceSpec, id: String?) throws(ControlError) -> String {
+        try UnitFile.requireSupport(for: spec, bySystemd: systemd.version)
+        return desired.units.text(of: spec, id: id ?? Self.noID)
     }
 
     /// Stands for the id of a service that is not created.

@@ -102,6 +102,7 @@ public final class ServiceManager {
             changes,
             logs,
             ports,
+            systemd,
             messages,
             systemPath: configuration.systemPath
         )

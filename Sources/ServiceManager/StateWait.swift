@@ -38,7 +38,8 @@ extension ServiceManager {
                 await diagnosis.wait(for: name)
                 let ended = try find(reference, for: account).snapshot
                 return (ended, ended.status == .failed ? await lastLines(of: ended) : [])
-            case .running where state == .running: return (service, [])
+            // One whose process has ended does not run, even if others that are left, or commands after the end, do.
+            case .running where state == .running && service.state.activeState != .deactivating: return (service, [])
             case .running where state == .ready:
                 if let ready = try await ready(service, reference) {
                     _ = try find(reference, for: account)

@@ -19,6 +19,8 @@ struct SpecRoutesTests {
         "enabled": (false, nil), "network": (true, nil), "shell": ("bash", nil), "group": ("www-data", nil),
         "umask": ("0027", nil), "stop_signal": ("INT", "SIGINT"), "stop_timeout": (30, nil), "stop_mode": ("main", nil),
         "reload_signal": ("SIGHUP", nil), "start_timeout": (90, nil), "restart_delay": (0, nil),
+        "restart_max_delay": (30, nil), "env_file": ("/etc/web.env", ["/etc/web.env"]),
+        "pre_start": (["./migrate", "sleep 1; true"], nil), "post_stop": (["rm -f x"], nil),
         "restart_limit": (["within": 60, "starts": 3], ["starts": 3, "within": 60]),
         "limits": (
             ["memory": "512M"], ["memory": 536_870_912, "cpus": .null, "tasks": .null, "open_files": .null]
@@ -71,7 +73,13 @@ struct SpecRoutesTests {
         (#""writable":"/a""#, "writable"), (#""writable":["/a","b"]"#, "writable[1]"),
         (#""log_rate_limit":0"#, "log_rate_limit"), (#""log_rate_limit":1000001"#, "log_rate_limit"),
         (#""labels":{"A":"b"}"#, "labels"), (#""labels":{"a":1}"#, "labels"),
-        (#""stop_mode":"main","command":"a; b""#, "stop_mode"),
+        (#""stop_mode":"main","command":"a; b""#, "stop_mode"), (#""env_file":"web.env""#, "env_file"),
+        (#""env_file":["/a","b"]"#, "env_file[1]"), (#""env_file":7"#, "env_file"),
+        (#""pre_start":"a""#, "pre_start"), (#""pre_start":["a"," "]"#, "pre_start[1]"),
+        (#""pre_start":["1","2","3","4","5","6","7","8","9"]"#, "pre_start"), (#""post_stop":[1]"#, "post_stop[0]"),
+        (#""restart_max_delay":0"#, "restart_max_delay"), (#""restart_max_delay":3601"#, "restart_max_delay"),
+        (#""restart_delay":5,"restart_max_delay":4"#, "restart_max_delay"),
+        (#""restart_delay":0,"restart_max_delay":4"#, "restart_max_delay"),
     ])
     func `a value that is none is refused with its place`(members: String, place: String) async throws {
         let command = members.contains("\"command\"") ? "" : #""command":"x","#

@@ -1,4 +1,8 @@
-"""The agent dies at every single step of every operation, and what it leaves is finished or undone."""
+"""The agent dies at every single step of every operation, and what it leaves is finished or undone.
+
+Sweeps that repeat the steps of others under other conditions take every FAULTS_STRIDEth step, beginning with another one
+each time; FAULTS_SEED repeats a run.
+"""
 
 import collections
 import contextlib
@@ -21,6 +25,7 @@ BARE = {"command": "sleep 1003"}
 
 # More steps than any operation has: a sweep that gets there has gone wrong.
 STEPS_LIMIT = 150
+STRIDE = int(os.environ.get("FAULTS_STRIDE") or 2)
 # The steps of one run are not always those of the next, because systemd's signals may come together.
 QUIET_RUNS = 2
 
@@ -121,11 +126,15 @@ class FaultCase(ProofCase):
         cls.machine.create("bystander", **TWO)
         cls.bystander = cls.machine.wait("bystander", status="running")
         cls.count = 0
+        cls.random, _ = seeded("FAULTS_SEED")
         # Units of no service that systemd remembers from before a run, and may go on to.
         cls.remembered = set()
 
     def remove_services(self):
         """There is nothing to remove: each run removes its own."""
+
+    # How many steps lie between two deaths of a sweep.
+    stride = 1
 
     # MARK: One run
 
@@ -244,11 +253,11 @@ class FaultCase(ProofCase):
     # MARK: Sweeps
 
     def sweep(self, operation, prepare=None, second_step=lambda: None):
-        """Lets the agent die at the first step, the second, …, until it no longer dies."""
+        """Lets the agent die at one step after the other, until it no longer dies."""
         outcomes = collections.Counter()
         problems = []
         quiet = 0
-        for step in range(1, STEPS_LIMIT):
+        for step in range(self.random.randint(1, self.stride), STEPS_LIMIT, self.stride):
             name, former = (prepare or self.prepare)(operation.before)
             again = second_step()
             try:
@@ -314,10 +323,7 @@ class EveryStep(FaultCase):
 class TwiceInARow(FaultCase):
     """The agent dies, and the one that is to put things right dies over it."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.random, _ = seeded("FAULTS_SEED")
+    stride = STRIDE
 
     def sweep_twice(self, operation):
         self.sweep(operation, second_step=lambda: self.random.randint(1, 14))
@@ -341,7 +347,8 @@ class TwiceInARow(FaultCase):
 class AfterAReboot(FaultCase):
     """Units that systemd keeps in memory, because a target started them at boot."""
 
-    POOL = 60
+    stride = STRIDE
+    POOL = 60 // STRIDE
 
     def setUp(self):
         """Makes services and boots anew, so that there is one for each step."""

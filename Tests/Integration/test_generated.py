@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shlex
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -15,32 +16,33 @@ from concurrent.futures import ThreadPoolExecutor
 from proof import STATE_DIRECTORY, UNIT_DIRECTORY, Client, Inside, ProofCase, seeded, unit_of
 from support import PATIENCE_SECONDS
 
-CASES = int(os.environ.get("GENERATED_CASES") or 2400)
+CASES = int(os.environ.get("GENERATED_CASES") or 800)
 BATCH = 100
 CONNECTIONS = 6
 # So many wrong cases are shown in full.
 PRINTED = 10
 
 COMMAND_LIMIT = 64 * 1024
+RELEASE = os.environ.get("GENERATED_RELEASE") or "bookworm"
 VALUE_LIMIT = 64 * 1024
 ENVIRONMENT_LIMIT = 128 * 1024
 PATH_LIMIT = 4095
 
 # --- What a unit file consists of -------------------------------------------------------------------------------------
 
-# Stands for the lines of the fields that a spec need not have.
-OPTIONS = ("…", "")
+# Stand for the lines of the fields that a spec need not have: commands beside its own, their directory, and all others.
+STEPS, DIRECTORY, OPTIONS = ("Steps", ""), ("Directory", ""), ("Options", "")
 # Each section's lines; None stands for a value that only the process itself can show to be right.
 DIRECTIVES = {
     "Unit": [
         ("Description", "Service {name}"), ("After", "network-online.target"), OPTIONS, ("RequiresMountsFor", None),
     ],
     "Service": [
-        ("Type", "exec"), ("ExecStart", None), ("User", "{user}"), ("WorkingDirectory", None),
+        ("Type", "exec"), ("ExecStart", None), STEPS, ("User", "{user}"), ("WorkingDirectory", None),
         ("EnvironmentFile", STATE_DIRECTORY + "/environment/{name}.env"),
         ("LoadCredential", "launch:" + STATE_DIRECTORY + "/environment/{name}.env"),
-        ("Restart", "{restart}"), OPTIONS, ("IgnoreSIGPIPE", "no"),
-        ("NotifyAccess", "main"), ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"),
+        DIRECTORY, ("Restart", "{restart}"), OPTIONS, ("IgnoreSIGPIPE", "no"),
+        ("NotifyAccess", "{notify_access}"), ("Slice", "miosa-services.slice"), ("IOAccounting", "yes"),
         ("SyslogIdentifier", "miosa-service-{name}"), ("SyslogLevelPrefix", "no"),
         ("LogExtraFields", "MIOSA_SERVICE_ID={id}"),
     ],
@@ -56,11 +58,11 @@ SANDBOX = [
      " CAP_NET_BIND_SERVICE CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT"),
     ("SystemCallFilter", "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap"),
 ]
-# What systemd shows of the one command that there is: the launcher, with the directory and the command, or without them
-# where systemd takes one of the texts for none, and they are read from a file.
-SHOWN = "ExecStart={{ path=/usr/lib/miosa-agent/launch-1 ; argv[]=/usr/lib/miosa-agent/launch-1 "
-COMMAND_SHOWN = SHOWN + "miosa-service-{name} {cwd} {command}"
-CREDENTIAL_SHOWN = SHOWN + "--credential miosa-service-{name}"
+# What systemd shows of a command: the launcher, with the directory and the command, or without them where systemd takes
+# one of the texts for none, and they are read from a file.
+SHOWN = "{setting}={{ path=/usr/lib/miosa-agent/launch-1 ; argv[]=/usr/lib/miosa-agent/launch-1 "
+COMMAND_SHOWN = SHOWN + "{options}miosa-service-{name} {cwd} {command}"
+CREDENTIAL_SHOWN = SHOWN + "{options}{kept}--credential{number} miosa-service-{name}"
 # Properties that say how a unit is doing and not what it is.
 PASSING = re.compile(
     "Timestamp|PID|Usage|Current|Peak|Available|^IO|^IP.*(gress|Packets|Bytes)|^ExecMain|Invocation|NRestarts|"
@@ -107,6 +109,12 @@ BLANKS = [" ", "  ", "\t", " "]
 WORDS = ["a", "Z9", "word", "/bin/false", "x=y", "--", "-n", "0", "\"", "'"]
 KINDS = [SHELL, SYSTEMD, SYSTEMD, CONTROL, UNICODE, UNICODE, CLUSTERS, BLANKS, WORDS]
 
+# A shell that has ended in its first line reads no other.
+ENDED = "exit 0\n"
+# The file of variables, and what a process has of it.
+ENV_FILE = "/srv/generated.env"
+FILE_TEXT = "# Variables\nexport from_file='a  b' \nFROM_FILE = \\c\\\n d\nq=\"$x\"\n"
+FROM_FILE = {"from_file": "a  b", "FROM_FILE": "c d", "q": "$x"}
 # A shell that is asleep in its first lines never reads what comes after them.
 ASLEEP = "sleep 1000; exit\n"
 # Commands of one byte and little more, around a program whose name is `a`.
@@ -262,8 +270,50 @@ class Case:
             add("Service", "LogRateLimitBurst", "7", LogRateLimitBurst="7")
         else:
             self.lines["Service"] += [("LogRateLimitIntervalSec", "1us"), ("LogRateLimitBurst", "1000000")]
+        self.steps(wanted, give)
         if wanted():
             give("labels", {"team/a.b-c": self.cut(self.text(256), 256)})
+
+    def steps(self, wanted, give):
+        """What is executed besides the command, and the file of variables."""
+        self.notify_access = "main"
+        self.settings = []
+        self.lines["Steps"], self.lines["Directory"] = [], []
+        if wanted():
+            delay = self.given.get("restart_delay", 1)
+            if delay:
+                limit = self.random.choice([delay, 60, 3600])
+                give("restart_max_delay", limit)
+                self.notify_access = "exec"
+                self.settings.append(("ExecStartPre", f"--delay={delay}:{limit} ", None))
+                self.properties |= {"RuntimeDirectoryPreserve": "restart", "NotifyAccess": "exec"}
+        for field, setting in (("pre_start", "ExecStartPre"), ("post_stop", "ExecStopPost")):
+            if wanted():
+                commands = [ENDED + self.text(300) for _ in range(self.random.choice([1, 2, 8]))]
+                if self.random.random() < 0.8:
+                    commands = ["".join(filter(is_carried, command)) for command in commands]
+                give(field, commands)
+                self.settings += [(setting, "--control ", command) for command in commands]
+        if "restart_max_delay" in self.given:
+            self.settings.append(("ExecStopPost", "--ended ", None))
+        if wanted():
+            give("env_file", self.random.choice([ENV_FILE, [ENV_FILE], ["/dev/null", ENV_FILE]]))
+            if self.given["env_file"] == ENV_FILE:
+                self.shown["env_file"] = [ENV_FILE]
+        if RELEASE == "bullseye" and self.is_scripted:
+            # systemd has no credential for a command before the start: the API refuses them.
+            for field in ("pre_start", "restart_max_delay"):
+                self.given.pop(field, None), self.shown.pop(field, None)
+            self.settings = [step for step in self.settings if step[1] == "--control " and step[0] == "ExecStopPost"]
+            self.notify_access = "main"
+            self.properties.pop("NotifyAccess", None), self.properties.pop("RuntimeDirectoryPreserve", None)
+        self.lines["Steps"] = [(setting, None) for setting, _, _ in self.settings]
+        self.keeps_credential = "post_stop" in self.given and self.is_scripted
+        if self.keeps_credential or "restart_max_delay" in self.given:
+            self.lines["Directory"] = [("RuntimeDirectory", "miosa-service-{name}"), ("RuntimeDirectoryMode", "0700")]
+            self.properties |= {"RuntimeDirectory": f"miosa-service-{self.name}", "RuntimeDirectoryMode": "0700", "CanClean": "runtime"}
+        if "restart_max_delay" in self.given:
+            self.lines["Directory"].append(("RuntimeDirectoryPreserve", "restart"))
 
     def text(self, limit, longest=0.02):
         """Text of at most so many bytes, most of it short."""
@@ -350,14 +400,19 @@ class Case:
 
     @property
     def is_scripted(self):
-        """Whether systemd takes one of the texts for no text."""
-        return not all(map(is_carried, "".join([self.command, self.cwd, *self.env.values()])))
+        """Whether systemd takes one of the texts for no text, or does not read the variables."""
+        steps = [*self.given.get("pre_start", []), *self.given.get("post_stop", [])]
+        texts = [self.command, self.cwd, *self.env.values(), *steps]
+        return "env_file" in self.given or not all(map(is_carried, "".join(texts)))
 
     def expectations(self):
         return {
             "argv": [word.encode().hex() for word in self.argv], "cwd": self.cwd.encode().hex(), "user": self.user,
             "group": self.group, "umask": int(self.given.get("umask", "022"), 8),
-            "env": {name: value.encode().hex() for name, value in self.env.items()},
+            "env": {
+                name: value.encode().hex()
+                for name, value in ((FROM_FILE if "env_file" in self.given else {}) | self.env).items()
+            },
         }
 
     def __str__(self):
@@ -460,13 +515,13 @@ class GeneratedInside(Inside):
 
 class Generated(ProofCase):
     program = GeneratedInside
-    release = os.environ.get("GENERATED_RELEASE") or "bookworm"
+    release = RELEASE
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.machine.probe.shell(
-            script="printf '#!/bin/sh\\nsleep 1000; exit\\n' > /usr/local/bin/a; chmod 755 /usr/local/bin/a"
+            script=f"printf %s {shlex.quote(FILE_TEXT)} > {ENV_FILE}; printf '#!/bin/sh\\nsleep 1000; exit\\n' > /usr/local/bin/a; chmod 755 /usr/local/bin/a"
         )
         # What all units have in common, from two whose specs are harmless and have nothing in common.
         cls.machine.create("left", "sleep 1000", restart="no")
@@ -624,12 +679,19 @@ class Generated(ProofCase):
                 for key, value in lines if key not in absent
                 for line in (
                     case.lines[section] if (key, value) == OPTIONS else
-                    [(key, value and value.format(name=case.name, id=case.id, user=case.user, restart=case.restart))]
+                    [
+                        (key, value and value.format(
+                            name=case.name, id=case.id, user=case.user, restart=case.restart,
+                            notify_access=case.notify_access,
+                        ))
+                        for key, value in (case.lines[key] if (key, value) in (STEPS, DIRECTORY) else [(key, value)])
+                    ]
                 )
             ]
             for section, lines in DIRECTIVES.items()
         }
         free = {key for lines in DIRECTIVES.values() for key, value in lines if value is None}
+        free |= {"ExecStartPre", "ExecStopPost"}
         found = {
             section: [(line[0], None) if line[0] in free else line for line in lines]
             for section, lines in found.items()
@@ -638,8 +700,13 @@ class Generated(ProofCase):
 
     def compare_properties(self, cases):
         """What systemd has understood is what it understands of harmless specs, but for what was asked for."""
-        properties = [*self.common, *DIFFERENT, *OTHER_COMMANDS]
-        shown = self.probe.show(units=[unit_of(case.name) for case in cases], properties=properties)
+        shown = {}
+        for has_steps in (False, True):
+            units = [unit_of(case.name) for case in cases if bool(case.settings) == has_steps]
+            # Those commands are compared below: their texts are shown as they are, whatever is in them.
+            others = [] if has_steps else OTHER_COMMANDS
+            if units:
+                shown |= self.probe.show(units=units, properties=[*self.common, *DIFFERENT, *others])
         for case in cases:
             unit = unit_of(case.name)
             expected = {
@@ -676,20 +743,50 @@ class Generated(ProofCase):
                 self.wrong(case, f"RequiresMountsFor: {shortened(value)}")
 
     def compare_commands(self, cases):
-        """There is one command, and systemd shows it as it is: so its text is cut up by what it has to be."""
-        rest = self.probe.show_text(units=[unit_of(case.name) for case in cases], options=["--property=ExecStart"])
-        for case in cases:
-            is_shell = case.argv[1:2] == ["-c"]
-            command = f"{case.argv[0]} -c {case.command}" if is_shell else " ".join(case.command.split())
-            start = CREDENTIAL_SHOWN if case.is_scripted else COMMAND_SHOWN
-            start = start.format(name=case.name, cwd=case.cwd, command=command)
-            match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])
-            if not rest.startswith(start) or not match:
-                self.wrong(case, f"ExecStart: {shortened(rest[:2000])}")
-                return
-            rest = rest[len(start) + match.end():]
+        """systemd shows each command as it is: so the text is cut up by what it has to be."""
+        self.compare_setting("ExecStart", [(case, [("", None, 0)]) for case in cases])
+        for setting in ("ExecStartPre", "ExecStopPost"):
+            steps = []
+            for case in cases:
+                own = [(options, command) for found, options, command in case.settings if found == setting]
+                # The number of the first one in the credential.
+                first = 1 + (len(case.given.get("pre_start", [])) if setting == "ExecStopPost" else 0)
+                first -= sum(1 for options, command in own[:1] if command is None)
+                steps.append((case, [(*step, first + place) for place, step in enumerate(own)]))
+            self.compare_setting(setting, [(case, own) for case, own in steps if own])
+
+    def compare_setting(self, setting, steps):
+        if not steps:
+            return
+        units = [unit_of(case.name) for case, _ in steps]
+        rest = self.probe.show_text(units=units, options=[f"--property={setting}"])
+        for case, own in steps:
+            for options, command, number in own:
+                start = self.shown_command(case, setting, options, command, number)
+                match = re.match(r" ; ignore_errors=no ; [^\n]*\}\n\n?", rest[len(start):])
+                if not rest.startswith(start) or not match:
+                    self.wrong(case, f"{setting}: {shortened(rest[:2000])} for {shortened(start)}")
+                    return
+                rest = rest[len(start) + match.end():]
         if rest:
-            self.wrong(cases[-1], f"ExecStart, more than one: {shortened(rest)}")
+            self.wrong(steps[-1][0], f"{setting}, more than that: {shortened(rest)}")
+
+    def shown_command(self, case, setting, options, command, number):
+        if options and command is None:
+            return (SHOWN + "{options}miosa-service-{name}").format(setting=setting, options=options, name=case.name)
+        shell = "/bin/bash" if "shell" in case.given else "/bin/sh"
+        if command is not None:
+            command = f"{shell} -c {command}"
+        elif case.argv[1:2] == ["-c"]:
+            command = f"{case.argv[0]} -c {case.command}"
+        else:
+            command = " ".join(case.command.split())
+        shown = CREDENTIAL_SHOWN if case.is_scripted else COMMAND_SHOWN
+        return shown.format(
+            setting=setting, options=options, name=case.name, cwd=case.cwd, command=command,
+            number=f"={number}" if number else "",
+            kept="--keep-credential " if case.keeps_credential and setting != "ExecStopPost" else "",
+        )
 
 
 if __name__ == "__main__":

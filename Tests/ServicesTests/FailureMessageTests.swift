@@ -57,6 +57,17 @@ import Testing
             "directory 20 (Not a directory): /etc/passwd",
             "working directory '/etc/passwd' is no directory, or a part of the path is none"
         ),
+        (
+            "env-file 2 (No such file or directory): /etc/x.env",
+            "env_file '/etc/x.env' does not exist: create it or change env_file"
+        ),
+        (
+            "env-file 13 (Permission denied): /etc/shadow",
+            "env_file '/etc/shadow' cannot be read by the service's account (permission denied)"
+        ),
+        ("env-file 21 (Is a directory): /etc", "env_file '/etc' is no file"),
+        ("env-file 27 (File too large): /a", "env_file '/a' is larger than 1 MiB"),
+        ("env-file 74 (Bad message): /a", "env_file '/a' has a NUL byte: it is no text file"),
         ("directory 40 (Too many levels of symbolic links): /a", "working directory '/a' is a loop of symbolic links"),
         (
             "directory 5 (Input/output error): /a",
@@ -209,6 +220,14 @@ import Testing
     @Test func `a run whose main process is the launcher is starting`() throws {
         #expect(ServiceStatus.of(.active, isLaunching: true, intent: .none, refusal: nil) == .starting)
         #expect(ServiceStatus.of(.active, isLaunching: true, intent: .stop, refusal: nil) == .starting)
+        let failing = ServiceStatus.of(
+            .deactivating,
+            isLaunching: false,
+            hasMainProcess: false,
+            intent: .none,
+            refusal: nil
+        )
+        #expect(failing == .starting)
     }
 
     @Test func eachStepOfTheLauncherIsKnown() {

@@ -110,12 +110,15 @@ import Testing
 
 @Suite struct CredentialReaderTests {
     @Test func `strings are what the launcher makes of them`() throws {
-        let (variables, words) = try CredentialReader.read("2\0A=b\nc\0B=\0/srv\0/bin/sh\0\0")
+        let (variables, words) = try CredentialReader.read("2\0A=b\nc\0B=\0/srv\02\0/bin/sh\0\0")
         #expect(variables == ["A=b\nc", "B="].map { Array($0.utf8) })
         #expect(words == ["/srv", "/bin/sh", ""].map { Array($0.utf8) })
     }
 
-    @Test(arguments: ["", "0", "0\0/srv\0a", "0\0/srv\0", "x\0/srv\0a\0", "-1\0/srv\0a\0", "2\0A=\0/srv\0a\0"])
+    @Test(arguments: [
+        "", "0", "0\0/srv\01\0a", "0\0/srv\0", "0\0/srv\01\0", "0\0/srv\00\0", "0\0/srv\02\0a\0",
+        "0\0/srv\01\0a\0b\0", "x\0/srv\01\0a\0", "-1\0/srv\01\0a\0", "2\0A=\0/srv\01\0a\0",
+    ])
     func `a list that is cut or counted wrong is a problem`(text: String) {
         #expect(throws: ReaderProblem.self) { try CredentialReader.read(text) }
     }

@@ -91,6 +91,20 @@ import Testing
             draft["labels"] = ["team": "web"]
             draft["enabled"] = false
         },
+        Golden("steps") { draft in
+            draft["command"] = "exec server"
+            draft["pre_start"] = ["./migrate --all", "test -e /srv/a || echo \"100%\" > /srv/a"]
+            draft["post_stop"] = ["rm -f /srv/lock"]
+            draft["restart_max_delay"] = 60
+            draft["stdio"] = "pipe"
+            draft["env"] = ["PATH": "/opt/bin"]
+        },
+        Golden("env-file") { draft in
+            draft["command"] = "exec server"
+            draft["env_file"] = ["/etc/web.env", "/srv/a b.env"]
+            draft["pre_start"] = ["./migrate --all"]
+            draft["post_stop"] = ["rm -f /srv/lock"]
+        },
         Golden("basic") { draft in
             draft["sandbox"] = "basic"
             draft["limits"] = ["cpus": .number(JSONNumber(hundredths: 50))]
@@ -174,8 +188,8 @@ import Testing
             draft["cwd"] = .string("/srv/\(Samples.noncharacter)")
         }
         let strings = [
-            "2", "A=plain", "B=it's\n\(Samples.noncharacter) $HOME \\", "/srv/\(Samples.noncharacter)", "/bin/sh", "-c",
-            "echo '\(Samples.noncharacter)'",
+            "2", "A=plain", "B=it's\n\(Samples.noncharacter) $HOME \\", "/srv/\(Samples.noncharacter)", "3", "/bin/sh",
+            "-c", "echo '\(Samples.noncharacter)'",
         ]
         let expected = strings.map { $0 + "\0" }.joined()
         #expect(PrivateFile.render(spec).map { Array($0.utf8) } == Array(expected.utf8))

@@ -113,6 +113,10 @@ struct Failure: Error {
             var problems = FieldProblems()
             problems.add("name", reason)
             self = .invalid(problems)
+        case .unsupported(let field, let reason):
+            var problems = FieldProblems()
+            problems.add(field, reason)
+            self = .invalid(problems)
         case .keyReused:
             var problems = FieldProblems()
             problems.add(Idempotency.field, "was used for another request")

@@ -25,7 +25,12 @@ enum DryRun {
         }
         let changed = existing.map { spec.differences(from: $0.record.spec) } ?? []
         let isRunning = existing?.state.mainPID != nil
-        let unit = await context.control.unitText(of: spec, id: existing?.record.id)
+        let unit: String
+        do throws(ControlError) {
+            unit = try await context.control.unitText(of: spec, id: existing?.record.id)
+        } catch {
+            throw Failure(error)
+        }
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("data")

@@ -7,6 +7,8 @@ enum Obstacle: Error {
     case disconnected
     /// systemd did not answer a call, or did not end a job, in time.
     case timeout(String)
+    /// systemd answers, and has not ended a job in time.
+    case unfinished(String)
     /// systemd refuses the job, or ends it without doing it.
     case refused(String)
     /// Another client of systemd cancelled the job.
@@ -111,7 +113,7 @@ final class Convergence {
                     if connectivity.isReady, reconnects <= Self.reconnectsLimit { continue }
                     retryLater(name)
                     throw .systemdTimeout("the connection to systemd was lost")
-                case .timeout(let reason):
+                case .timeout(let reason), .unfinished(let reason):
                     obstruct(name, error)
                     retryLater(name)
                     throw .systemdTimeout(reason)
@@ -537,7 +539,10 @@ final class Convergence {
         do throws(Obstacle) {
             result = try await self.result(of: job)
         } catch {
-            if case .timeout = error { follow(job, name) }
+            switch error {
+            case .timeout, .unfinished: follow(job, name)
+            default: break
+            }
             throw error
         }
         try await started(by: job, name)
@@ -569,8 +574,7 @@ final class Convergence {
         } catch {
             throw Obstacle(error)
         }
-        let stopTimeout = Duration.seconds(services[name]?.record.spec.stopTimeout ?? 0)
-        let result = try await result(ofStop: job, unit, stopTimeout)
+        let result = try await result(ofStop: job, unit, services[name]?.record.spec)
         try await ask { () throws(BusError) in try self.systemd.resetFailedUnit(unit) }
         return result
     }
@@ -580,15 +584,24 @@ final class Convergence {
 
     /// Waits for the end of a stop job. A main process can extend its stop time-out (`EXTEND_TIMEOUT_USEC=` of
     /// sd_notify(3)), since the unit has NotifyAccess=main for the launcher: when the unit's own time-out is over, its
-    /// processes are killed.
-    private func result(ofStop job: Job, _ unit: String, _ stopTimeout: Duration) async throws(Obstacle) -> Job.Result {
+    /// processes are killed. Each command after the end has that time, too.
+    private func result(
+        ofStop job: Job,
+        _ unit: String,
+        _ spec: ServiceSpec?
+    ) async throws(Obstacle) -> Job.Result {
         let begin = MonotonicClock.now()
         func left(of duration: Duration) -> Duration { duration - MonotonicClock.now().duration(since: begin) }
-        let usual = stopTimeout + Self.killMargin
+        let usual = .seconds(spec?.stopTimeout ?? 0) * (1 + (spec?.postStop.count ?? 0)) + Self.killMargin
         if let result = try await result(of: job, ifWithin: min(usual, jobTimeout)) { return result }
         // A drop-in or the former spec may have set another stop time-out.
         var timeout: Duration?
-        try await ask { () throws(BusError) in timeout = try await self.systemd.stopTimeout(of: unit) }
+        try await ask { () throws(BusError) in
+            timeout = try await self.systemd.stopTimeout(of: unit)
+            if let longest = timeout, longest < self.jobTimeout {
+                timeout = longest * (1 + (try await self.systemd.stopCommandsCount(of: unit)))
+            }
+        }
         if let timeout, timeout < jobTimeout - Self.killMargin {
             let patience = max(.zero, left(of: timeout + Self.killMargin))
             if let result = try await result(of: job, ifWithin: patience) { return result }
@@ -602,8 +615,10 @@ final class Convergence {
         do throws(Obstacle) {
             return try await result(of: job, within: timeout)
         } catch {
-            guard case .timeout = error else { throw error }
-            return nil
+            switch error {
+            case .timeout, .unfinished: return nil
+            default: throw error
+            }
         }
     }
 
@@ -613,7 +628,9 @@ final class Convergence {
         } catch {
             switch error {
             case .disconnected: throw .disconnected
-            case .timeout: throw .timeout("the job did not end within \(jobTimeout)")
+            case .timeout:
+                let reason = "the job did not end within \(jobTimeout)"
+                throw await systemd.answers() ? .unfinished(reason) : .timeout(reason)
             }
         }
     }
@@ -632,7 +649,7 @@ extension Obstacle {
     @EventLoopActor fileprivate var controlError: ControlError {
         switch self {
         case .disconnected: .systemdTimeout("the connection to systemd was lost")
-        case .timeout(let reason): .systemdTimeout(reason)
+        case .timeout(let reason), .unfinished(let reason): .systemdTimeout(reason)
         case .refused(let reason): .systemdRefused(reason)
         case .superseded: .superseded
         case .storage(let failure): ControlError(failure)
@@ -644,6 +661,7 @@ extension Obstacle {
     fileprivate var reason: PendingChange.Reason? {
         switch self {
         case .disconnected, .timeout: .systemdUnreachable
+        case .unfinished: .waiting
         case .refused: .refused
         case .superseded: nil
         case .storage(let error): PendingChange.Reason(error)

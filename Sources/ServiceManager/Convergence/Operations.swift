@@ -40,6 +40,7 @@ final class Operations {
     /// failure of a write.
     func create(_ spec: ServiceSpec, starts: Bool = true) async throws(ControlError) -> Service {
         if let reason = spec.name.problemOfNew { throw .nameReserved(reason) }
+        try UnitFile.requireSupport(for: spec, bySystemd: systemd.version)
         guard services.count + additions.values.reduce(0, +) < servicesLimit else {
             throw .tooManyServices(limit: servicesLimit)
         }
@@ -132,6 +133,7 @@ final class Operations {
     ) async throws(ControlError) -> Service {
         try await awaitStart(of: name)
         let before = try find(name)
+        try UnitFile.requireSupport(for: spec, bySystemd: systemd.version)
         let changed = spec.differences(from: before.record.spec)
         // Without a difference the files may be another version's.
         let isRestart = restarts && (changed.isEmpty || changed.contains { $0.restarts })
@@ -182,7 +184,10 @@ final class Operations {
     /// Waits for the end of a queued start: it uses the current files, and after it the run has an id that
     /// distinguishes it from the next one.
     private func awaitStart(of name: ServiceName) async throws(ControlError) {
-        guard let job = services[name]?.startJob ?? systemd.job(of: UnitName.unit(of: name)) else { return }
+        // An automatic restart may wait for long.
+        guard services[name]?.state.isRestarting != true,
+            let job = services[name]?.startJob ?? systemd.job(of: UnitName.unit(of: name))
+        else { return }
         do throws(Obstacle) {
             _ = try await convergence.result(of: job)
             try await convergence.roundTrip()

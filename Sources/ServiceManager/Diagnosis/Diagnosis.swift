@@ -10,6 +10,7 @@ final class Diagnosis {
     private let changes: Changes
     private let logs: Logs
     private let ports: PortOwners
+    private let systemd: SystemdClient
     private let messages: MessageLog
     /// The PATH that systemd gives to services.
     private let systemPath: String
@@ -24,6 +25,7 @@ final class Diagnosis {
         _ changes: Changes,
         _ logs: Logs,
         _ ports: PortOwners,
+        _ systemd: SystemdClient,
         _ messages: MessageLog,
         systemPath: String
     ) {
@@ -33,6 +35,7 @@ final class Diagnosis {
         self.changes = changes
         self.logs = logs
         self.ports = ports
+        self.systemd = systemd
         self.messages = messages
         self.systemPath = systemPath
     }
@@ -114,20 +117,33 @@ final class Diagnosis {
         // First: the owner of the port may be gone after the journal has been read.
         if case .exited = service.record.run.ending { evidence.portHolder = ports.holder(of: service) }
         let isComplete = await JournalSync.synchronize(within: Self.journalPatience)
-        if service.needsErrorLines { evidence.errorLines = await errorLines(of: service) }
+        var begin = service.record.run.startedAt
         do throws(SystemError) {
-            try FailureReport.add(to: &evidence, of: service)
+            if let since = try FailureReport.add(to: &evidence, of: service) { begin = since }
         } catch {
             messages.notice(.warning, "cannot read in the journal why the service has failed: \(error)", service.name)
+        }
+        if let step = evidence.failedStep { evidence.failedStep?.field = await field(of: step, service) }
+        if service.needsErrorLines || evidence.failedStep?.field != nil {
+            evidence.errorLines = await errorLines(of: service, since: begin)
         }
         return (RunDiagnosis(of: service.record, evidence, systemPath: systemPath), isComplete)
     }
 
+    /// The field of the spec whose command has failed.
+    private func field(of step: RunDiagnosis.FailedStep, _ service: Service) async -> String? {
+        // Without an answer, or after another start, it is not known.
+        guard let place = try? await systemd.failedCommand(of: UnitName.unit(of: service.name), step.setting) else {
+            return nil
+        }
+        return UnitFile.field(of: step.setting, place, service.record.spec)
+    }
+
     /// The last lines that the newest run has written to standard error; none when the journal cannot be read.
-    private func errorLines(of service: Service) async -> [String] {
+    private func errorLines(of service: Service, since begin: Timestamp?) async -> [String] {
         var query = LogQuery()
         query.tail = Self.linesLimit
-        query.since = service.record.run.startedAt
+        query.since = begin
         var lines: [String] = []
         do throws(ControlError) {
             let log = try await logs.read(service.record.id, query, as: nil)
@@ -163,14 +179,29 @@ private enum FailureReport {
     /// "Process could not be executed": sd-messages(3).
     private static let spawnFailed = "641257651c1b4ec9a8624d7a40a9e1e7"
 
-    static func add(to evidence: inout RunDiagnosis.Evidence, of service: Service) throws(SystemError) {
+    /// Returns when the failed step began, if there is one.
+    static func add(
+        to evidence: inout RunDiagnosis.Evidence,
+        of service: Service
+    ) throws(SystemError) -> Timestamp? {
         let run = service.record.run
         if service.state.result == "oom-kill" { evidence.outOfMemory = try outOfMemory(service) }
-        guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return }
+        guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return nil }
         // Exit codes from 200 on are systemd's own: systemd.exec(5), "Process Exit Codes".
         if case .exited(200...) = run.ending { evidence.setUpFailure = try setUpFailure(service, invocationID) }
-        if !run.hasMainProcess { evidence.failedStep = try failedStep(service, invocationID) }
         if service.record.spec.restart != .no { evidence.hasGivenUp = try hasGivenUp(service, invocationID) }
+        guard !run.hasMainProcess || isClean(run.ending) else { return nil }
+        let found = try failedStep(service, invocationID)
+        evidence.failedStep = found?.step
+        return found?.begin
+    }
+
+    /// Whether systemd counts the end of a main process as a success: systemd.service(5), SuccessExitStatus=.
+    private static func isClean(_ ending: RunEnding?) -> Bool {
+        switch ending {
+        case .exited(0), .killed(signal: 1), .killed(signal: 2), .killed(signal: 13), .killed(signal: 15): true
+        default: false
+        }
     }
 
     /// "Failed at step USER spawning …: No such process"; nil when the journal has no such entry for the run.
@@ -193,11 +224,15 @@ private enum FailureReport {
         return nil
     }
 
-    /// The control process (ExecStartPre= …) that systemd reports as failed.
+    /// The control process (ExecStartPre= …) that systemd reports as failed, and when systemd began with the run.
     private static func failedStep(
         _ service: Service,
         _ invocationID: String
-    ) throws(SystemError) -> RunDiagnosis.FailedStep? {
+    ) throws(SystemError) -> (step: RunDiagnosis.FailedStep, begin: Timestamp)? {
+        let all = try messages(of: service, invocationID)
+        try all.seekHead()
+        guard try all.next() else { return nil }
+        let begin = Timestamp(microseconds: try all.moment().microseconds)
         let journal = try messages(of: service, invocationID)
         try journal.match("MESSAGE_ID", RunHistory.processExited)
         try journal.seekHead()
@@ -205,7 +240,7 @@ private enum FailureReport {
             guard let setting = journal.field("COMMAND"), setting != "ExecStart",
                 let ending = RunHistory.ending(journal.field("EXIT_CODE"), journal.field("EXIT_STATUS"))
             else { continue }
-            return RunDiagnosis.FailedStep(setting: setting, ending: ending)
+            return (RunDiagnosis.FailedStep(setting: setting, ending: ending), begin)
         }
         return nil
     }

@@ -93,7 +93,8 @@ final class Observation {
                 bootID: bootID,
                 invocationsIn: invocationDirectory
             )
-            if freezers == nil, try await systemd.versionNumber() ?? 0 < Self.versionWithFreezerSignals {
+            try await systemd.readVersion()
+            if freezers == nil, systemd.version < Self.versionWithFreezerSignals {
                 freezers = FreezerWatch { [weak self] in self?.systemd.noticeFreezing(of: $0, isFrozen: $1) }
             }
             try await systemd.readStates { name, unit in cache?.state(of: name, unit) }

@@ -128,6 +128,45 @@ final class SystemdClient {
         }
     }
 
+    /// The number of commands that systemd executes after an end, each within ``stopTimeout(of:)``.
+    func stopCommandsCount(of unit: String) async throws(BusError) -> Int {
+        guard let path = try await path(of: unit) else { return 0 }
+        return try await property("ExecStopPost", Self.serviceInterface, path) { reply throws(SystemError) in
+            var count = 0
+            try reply.array(of: Self.commandType) { () throws(SystemError) in
+                try reply.skip()
+                count += 1
+            }
+            return count
+        }
+    }
+
+    /// The place of the first command of a setting (ExecStartPre= …) that has failed; nil for none.
+    func failedCommand(of unit: String, _ setting: String) async throws(BusError) -> Int? {
+        guard let path = try await path(of: unit) else { return nil }
+        return try await property(setting, Self.serviceInterface, path) { reply throws(SystemError) in
+            var place = 0
+            var failed: Int?
+            try reply.array(of: Self.commandType) { () throws(SystemError) in
+                try reply.structure(of: "sasbttttuii") { () throws(SystemError) in
+                    // Program, arguments, whether failure is ignored, and times of begin and end.
+                    for _ in 0..<7 { try reply.skip() }
+                    let pid = try reply.uint32()
+                    let code = try reply.int32()
+                    let status = try reply.int32()
+                    if pid != 0, code > Self.exitedCode || status != 0, failed == nil { failed = place }
+                }
+                place += 1
+            }
+            return failed
+        }
+    }
+
+    /// A command of a service: org.freedesktop.systemd1(5), "Properties".
+    private static let commandType = "(sasbttttuii)"
+    /// CLD_EXITED of waitid(2).
+    private static let exitedCode = 1
+
     /// Sends a signal to the main process of a unit.
     func signalMainProcess(of unit: String, _ signal: Int) async throws(BusError) {
         try await call(Self.manager("KillUnit"), timeout: Self.callTimeout) { writer throws(SystemError) in
@@ -249,10 +288,12 @@ final class SystemdClient {
         try await call(Self.ping, timeout: Self.callTimeout)
     }
 
-    /// The number of systemd's version: 252 for "252.39-1~deb12u1". Nil if it has none.
-    func versionNumber() async throws(BusError) -> Int? {
-        try await property("Version", Self.managerInterface, Self.objectPath) { reply throws(SystemError) in
-            Int(try reply.string().prefix { ("0"..."9").contains($0) })
+    /// The number of systemd's version, as of the last connection: 252 for "252.39-1~deb12u1". Without one the newest.
+    private(set) var version = Int.max
+
+    func readVersion() async throws(BusError) {
+        version = try await property("Version", Self.managerInterface, Self.objectPath) { reply throws(SystemError) in
+            Int(try reply.string().prefix { ("0"..."9").contains($0) }) ?? .max
         }
     }
 

@@ -4,6 +4,8 @@ public enum ControlError: Error, Equatable, Sendable {
     case serviceExists
     /// A new service may not have the name, with the reason.
     case nameReserved(String)
+    /// This version of systemd cannot do what a field asks for.
+    case unsupported(field: String, reason: String)
     /// A start of a service that is starting or running.
     case serviceRunning
     /// A stop of a service that is neither starting nor running.

@@ -81,7 +81,13 @@ public final class Service: Equatable, Sendable {
     public var name: ServiceName { record.spec.name }
 
     public var status: ServiceStatus {
-        .of(state.activeState, isLaunching: state.isLaunching, intent: intent, refusal: refusal)
+        .of(
+            state.activeState,
+            isLaunching: state.isLaunching,
+            hasMainProcess: record.run.hasMainProcess,
+            intent: intent,
+            refusal: refusal
+        )
     }
 
     /// The sub-status, for people; nil for none.

@@ -31,8 +31,9 @@ public protocol ServiceControl: Sendable {
     /// The content of a service's unit file on disk. Throws `serviceNotFound`, or a storage error.
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
 
-    /// The text of the unit file that a spec would have, for the service of an id; nil for a new one.
-    func unitText(of spec: ServiceSpec, id: String?) async -> String
+    /// The text of the unit file that a spec would have, for the service of an id; nil for a new one. Throws
+    /// `unsupported`.
+    func unitText(of spec: ServiceSpec, id: String?) async throws(ControlError) -> String
 
     /// Writes the unit, enables it for boot and queues its start, unless `starts` is false. Throws `serviceExists`,
     /// `tooManyServices`, and errors of the disk and of systemd.

@@ -157,6 +157,35 @@ extension FieldType<[String]> {
     }
 }
 
+extension FieldType<[String]> {
+    /// The same, where a list of one text can be given as that text.
+    var orOne: FieldType {
+        let read = read
+        var schema = JSONObject()
+        for member in self.schema {
+            schema.append(member.key, member.key == "type" ? ["array", "string"] : member.value)
+        }
+        // Each keyword applies to one type: the string's are those of an element.
+        if case .object(let element)? = self.schema["items"] {
+            for member in element where member.key != "type" { schema.append(member.key, member.value) }
+        }
+        return FieldType(
+            schema: schema,
+            read: { value in
+                guard case .string = value else {
+                    guard case .array = value else { return .problem(Self.mismatch(value, "a string or an array")) }
+                    return read(value)
+                }
+                switch read([value]) {
+                case .problem(let reason, _): return .problem(reason)
+                case let list: return list
+                }
+            },
+            write: write
+        )
+    }
+}
+
 extension FieldType<[String: String]> {
     /// An object of texts for which `problem` is nil; its members have no order.
     static func texts(

@@ -47,6 +47,21 @@ extension ServiceSpec {
     /// What standard output and standard error are connected to.
     public var stdio: StandardStreams { value(SpecFields.stdio) }
 
+    /// The files with variables of the environment.
+    public var environmentFiles: [String] { value(SpecFields.environmentFiles) }
+
+    /// The commands before each start.
+    public var preStart: [String] { value(SpecFields.preStart) }
+
+    /// The commands after each end.
+    public var postStop: [String] { value(SpecFields.postStop) }
+
+    /// Seconds until an automatic restart.
+    public var restartDelay: Int { value(SpecFields.restartDelay) }
+
+    /// Seconds up to which the delay of automatic restarts grows; nil if it does not grow.
+    public var restartDelayLimit: Int? { value(SpecFields.restartDelayLimit) }
+
     /// The name of the signal that asks the service to stop.
     public var stopSignal: String { value(SpecFields.stopSignal) }
 

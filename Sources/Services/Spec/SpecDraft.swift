@@ -83,6 +83,18 @@ public struct SpecDraft: Equatable, Sendable {
                 "would signal the shell alone: with 'main' a command with shell syntax must end in 'exec PROGRAM'"
             )
         }
+        if let limit = spec.restartDelayLimit, spec.restartDelay == 0 || limit < spec.restartDelay {
+            problems.add(
+                "restart_max_delay",
+                spec.restartDelay == 0
+                    ? "needs a restart_delay of at least 1" : "must be at least restart_delay, \(spec.restartDelay)"
+            )
+        }
+        let commands = [spec.command] + spec.preStart + spec.postStop
+        if commands.reduce(0, { $0 + $1.utf8.count }) > SpecLimits.commandsBytesLimit {
+            let field = spec.postStop.isEmpty ? "pre_start" : "post_stop"
+            problems.add(field, "makes the commands longer than \(SpecLimits.commandsBytesLimit) bytes together")
+        }
         guard problems.isEmpty else { throw problems }
         return spec
     }

@@ -257,6 +257,7 @@ extension JSONObject {
         for member in self {
             switch (member.key, member.value) {
             case ("type", .string(let name)) where !isRequired: schema.append("type", [.string(name), "null"])
+            case ("type", .array(let names)) where !isRequired: schema.append("type", .array(names + ["null"]))
             case ("enum", .array(let words)) where !isRequired: schema.append("enum", .array(words + [.null]))
             default: schema.append(member.key, member.value)
             }

@@ -38,18 +38,16 @@ public enum SpecFields {
             lines: { mask in UnitLines(service: mask.map { ["UMask=\($0)"] } ?? []) },
             summary: "file mode creation mask as octal text, by default `0022`"
         ),
+        environmentFiles,
+        preStart,
+        postStop,
         stopSignal,
         stopTimeout,
         stopMode,
         reloadSignal,
         startTimeout,
-        SpecField(
-            key: "restart_delay",
-            type: .integer(SpecLimits.restartDelayRange),
-            standard: .value(1),
-            lines: { seconds in UnitLines(service: ["RestartSec=\(seconds)"]) },
-            summary: "seconds until a service that has ended is started again"
-        ),
+        restartDelay,
+        restartDelayLimit,
         restartLimit,
         limits,
         SpecField(
@@ -90,10 +88,6 @@ public enum SpecFields {
         return nil
     }
 
-    /// A text has a character that is no white space. ECMA-262 and Unicode differ in what that is.
-    private static let notBlankPattern =
-        "[^\\u0009-\\u000d \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]"
-
     // MARK: The fields that a service has had since version 0.1.0
 
     static let name = SpecField<ServiceName>(
@@ -106,19 +100,7 @@ public enum SpecFields {
 
     static let command = SpecField<String>(
         key: "command",
-        type: .text(
-            [
-                "minLength": 1, "maxLength": .number(JSONNumber(SpecLimits.commandBytesLimit)),
-                "allOf": [["pattern": .string(notBlankPattern)], ["pattern": "^[^\\u0000]*$"]],
-            ]
-        ) { command in
-            guard !command.allSatisfy(\.isWhitespace) else { return "must not be blank" }
-            guard !command.utf8.contains(0) else { return "must not contain NUL" }
-            guard command.utf8.count <= SpecLimits.commandBytesLimit else {
-                return "must be at most \(SpecLimits.commandBytesLimit) bytes long"
-            }
-            return nil
-        },
+        type: .commandLine,
         standard: .required,
         storage: .init({ $0.command }, { $0.command = $1 }),
         summary:
@@ -211,6 +193,29 @@ public enum SpecFields {
         summary: "`sh`, `bash`, or `login`, a login shell of bash, which reads the account's profile"
     )
 
+    static let environmentFiles = SpecField<[String]>(
+        key: "env_file",
+        type: FieldType.list(of: .path, countLimit: SpecLimits.pathsCountLimit).orOne,
+        standard: .value([]),
+        summary:
+            "absolute path, or up to 32, of files with variables, read at each start as the service's account; `env`"
+            + " wins"
+    )
+
+    static let preStart = SpecField<[String]>(
+        key: "pre_start",
+        type: .list(of: .commandLine, countLimit: SpecLimits.stepsCountLimit),
+        standard: .value([]),
+        summary: "up to 8 commands that run one after another before each start of `command`, as the same account"
+    )
+
+    static let postStop = SpecField<[String]>(
+        key: "post_stop",
+        type: .list(of: .commandLine, countLimit: SpecLimits.stepsCountLimit),
+        standard: .value([]),
+        summary: "up to 8 commands that run after each end of `command`, as the same account"
+    )
+
     static let stopSignal = SpecField<String>(
         key: "stop_signal",
         type: SignalName.fieldType,
@@ -251,6 +256,23 @@ public enum SpecFields {
         account: .timeout,
         lines: { seconds in UnitLines(service: ["TimeoutStartSec=\(seconds)"]) },
         summary: "seconds that a start may take"
+    )
+
+    static let restartDelay = SpecField<Int>(
+        key: "restart_delay",
+        type: .integer(SpecLimits.restartDelayRange),
+        standard: .value(1),
+        lines: { seconds in UnitLines(service: ["RestartSec=\(seconds)"]) },
+        summary: "seconds until a service that has ended is started again"
+    )
+
+    static let restartDelayLimit = SpecField<Int?>(
+        key: "restart_max_delay",
+        type: FieldType.integer(SpecLimits.restartDelayLimitRange).optional,
+        standard: .value(nil),
+        summary:
+            "seconds up to which `restart_delay` doubles with each restart in a row; anew after a run of 60 s, or of"
+            + " this maximum where that is longer"
     )
 
     static let restartLimit = SpecField<RestartLimit?>(
@@ -316,6 +338,25 @@ extension FieldType<String> {
             "pattern": "^[A-Za-z_][A-Za-z0-9_.-]*$",
         ]
     ) { AccountName.problem(in: $0) }
+
+    /// A text has a character that is no white space. ECMA-262 and Unicode differ in what that is.
+    private static let notBlankPattern =
+        "[^\\u0009-\\u000d \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]"
+
+    /// A command line for the service's shell.
+    fileprivate static let commandLine = text(
+        [
+            "minLength": 1, "maxLength": .number(JSONNumber(SpecLimits.commandBytesLimit)),
+            "allOf": [["pattern": .string(notBlankPattern)], ["pattern": "^[^\\u0000]*$"]],
+        ]
+    ) { command in
+        guard !command.allSatisfy(\.isWhitespace) else { return "must not be blank" }
+        guard !command.utf8.contains(0) else { return "must not contain NUL" }
+        guard command.utf8.count <= SpecLimits.commandBytesLimit else {
+            return "must be at most \(SpecLimits.commandBytesLimit) bytes long"
+        }
+        return nil
+    }
 
     /// An absolute path.
     fileprivate static let path = text(

@@ -17,6 +17,7 @@ public enum SpecLimits {
     public static let startTimeoutRange = 1...3600
     public static let stopTimeoutRange = 0...3600
     public static let restartDelayRange = 0...3600
+    public static let restartDelayLimitRange = 1...3600
     /// The starts within a time, beyond which systemd gives up.
     public static let restartStartsRange = 1...1000
     public static let restartWithinRange = 1...86_400
@@ -29,6 +30,10 @@ public enum SpecLimits {
     public static let openFilesRange = 1...1_048_576
     /// The number of paths in one field.
     public static let pathsCountLimit = 32
+    /// The number of commands in one field.
+    public static let stepsCountLimit = 8
+    /// The commands of a spec together. They share one credential of 1 MiB with the environment.
+    public static let commandsBytesLimit = 512 * 1024
     /// PATH_MAX without its final NUL.
     public static let pathBytesLimit = 4095
     public static let logRateRange = 1...1_000_000

@@ -7,6 +7,7 @@ public final class LaunchMark: Equatable, Sendable {
         case credential
         case pipe
         case directory
+        case environmentFile = "env-file"
         case search
         case command
         case interpreter
@@ -75,6 +76,11 @@ public final class LaunchMark: Equatable, Sendable {
 extension LaunchMark {
     private enum Code {
         static let noEntry = 2
+        static let notPermitted = 1
+        static let isDirectory = 21
+        static let invalid = 22
+        static let tooLarge = 27
+        static let badMessage = 74
         static let accessDenied = 13
         static let notDirectory = 20
         static let loop = 40
@@ -90,6 +96,16 @@ extension LaunchMark {
             "working directory '\(subject)' is no directory, or a part of the path is none"
         case (.directory, Code.loop): "working directory '\(subject)' is a loop of symbolic links"
         case (.directory, _): "working directory '\(subject)' cannot be entered: \(error)"
+        case (.environmentFile, Code.noEntry): "env_file '\(subject)' does not exist: create it or change env_file"
+        case (.environmentFile, Code.accessDenied), (.environmentFile, Code.notPermitted):
+            "env_file '\(subject)' cannot be read by the service's account (permission denied)"
+        case (.environmentFile, Code.isDirectory), (.environmentFile, Code.invalid):
+            "env_file '\(subject)' is no file"
+        case (.environmentFile, Code.notDirectory):
+            "env_file '\(subject)' does not exist: a part of the path is no directory"
+        case (.environmentFile, Code.tooLarge): "env_file '\(subject)' is larger than 1 MiB"
+        case (.environmentFile, Code.badMessage): "env_file '\(subject)' has a NUL byte: it is no text file"
+        case (.environmentFile, _): "env_file '\(subject)' cannot be read: \(error)"
         case (.search, Code.noEntry): "the command '\(subject)' was not found; PATH was \(path ?? "not set")"
         case (.search, _), (.command, Code.accessDenied):
             "the command '\(subject)' cannot be executed by the service's account (permission denied): make it an"

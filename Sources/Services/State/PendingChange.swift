@@ -20,7 +20,8 @@ public final class PendingChange: Equatable, Sendable {
         case diskFailed = "disk-failed"
         /// The running process is that of a former spec: the change was made without a restart.
         case restartNeeded = "restart-needed"
-        /// An earlier process of the agent has begun the change, and this one resumes it.
+        /// systemd has not ended its job yet; or an earlier process of the agent has begun the change, and this one
+        /// resumes it.
         case waiting
     }
 

@@ -14,7 +14,7 @@ public final class RunDiagnosis: Equatable, Sendable {
     public let outOfMemory: OutOfMemory?
     /// Whether systemd has refused a start because of the start limit (StartLimitBurst=).
     public let hasGivenUp: Bool
-    /// The control process (ExecStartPre= …) that has failed, for a run without a main process.
+    /// The control process (ExecStartPre=, ExecStopPost= …) that has failed, for a run that did not fail itself.
     public let failedStep: FailedStep?
 
     /// Which memory limit caused the OOM kill, by the kernel's log.
@@ -31,10 +31,14 @@ public final class RunDiagnosis: Equatable, Sendable {
         /// The setting: "ExecStartPre".
         public var setting: String
         public var ending: RunEnding
+        /// The field of the spec, with the place of the command in it: "pre_start[0]". Nil for a command that is not of
+        /// the spec.
+        public var field: String?
 
-        public init(setting: String, ending: RunEnding) {
+        public init(setting: String, ending: RunEnding, field: String? = nil) {
             self.setting = setting
             self.ending = ending
+            self.field = field
         }
     }
 

@@ -41,8 +41,10 @@ enum ServiceMessage {
 
     private static func starting(_ service: Service) -> String? {
         if let loop = crashLoop(service) { return loop }
-        guard service.state.isAutoRestarting else { return nil }
-        if service.state.result == "oom-kill" { return "\(outOfMemory(service.diagnosis)); systemd starts it again" }
+        guard service.state.isRestarting else { return nil }
+        if [service.state.result, service.record.run.result].contains("oom-kill") {
+            return "\(outOfMemory(service.diagnosis)); systemd starts it again"
+        }
         guard let ending = service.record.run.ending else { return nil }
         return "\(describe(ending, service)); systemd starts it again"
     }
@@ -101,9 +103,7 @@ enum ServiceMessage {
         let state = service.state
         let limit = hasGivenUp(service) ? giveUp(service) : ""
         if let sentence = leftProcesses(service.record.run) { return sentence + limit }
-        if let step = service.diagnosis?.failedStep {
-            return "did not come to its command: \(step.setting)= of the unit \(describe(step.ending))" + limit
-        }
+        if let step = service.diagnosis?.failedStep { return describe(step, service) + limit }
         switch state.result {
         case "oom-kill": return outOfMemory(service.diagnosis) + limit
         case "timeout": return "did not start or stop in time and was killed (timeout)" + limit
@@ -116,6 +116,19 @@ enum ServiceMessage {
             return "\(fact) with result '\(state.result)'" + limit
         }
         return describe(ending, service) + limit
+    }
+
+    /// A command before the start, or after the end, that has failed.
+    private static func describe(_ step: RunDiagnosis.FailedStep, _ service: Service) -> String {
+        guard let field = step.field else {
+            let fact = service.record.run.hasMainProcess ? "" : "did not come to its command: "
+            return "\(fact)\(step.setting)= of the unit \(describe(step.ending))"
+        }
+        let line = service.diagnosis?.lastErrorLine
+        if let line, let mark = LaunchMark(statusText: line), mark.isFailure {
+            return "\(field): \(mark.sentence)"
+        }
+        return "\(field) \(describe(step.ending))" + quoted(line)
     }
 
     /// Whether systemd has refused a start because of the start limit. In systemd 252 `Result` shows that only if the

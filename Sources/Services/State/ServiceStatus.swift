@@ -7,16 +7,19 @@ public enum ServiceStatus: String, CaseIterable, Sendable {
     case removed
 
     /// Derives the status from the unit's state, the last request, and systemd's reason for refusing the unit at the
-    /// last start.
+    /// last start. `hasMainProcess` is false for a run that has not come to its command.
     public static func of(
         _ activeState: ActiveState,
         isLaunching: Bool,
+        hasMainProcess: Bool = true,
         intent: Intent,
         refusal: String?
     ) -> ServiceStatus {
         switch activeState {
         case .activating: .starting
         case .active where isLaunching: .starting
+        // The start has failed, and commands after that are at work.
+        case .deactivating where !hasMainProcess: .starting
         case .unknown:
             switch intent {
             case .start: .starting

@@ -6,7 +6,7 @@ public enum SubStatus: String, CaseIterable, Sendable {
     case stopping
     /// It ends repeatedly and systemd restarts it: ``CrashLoop``.
     case crashLooping = "crash-looping"
-    /// It has ended, and an automatic restart is pending.
+    /// It has ended, and an automatic restart is pending, or its ``ServiceSpec/preStart`` is at work.
     case restarting
     /// The unit differs from the record: ``Drift``.
     case drifted
@@ -20,7 +20,7 @@ public enum SubStatus: String, CaseIterable, Sendable {
         if state.activeState == .deactivating { return .stopping }
         if isUp, [.stopping, .deleting].contains(service.record.phase) { return .stopping }
         if isUp, service.remarks.crashLoop != nil { return .crashLooping }
-        if status == .starting, state.isAutoRestarting { return .restarting }
+        if status == .starting, state.isRestarting { return .restarting }
         return service.drift == nil ? nil : .drifted
     }
 }

@@ -24,6 +24,12 @@ public struct UnitState: Equatable, Sendable {
     /// Whether an automatic restart is pending: `auto-restart`, from version 254 on also `auto-restart-queued`.
     public var isAutoRestarting: Bool { activeState == .activating && subState.utf8.starts(with: "auto-restart".utf8) }
 
+    /// Whether the unit is between the end of a run and the main process of the next one, which systemd starts by
+    /// itself: also while the commands before that are at work.
+    public var isRestarting: Bool {
+        isAutoRestarting || activeState == .activating && restarts > 0 && subState.utf8.elementsEqual("start-pre".utf8)
+    }
+
     /// The main process of the newest run, running or ended: the unit's `ExecMain…` properties.
     public struct MainProcess: Equatable, Sendable {
         public var startedAt: Timestamp?

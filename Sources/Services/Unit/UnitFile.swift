@@ -47,11 +47,13 @@ public enum UnitFile {
                 "[Service]",
                 "Type=exec",
                 "ExecStart=\(UnitSyntax.execStart([launcher] + launcherArguments(spec)))",
-            ] + accountLines(spec) + fileLines(spec, privateFile) + pipeLines(spec, launcher) + fields.service + [
+            ] + stepLines(spec, launcher) + accountLines(spec) + fileLines(spec, privateFile)
+            + directoryLines(spec) + fields.service + [
                 // By default systemd has services ignore SIGPIPE, unlike a shell.
                 "IgnoreSIGPIPE=no",
                 // For the launcher's message about a command that cannot be executed.
-                "NotifyAccess=main",
+                // "exec": also from the one that waits before a restart.
+                "NotifyAccess=\(spec.restartDelayLimit == nil ? "main" : "exec")",
                 "Slice=\(UnitName.slice(of: spec.name))",
                 // The other kinds of accounting are on by default.
                 "IOAccounting=yes",
@@ -94,30 +96,89 @@ public enum UnitFile {
         return spec.environment.isEmpty ? [] : ["EnvironmentFile=\(UnitSyntax.path(privateFile))"]
     }
 
-    private static func pipeLines(_ spec: ServiceSpec, _ launcher: String) -> [String] {
-        guard spec.stdio == .pipe else { return [] }
+    /// The commands before a start and after an end. systemd executes none behind one that fails.
+    private static func stepLines(_ spec: ServiceSpec, _ launcher: String) -> [String] {
         let identifier = UnitName.identifier(of: spec.name)
-        return [
-            // Reads what a killed run has left in its pipes.
-            "ExecStopPost=\(UnitSyntax.execStart([launcher, "--drain", identifier]))",
-            // The directory of the pipes, and a stored descriptor of each.
-            "RuntimeDirectory=\(identifier)",
-            "RuntimeDirectoryMode=0700",
-            "FileDescriptorStoreMax=2",
-        ]
+        func line(_ setting: String, _ arguments: [String]) -> String {
+            "\(setting)=\(UnitSyntax.execStart([launcher] + arguments))"
+        }
+        var lines: [String] = []
+        if let limit = spec.restartDelayLimit {
+            lines.append(line("ExecStartPre", ["--delay=\(spec.restartDelay):\(limit)", identifier]))
+        }
+        for index in spec.preStart.indices { lines.append(line("ExecStartPre", stepArguments(spec, 1 + index))) }
+        // Reads what a killed run has left in its pipes.
+        if spec.stdio == .pipe { lines.append(line("ExecStopPost", ["--drain", identifier])) }
+        for index in spec.postStop.indices {
+            lines.append(line("ExecStopPost", stepArguments(spec, 1 + spec.preStart.count + index)))
+        }
+        if spec.restartDelayLimit != nil { lines.append(line("ExecStopPost", ["--ended", identifier])) }
+        return lines
+    }
+
+    /// The field of a spec, with the place in it, of a command of the unit: "pre_start[0]" for `ExecStartPre` and the
+    /// place among the commands of that setting. Nil for one that is not of the spec.
+    public static func field(of setting: String, _ place: Int, _ spec: ServiceSpec) -> String? {
+        switch setting {
+        case "ExecStartPre":
+            let index = place - (spec.restartDelayLimit == nil ? 0 : 1)
+            return spec.preStart.indices.contains(index) ? "pre_start[\(index)]" : nil
+        case "ExecStopPost":
+            let index = place - (spec.stdio == .pipe ? 1 : 0)
+            return spec.postStop.indices.contains(index) ? "post_stop[\(index)]" : nil
+        default: return nil
+        }
+    }
+
+    /// Whether the launcher copies the credential: newer versions of systemd give none to a command after the end.
+    private static func keepsCredential(_ spec: ServiceSpec) -> Bool {
+        !spec.postStop.isEmpty && LaunchCredential.isNeeded(for: spec)
+    }
+
+    /// The first version of systemd that gives a command before the start the credential.
+    private static let versionWithEarlyCredentials = 252
+
+    /// Throws `unsupported` for a spec whose unit a version of systemd cannot start.
+    public static func requireSupport(for spec: ServiceSpec, bySystemd version: Int) throws(ControlError) {
+        guard version < versionWithEarlyCredentials, LaunchCredential.isNeeded(for: spec) else { return }
+        guard spec.restartDelayLimit != nil || !spec.preStart.isEmpty else { return }
+        throw .unsupported(
+            field: spec.preStart.isEmpty ? "restart_max_delay" : "pre_start",
+            reason: "needs systemd \(versionWithEarlyCredentials) in a service with env_file, of an account, or with"
+                + " Unicode noncharacters; this is systemd \(version)"
+        )
+    }
+
+    /// The lines for the directory of the pipes, with a stored descriptor of each, of the count of restarts, and of the
+    /// copy of the credential.
+    private static func directoryLines(_ spec: ServiceSpec) -> [String] {
+        guard spec.stdio == .pipe || spec.restartDelayLimit != nil || keepsCredential(spec) else { return [] }
+        return ["RuntimeDirectory=\(UnitName.identifier(of: spec.name))", "RuntimeDirectoryMode=0700"]
+            + (spec.restartDelayLimit == nil ? [] : ["RuntimeDirectoryPreserve=restart"])
+            + (spec.stdio == .pipe ? ["FileDescriptorStoreMax=2"] : [])
     }
 
     /// The arguments of the launcher, described in `Sources/Launch/Launcher.swift`.
     private static func launcherArguments(_ spec: ServiceSpec) -> [String] {
-        let identifier = UnitName.identifier(of: spec.name)
-        let stdio = spec.stdio == .pipe ? ["--stdio=pipe"] : []
-        let kept = changedVariables.filter { spec.environment[$0] != nil }.map { "--keep=\($0)" }
-        if LaunchCredential.isNeeded(for: spec) { return stdio + kept + ["--credential", identifier] }
-        return stdio + kept + [identifier, spec.workingDirectory] + words(of: spec)
+        arguments(spec, spec.stdio == .pipe ? ["--stdio=pipe"] : [], 0)
     }
 
-    /// The words of the command.
-    static func words(of spec: ServiceSpec) -> [String] { ShellCommand.words(for: spec.command, in: spec.shell) }
+    /// The same for another one of ``LaunchCredential/commands(of:)``.
+    private static func stepArguments(_ spec: ServiceSpec, _ number: Int) -> [String] {
+        arguments(spec, ["--control"], number)
+    }
+
+    private static func arguments(_ spec: ServiceSpec, _ options: [String], _ number: Int) -> [String] {
+        let identifier = UnitName.identifier(of: spec.name)
+        let options = options + changedVariables.filter { spec.environment[$0] != nil }.map { "--keep=\($0)" }
+        guard !LaunchCredential.isNeeded(for: spec) else {
+            let isBeforeEnd = number <= spec.preStart.count
+            return options + (isBeforeEnd && keepsCredential(spec) ? ["--keep-credential"] : [])
+                + [number == 0 ? "--credential" : "--credential=\(number)", identifier]
+        }
+        let command = LaunchCredential.commands(of: spec)[number]
+        return options + [identifier, spec.workingDirectory] + ShellCommand.words(for: command, in: spec.shell)
+    }
 
     /// The variables that the launcher changes or removes unless the service's own environment has them.
     private static let changedVariables = [

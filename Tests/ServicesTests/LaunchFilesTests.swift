@@ -1,0 +1,48 @@
+import Foundation
+import Testing
+
+@testable import Launch
+
+/// The file of variables, as the launcher reads it.
+@Suite struct LaunchFilesTests {
+    private static func variables(_ bytes: [UInt8]) throws -> [String]? {
+        let path = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data(bytes).write(to: URL(filePath: path))
+        return path.withCString { path in
+            guard var file = Launch.EnvironmentFile(path) else { return nil }
+            var variables: [String] = []
+            while let entry = file.next() { variables.append(String(cString: entry)) }
+            return variables
+        }
+    }
+
+    /// systemd.exec(5), `EnvironmentFile=`, with what is beyond it at the end.
+    @Test(arguments: [
+        ("", []), ("\n\n", []), ("A=b", ["A=b"]), ("A=b\n", ["A=b"]), ("A=b\r\nC=d\r\n", ["A=b", "C=d"]),
+        ("A=", ["A="]), ("A=\nB=\n", ["A=", "B="]), ("  A = b c \t\n", ["A=b c"]), ("A=b=c\n", ["A=b=c"]),
+        ("# A=b\n; C=d\nE=f # g\n", ["E=f # g"]), ("# a \\\nB=c\n", ["B=c"]),
+        ("A=\"b  c\" d\n", ["A=b  cd"]), ("A='b\\' \"c\"\n", ["A=b\\c"]), ("A=b\"c\"\n", ["A=b\"c\""]),
+        ("A=\"\\\"\\\\\\`\\$\\n\"\n", ["A=\"\\`$\\n"]), ("A=\"b\\\nc\nd\"\n", ["A=bc\nd"]),
+        ("A='b\nc'\n", ["A=b\nc"]), ("A=b\\\n  c\n", ["A=b  c"]), ("A=\\ b\\ \n", ["A= b "]), ("A=\\'b\n", ["A='b"]),
+        ("A=\"b", ["A=b"]), ("A='b\\", ["A=b\\"]), ("A=b\\", ["A=b"]), ("A=b \\\n", ["A=b "]),
+        ("A=é\u{1F389}\n", ["A=é\u{1F389}"]), ("A=b\nA=c\n", ["A=b", "A=c"]),
+        ("no assignment\nA=b\n", ["A=b"]), ("1A=b\nA-B=c\nA B=c\n=d\nE=f\n", ["E=f"]),
+        ("export A=b\n export\tC = d\nexport=e\nexportF=g\nexport 1=2\n", ["A=b", "C=d", "export=e", "exportF=g"]),
+        ("\u{FEFF}A=b\nC=d\n", ["C=d"]),
+    ])
+    func `variables are what systemd makes of a file, and export is skipped`(text: String, variables: [String]) throws {
+        #expect(try Self.variables(Array(text.utf8)) == variables)
+    }
+
+    @Test func `a file is at most 1 MiB long and has no NUL`() throws {
+        let limit = 1024 * 1024
+        let longest = Array("A=".utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: limit - 2)
+        #expect(try Self.variables(longest)?.map(\.utf8.count) == [limit])
+        #expect(try Self.variables(longest + [UInt8(ascii: "x")]) == nil)
+        #expect(try Self.variables(Array("A=b\0\n".utf8)) == nil)
+        #expect("/etc".withCString { Launch.EnvironmentFile($0) == nil })
+        #expect("/dev/null".withCString { Launch.EnvironmentFile($0) != nil })
+        #expect("/dev/zero".withCString { Launch.EnvironmentFile($0) == nil })
+    }
+}
