@@ -265,6 +265,10 @@ final class FakeSystemd {
             return .reply { message in message.variant("s") { message.string("257.1-fake") } }
         case "Get" where call.path == path(of: Self.journal):
             return .reply { [self] message in message.variant("s") { message.string(journalState) } }
+        case "Get" where call.arguments.last == "TimeoutStopUSec":
+            return .reply { message in message.variant("t") { message.uint64(10_000_000) } }
+        case "Get" where call.arguments.last == "ExecStopPost":
+            return .reply { message in message.variant("a(sasbttttuii)") { message.array(of: "(sasbttttuii)") {} } }
         case "Get":
             let isStale = units.first { path(of: $0.key) == call.path }?.value.isStale ?? false
             return .reply { message in message.variant("b") { message.bool(isStale) } }

@@ -181,6 +181,36 @@ import Testing
 }
 
 @Suite struct LaunchCredentialTests {
+    @Test(arguments: [247, 251, 252, 257]) func `a command before the start has no credential before version 252`(
+        version: Int
+    ) throws {
+        func refusal(_ change: (inout SpecDraft) -> Void) throws -> ControlError? {
+            let spec = try Samples.spec(change)
+            do throws(ControlError) {
+                try UnitFile.requireSupport(for: spec, bySystemd: version)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        for (field, value) in [("pre_start", ["true"] as JSONValue), ("restart_max_delay", 60)] {
+            #expect(try refusal { $0[field] = value } == nil)
+            let found = try refusal { draft in
+                draft[field] = value
+                draft["env_file"] = "/etc/a.env"
+            }
+            guard version < 252 else {
+                #expect(found == nil)
+                continue
+            }
+            guard case .unsupported(field, _) = found else {
+                Issue.record("\(String(describing: found))")
+                continue
+            }
+        }
+        #expect(try refusal { $0["env_file"] = "/etc/a.env" } == nil)
+    }
+
     @Test func `texts that systemd cannot carry are the launcher's, in a file that only root reads`() throws {
         let spec = try Samples.spec { draft in
             draft["command"] = .string("echo '\(Samples.noncharacter)'")
