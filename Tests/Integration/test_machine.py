@@ -122,6 +122,35 @@ class RealMachine(MachineTestCase):
         self.machine.shell("echo f > /proc/sysrq-trigger")
         self.wait_for_message("victim", "the machine ran out of memory")
 
+    def test_the_limits_of_a_spec_hold_and_change_in_place(self):
+        # 200 MB in a service that may have 100: it ends alone.
+        self.machine.create("neighbour", "sleep 1000")
+        neighbour = self.machine.wait("neighbour", status="running")
+        command = self.HUNGRY.format(name="hungry", mebibytes=200)
+        self.machine.create("hungry", command, restart="no", limits={"memory": "100M"})
+        self.machine.wait("hungry", status="running")
+        self.machine.exec("touch", "/home/user/hungry")
+        service = self.wait_for_message("hungry", "reached its own memory limit")
+        told = r"was killed because it reached its own memory limit of 100\.0 MiB, with a peak of (99|100)\.\d MiB \(oom-kill\)"
+        self.assertRegex(service["message"], f"^{told}$")
+        # A fork bomb stays within its tasks.
+        self.machine.create("bomb", "bomb() { bomb | bomb & }; bomb; sleep 1000", restart="no", limits={"tasks": 64})
+        group = f"/sys/fs/cgroup/miosa.slice/miosa-services.slice/{unit_of('bomb')}"
+        events = f"cat {group}/pids.events"
+        eventually(lambda: not self.machine.shell(events, check=False).startswith("max 0"), "forks are refused")
+        self.assertLessEqual(int(self.machine.shell(f"cat {group}/pids.peak 2>/dev/null || cat {group}/pids.current")), 64)
+        self.assertEqual(self.machine.call("POST", "/v1/services/bomb/stop").data["status"], "stopped")
+        # Other limits, and the same process.
+        limits = {"memory": 300 << 20, "tasks": 32, "cpus": 0.5}
+        self.machine.create("web", "sleep 1000", limits={"memory": "200M"})
+        before = self.machine.wait("web", status="running")
+        after = self.machine.call("PATCH", "/v1/services/web", {"limits": limits}).data
+        self.assertEqual((after["pid"], after["restarts"]), (before["pid"], 0))
+        group = f"/sys/fs/cgroup/miosa.slice/miosa-services.slice/{unit_of('web')}"
+        values = self.machine.shell(f"cd {group}; cat memory.max pids.max cpu.max").split()
+        self.assertEqual(values, [str(300 << 20), "32", "50000", "100000"])
+        self.assertEqual(self.machine.get("neighbour")["pid"], neighbour["pid"])
+
     def test_usage_is_what_the_kernel_counts(self):
         self.run_hungry("large", 50, "CPUWeight=100")
         self.machine.wait_for_line("large", str(50 << 20))

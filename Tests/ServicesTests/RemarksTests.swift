@@ -145,7 +145,15 @@ import Testing
     }
 
     @Test(arguments: [
-        (RunDiagnosis.OutOfMemory.serviceLimit, "was killed because it reached its own memory limit (oom-kill)"),
+        (RunDiagnosis.OutOfMemory.serviceLimit(), "was killed because it reached its own memory limit (oom-kill)"),
+        (
+            .serviceLimit(.init(kernelMessage: "memory: usage 102348kB, limit 102400kB, failcnt 36")),
+            "was killed because it reached its own memory limit of 100.0 MiB, with a peak of 99.9 MiB (oom-kill)"
+        ),
+        (
+            .serviceLimit(.init(kernelMessage: "memory: usage x, limit 102400kB, failcnt 36")),
+            "was killed because it reached its own memory limit (oom-kill)"
+        ),
         (.sliceLimit("a.slice"), "was killed because a.slice reached its memory limit (oom-kill)"),
         (.machine, "was killed because the machine ran out of memory (oom-kill)"),
     ])

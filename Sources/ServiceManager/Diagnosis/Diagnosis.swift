@@ -267,6 +267,22 @@ private enum FailureReport {
     /// The number of kernel messages that are searched: one OOM kill writes some hundred.
     private static let kernelMessagesLimit = 2000
 
+    /// The number of lines between those with the figures and with the victim: the cgroup's statistics and processes.
+    private static let reportLinesLimit = 1000
+
+    /// The figures in the report that ends with the line at which the reader is.
+    private static func memoryFigures(
+        before journal: borrowing JournalReader
+    ) throws(SystemError) -> RunDiagnosis.MemoryFigures? {
+        for _ in 0..<reportLinesLimit {
+            guard try journal.previous(), let message = journal.field("MESSAGE") else { return nil }
+            if let figures = RunDiagnosis.MemoryFigures(kernelMessage: message) { return figures }
+            // An earlier report.
+            if message.hasPrefix("oom-kill:") { return nil }
+        }
+        return nil
+    }
+
     /// Whose memory ran out, by the kernel's line
     /// `oom-kill:constraint=CONSTRAINT_MEMCG,…,oom_memcg=/a.slice/b.service,task_memcg=/a.slice/b.service,…`.
     private static func outOfMemory(_ service: Service) throws(SystemError) -> RunDiagnosis.OutOfMemory? {
@@ -287,7 +303,7 @@ private enum FailureReport {
             guard components("task_memcg").contains(unit[...]) else { continue }
             guard members["constraint"] == "CONSTRAINT_MEMCG" else { return .machine }
             let group = components("oom_memcg")
-            if group.contains(unit[...]) { return .serviceLimit }
+            if group.contains(unit[...]) { return .serviceLimit(try memoryFigures(before: journal)) }
             return group.last.map { .sliceLimit(String($0)) } ?? .machine
         }
         return nil

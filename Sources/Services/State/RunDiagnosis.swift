@@ -19,11 +19,36 @@ public final class RunDiagnosis: Equatable, Sendable {
 
     /// Which memory limit caused the OOM kill, by the kernel's log.
     public enum OutOfMemory: Equatable, Sendable {
-        /// The service's own limit: `MemoryMax=` or the like.
-        case serviceLimit
+        /// The service's own limit: `MemoryMax=` or the like. With the figures of the kernel's log.
+        case serviceLimit(MemoryFigures? = nil)
         /// The limit of a slice above, by its name.
         case sliceLimit(String)
         case machine
+    }
+
+    /// What the kernel's log says of a cgroup that has reached its limit, in KiB.
+    public struct MemoryFigures: Equatable, Sendable {
+        public var usage: Int
+        public var limit: Int
+
+        public init(usage: Int, limit: Int) {
+            self.usage = usage
+            self.limit = limit
+        }
+
+        /// From the line `memory: usage 102400kB, limit 102400kB, failcnt 36`; nil for any other.
+        public init?(kernelMessage message: String) {
+            let words = message.split(separator: " ")
+            guard words.count >= 5, words[0] == "memory:", words[1] == "usage", words[3] == "limit",
+                let usage = Self.kibibytes(words[2]), let limit = Self.kibibytes(words[4])
+            else { return nil }
+            self.init(usage: usage, limit: limit)
+        }
+
+        private static func kibibytes(_ word: Substring) -> Int? {
+            guard word.hasSuffix("kB,") else { return nil }
+            return Int(word.dropLast(3))
+        }
     }
 
     /// "Control process exited": sd-messages(3).

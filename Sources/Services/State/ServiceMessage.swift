@@ -147,11 +147,22 @@ enum ServiceMessage {
 
     private static func outOfMemory(_ diagnosis: RunDiagnosis?) -> String {
         switch diagnosis?.outOfMemory {
-        case .serviceLimit: "was killed because it reached its own memory limit (oom-kill)"
+        case .serviceLimit(let figures):
+            "was killed because it reached its own memory limit\(figures.map(describe) ?? "") (oom-kill)"
         case .sliceLimit(let slice): "was killed because \(slice) reached its memory limit (oom-kill)"
         case .machine: "was killed because the machine ran out of memory (oom-kill)"
         case nil: "was killed because memory ran out: the service's limit or the machine's (oom-kill)"
         }
+    }
+
+    private static func describe(_ figures: RunDiagnosis.MemoryFigures) -> String {
+        " of \(mebibytes(figures.limit)), with a peak of \(mebibytes(figures.usage))"
+    }
+
+    /// A size in KiB with one decimal: "100.0 MiB".
+    private static func mebibytes(_ kibibytes: Int) -> String {
+        let tenths = kibibytes * 10 / 1024
+        return "\(tenths / 10).\(tenths % 10) MiB"
     }
 
     private static func describe(_ ending: RunEnding) -> String {
