@@ -14,9 +14,9 @@ DOCUMENTED_FIELDS = [
 OWN_FIELDS = [
     "working_dir", "restart_policy", "port", "user", "unit", "active_state", "sub_state", "result", "signal", "restarts",
     "boot_id", "invocation_id", "message", "pending", "sub_status", "drop_ins", "usage",
-    "stdio", "description", "enabled", "network", "shell", "group", "umask", "stop_signal", "stop_timeout", "stop_mode",
-    "reload_signal", "start_timeout", "restart_delay", "restart_limit", "limits", "sandbox", "writable",
-    "log_rate_limit", "labels", "env_file", "pre_start", "post_stop", "restart_max_delay",
+    "stdio", "description", "enabled", "network", "shell", "group", "umask", "env_file", "pre_start", "post_stop",
+    "stop_signal", "stop_timeout", "stop_mode", "reload_signal", "start_timeout", "restart_delay", "restart_max_delay",
+    "restart_limit", "limits", "sandbox", "writable", "log_rate_limit", "labels",
 ]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
