@@ -128,7 +128,7 @@ class Software(MachineTestCase):
             [VM, "exec", cls.machine.name, "sh", "-c", script, path], input=text, text=True, check=True, timeout=60
         )
 
-    def use(self, name, command, talk, *, logs=True, kinds=("none",), **fields):
+    def use(self, name, command, talk, *, logs=True, kinds=("none",), message=None, **fields):
         """The life of a service: create, use, log, restart, stop; in each kind of sandbox."""
         for sandbox in kinds:
             with self.subTest(sandbox=sandbox):
@@ -143,15 +143,15 @@ class Software(MachineTestCase):
                 self.assertNotEqual(again.data["pid"], reply.data["pid"])
                 self.assertEqual((again.data["restarts"], again.data["message"]), (0, None))
                 eventually(talk, f"{name} answers again")
-                self.stop(name)
+                self.stop(name, message)
                 self.machine.delete(name)
 
     def log(self, name):
         return self.machine.call("GET", f"/v1/services/{name}/logs?tail=200").text
 
-    def stop(self, name):
+    def stop(self, name, message=None):
         service = self.machine.call("POST", f"/v1/services/{name}/stop").data
-        self.assertEqual((service["status"], service["message"], service["result"]), ("stopped", None, "success"))
+        self.assertEqual((service["status"], service["message"], service["result"]), ("stopped", message, "success"))
 
     BOTH = ("none", "basic")
 
@@ -252,7 +252,7 @@ class Software(MachineTestCase):
         self.machine.create("openbox", "openbox", env={"DISPLAY": ":99"}, restart_limit=None)
         self.use(
             "x11vnc", "x11vnc -display :99 -forever -localhost -rfbport 15999", lambda: say(15999, "", "RFB 003"),
-            port=15999, restart_limit=None,
+            port=15999, restart_limit=None, message="ended with exit code 2 when it was stopped",
         )
         self.machine.wait("openbox", status="running")
         self.stop("openbox")

@@ -238,6 +238,12 @@ import Testing
         #expect(try message("inactive", ending: ending, runResult: result, intent: .stop) == expected)
     }
 
+    @Test func `an exit code that stands for the stop signal is a stop that went well`() throws {
+        #expect(try message("failed", result: "exit-code", ending: .exited(128 + 15), intent: .stop) == nil)
+        #expect(try message("failed", result: "exit-code", ending: .exited(128 + 2), intent: .stop) != nil)
+        #expect(try message("failed", result: "exit-code", ending: .exited(128 + 15)) == "exited with code 143")
+    }
+
     @Test func `a unit that systemd refuses is explained in systemd's words`() throws {
         let expected = "systemd does not start the unit: Unit is masked."
         #expect(try message("inactive", refusal: "Unit is masked.") == expected)

@@ -127,7 +127,8 @@ final class Diagnosis {
         if service.needsErrorLines || evidence.failedStep?.field != nil {
             evidence.errorLines = await errorLines(of: service, since: begin)
         }
-        return (RunDiagnosis(of: service.record, evidence, systemPath: systemPath), isComplete)
+        let isFinal = service.status == .failed
+        return (RunDiagnosis(of: service.record, evidence, systemPath: systemPath, isFinal: isFinal), isComplete)
     }
 
     /// The field of the spec whose command has failed.
@@ -160,7 +161,7 @@ final class Diagnosis {
 extension ManagedService {
     /// Whether the service has failed or is in a crash loop, and the reason has not been looked up.
     fileprivate var lacksDiagnosis: Bool {
-        if snapshot.status == .failed { return remarks.refusal == nil && remarks.diagnosis == nil }
+        if snapshot.status == .failed { return remarks.refusal == nil && remarks.diagnosis?.isFinal != true }
         guard state.isAutoRestarting, remarks.diagnosis == nil else { return false }
         return state.result == "oom-kill" || remarks.crashLoop.map { $0.diagnosis == nil } ?? false
     }

@@ -2,6 +2,9 @@
 public final class RunDiagnosis: Equatable, Sendable {
     /// The run that this is about.
     public let invocationID: String?
+    /// Whether systemd did not go on with the service when the reasons were looked up. Else systemd may have given up
+    /// since.
+    public let isFinal: Bool
     /// What systemd wrote when it could not set up the process: "Failed at step USER spawning …: No such process".
     public let setUpFailure: String?
     /// The last line that the run wrote to standard error.
@@ -83,7 +86,8 @@ public final class RunDiagnosis: Equatable, Sendable {
     public static let textLengthLimit = 300
 
     /// `systemPath` is the PATH that systemd gives to services.
-    public init(of record: ServiceRecord, _ evidence: Evidence, systemPath: String) {
+    public init(of record: ServiceRecord, _ evidence: Evidence, systemPath: String, isFinal: Bool = true) {
+        self.isFinal = isFinal
         let user = record.spec.user
         invocationID = record.run.invocationID
         setUpFailure = evidence.setUpFailure.map(Self.cut)
@@ -101,6 +105,7 @@ public final class RunDiagnosis: Equatable, Sendable {
 
     private init(_ other: RunDiagnosis, portHolder: String?) {
         invocationID = other.invocationID
+        isFinal = other.isFinal
         setUpFailure = other.setUpFailure
         lastErrorLine = other.lastErrorLine
         path = other.path
@@ -128,7 +133,8 @@ public final class RunDiagnosis: Equatable, Sendable {
     }
 
     public static func == (left: RunDiagnosis, right: RunDiagnosis) -> Bool {
-        left.invocationID == right.invocationID && left.setUpFailure == right.setUpFailure
+        left.invocationID == right.invocationID && left.isFinal == right.isFinal
+            && left.setUpFailure == right.setUpFailure
             && left.lastErrorLine == right.lastErrorLine && left.path == right.path
             && left.portHolder == right.portHolder && left.outOfMemory == right.outOfMemory
             && left.hasGivenUp == right.hasGivenUp && left.failedStep == right.failedStep

@@ -76,6 +76,9 @@ enum ServiceMessage {
         case (_, .killed(let signal))
         where wasAsked && (signal == 15 || SignalName.name(of: signal) == service.record.spec.stopSignal):
             return nil
+        // As a shell and a Java machine report their end by the signal.
+        case (_, .exited(let code)) where wasAsked && SignalName.name(of: code - 128) == service.record.spec.stopSignal:
+            return nil
         case (_, .exited(let code)):
             return wasAsked ? "ended with exit code \(code) when it was stopped" : "exited with code \(code)"
         case (_, .killed):
