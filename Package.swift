@@ -4,10 +4,11 @@
 //     miosa-agent → API, JSON      → HTTP, Services → JSON
 //                 → HTTPServer     → HTTP, Systemd
 //                 → ServiceManager → Services, Systemd → CSystemd
+//                 → EnvironmentText
 //     http-echo   → HTTP, HTTPServer, Systemd
-//     Launch      → CLaunch
+//     Launch      → EnvironmentText, CLaunch
 //
-// JSON, HTTP and Services never do I/O and import nothing but the standard library; Systemd alone touches C, and the
+// JSON, HTTP, Services and EnvironmentText never do I/O and import nothing but the standard library; Systemd alone touches C, and the
 // launcher, a program of its own.
 
 import PackageDescription
@@ -41,11 +42,13 @@ let package = Package(
         // Event loop, D-Bus, journal, files and sockets: the only importer of C. Knows no service and no HTTP.
         .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: shipped),
 
+        // The text of a file of environment variables, as systemd reads it. No I/O. A part of the launcher, too.
+        .target(name: "EnvironmentText", swiftSettings: small),
         // The launcher, which systemd runs and which becomes a service's command. scripts/build compiles the same sources
         // as Embedded Swift, without a runtime, and links them statically into a program of their own; nothing imports
         // them. All of it is calls of libc's on memory without an owner, so that marks would be on every line.
         .systemLibrary(name: "CLaunch"),
-        .target(name: "Launch", dependencies: ["CLaunch"], swiftSettings: common),
+        .target(name: "Launch", dependencies: ["CLaunch", "EnvironmentText"], swiftSettings: common),
 
         // JSON text to values and back (RFC 8259), strict. No I/O.
         .target(name: "JSON", swiftSettings: shipped),
@@ -69,7 +72,9 @@ let package = Package(
         // The daemon: configuration and wiring, nothing else.
         .executableTarget(
             name: "miosa-agent",
-            dependencies: ["API", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd"],
+            dependencies: [
+                "API", "EnvironmentText", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd",
+            ],
             swiftSettings: small
         ),
 
@@ -93,7 +98,7 @@ let package = Package(
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["JSON", "Launch", "Services", "SystemdReader", "TestSupport"],
+            dependencies: ["EnvironmentText", "JSON", "Launch", "Services", "SystemdReader", "TestSupport"],
             exclude: ["Goldens"],
             swiftSettings: common
         ),
@@ -115,7 +120,9 @@ let package = Package(
         ),
         .testTarget(
             name: "AgentTests",
-            dependencies: ["API", "Services", "ServiceManager", "Systemd", "TestSupport", "miosa-agent"],
+            dependencies: [
+                "API", "EnvironmentText", "Services", "ServiceManager", "Systemd", "TestSupport", "miosa-agent",
+            ],
             swiftSettings: common
         ),
         // The rules of the house that no compiler checks.

@@ -1,3 +1,4 @@
+import EnvironmentText
 import JSON
 import Services
 import Systemd
@@ -84,27 +85,10 @@ struct CheckTests {
     }
 }
 
-/// What systemd 252 and 257 make of such lines, as `systemctl show-environment` and a service's environment show.
-struct EnvironmentFileTests {
-    @Test(arguments: [
-        ("A=1\nB=2\n", ["A=1", "B=2"]), ("A=1", ["A=1"]), ("\n\n  A = 1  \n", ["A=1"]), ("A=\n", ["A="]),
-        ("# A=1\n;B=2\nC=3\n", ["C=3"]), ("A='x y'\n", ["A=x y"]),
-        ("A=\"x y\" \n", ["A=x y"]), ("A=\"a\\\"b\\\\c\\d\"\n", [#"A=a"b\c\d"#]), ("A=a\\\nb\n", ["A=ab"]),
-        ("A=a\\ b\\n\n", ["A=a bn"]), ("A='a'\"b\"c\n", ["A=abc"]), ("A=a'b'\n", ["A=a'b'"]),
-        ("A=x # y\n", ["A=x # y"]),
-        ("A='line\nline'\n", ["A=line\nline"]), ("A=\"line\\\nline\"\n", ["A=lineline"]), ("nothing\nA=1\n", ["A=1"]),
-        ("1A=1\nA-B=2\nA=3\n", ["A=3"]), ("export A=1\n", []), ("A=x\r\n", ["A=x"]), ("", []),
-    ])
-    func `it is read as systemd reads it`(text: String, variables: [String]) {
-        for version in [nil, 252, 257] {
-            let found = EnvironmentFile.variables(of: text, systemdVersion: version)
-            #expect(found.map { "\($0.name)=\($0.value)" } == variables)
-        }
-    }
-
-    @Test(arguments: [(252, ["B=2"]), (253, ["B=2"]), (254, ["A=1", "B=2"]), (257, ["A=1", "B=2"])])
-    func `a comment with a backslash at its end goes on in earlier versions`(version: Int, variables: [String]) {
-        let found = EnvironmentFile.variables(of: "# a \\\nA=1\nB=2", systemdVersion: version)
-        #expect(found.map { "\($0.name)=\($0.value)" } == variables)
+struct EnvironmentRulesTests {
+    @Test(arguments: [(nil, false), (252, true), (253, true), (254, false), (257, false)] as [(Int?, Bool)])
+    func `a comment with a backslash at its end goes on in earlier versions`(version: Int?, continues: Bool) {
+        #expect(SettingsOrigin.rules(version).continuesComments == continues)
+        #expect(!SettingsOrigin.rules(version).skipsExport)
     }
 }

@@ -1,3 +1,4 @@
+import EnvironmentText
 import Foundation
 import Testing
 
@@ -44,5 +45,46 @@ import Testing
         #expect("/etc".withCString { Launch.EnvironmentFile($0) == nil })
         #expect("/dev/null".withCString { Launch.EnvironmentFile($0) != nil })
         #expect("/dev/zero".withCString { Launch.EnvironmentFile($0) == nil })
+    }
+}
+
+/// The text of a file of variables, as systemd 252 and 257 read it: `systemctl show-environment` and a service's
+/// environment show the same.
+@Suite struct EnvironmentTextTests {
+    private static func lines(_ text: String, _ rules: EnvironmentText.Rules) -> [String] {
+        var text = EnvironmentText(Array(text.utf8), rules)
+        var lines: [String] = []
+        while let line = text.next() {
+            switch line {
+            case .variable(let name, let value):
+                lines.append("\(String(decoding: name, as: UTF8.self))=\(String(decoding: value, as: UTF8.self))")
+            case .other(let number): lines.append("line \(number)")
+            }
+        }
+        return lines
+    }
+
+    @Test(arguments: [
+        ("A=1\nB=2\n", ["A=1", "B=2"]), ("A=1", ["A=1"]), ("\n\n  A = 1  \n", ["A=1"]), ("A=\n", ["A="]),
+        ("# A=1\n;B=2\nC=3\n", ["C=3"]), ("A='x y'\n", ["A=x y"]), ("A=\"x y\" \n", ["A=x y"]),
+        ("A=\"a\\\"b\\\\c\\d\"\n", [#"A=a"b\c\d"#]), ("A=a\\\nb\n", ["A=ab"]), ("A=a\\ b\\n\n", ["A=a bn"]),
+        ("A='a'\"b\"c\n", ["A=abc"]), ("A=a'b'\n", ["A=a'b'"]), ("A=x # y\n", ["A=x # y"]),
+        ("A='line\nline'\n", ["A=line\nline"]), ("A=\"line\\\nline\"\n", ["A=lineline"]),
+        ("nothing\nA=1\n", ["line 1", "A=1"]), ("1A=1\nA-B=2\nA=3\n", ["line 1", "line 2", "A=3"]),
+        ("export A=1\n", ["line 1"]), ("A=x\r\n", ["A=x"]), ("A=x\rB=y", ["A=x", "B=y"]), ("", []),
+        ("A='x\ny'\nB\n", ["A=x\ny", "line 3"]), ("\n\nB", ["line 3"]),
+    ])
+    func `a text is read as systemd reads it`(text: String, lines: [String]) {
+        #expect(Self.lines(text, .init()) == lines)
+    }
+
+    @Test func `what readers differ in is a rule`() {
+        #expect(Self.lines("# a \\\nA=1\nB=2", .init()) == ["A=1", "B=2"])
+        #expect(Self.lines("# a \\\nA=1\nB=2", .init(continuesComments: true)) == ["B=2"])
+        #expect(Self.lines("# a \\\\\nA=1", .init(continuesComments: true)) == ["A=1"])
+        #expect(
+            Self.lines("export A=1\n export\tB = 2\nexport=3\nexport", .init(skipsExport: true))
+                == ["A=1", "B=2", "export=3", "line 4"]
+        )
     }
 }

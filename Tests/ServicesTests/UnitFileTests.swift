@@ -68,6 +68,10 @@ import Testing
             draft.account = 1000
             draft["port"] = 8080
             draft["stdio"] = "pipe"
+            draft["env_file"] = "/home/alice/%h.env"
+            draft["pre_start"] = ["echo before %h"]
+            draft["post_stop"] = ["echo after $SECRET"]
+            draft["restart_max_delay"] = 60
         },
         Golden("options") { draft in
             draft["name"] = "options"

@@ -13,9 +13,12 @@ struct TidyTests {
         "HTTPServer": ["HTTP", "Systemd"],
         "ServiceManager": ["JSON", "Services", "Systemd"],
         "API": ["HTTP", "JSON", "Services", "Synchronization"],
-        "miosa-agent": ["API", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd"],
+        "EnvironmentText": [],
+        "miosa-agent": [
+            "API", "EnvironmentText", "HTTP", "HTTPServer", "JSON", "Services", "ServiceManager", "Systemd",
+        ],
         "http-echo": ["HTTP", "HTTPServer", "Systemd"],
-        "Launch": ["CLaunch"],
+        "Launch": ["CLaunch", "EnvironmentText"],
     ]
 
     @Test func `every import is one that the target may have`() throws {

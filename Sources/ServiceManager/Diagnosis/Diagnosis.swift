@@ -133,8 +133,10 @@ final class Diagnosis {
 
     /// The field of the spec whose command has failed.
     private func field(of step: RunDiagnosis.FailedStep, _ service: Service) async -> String? {
-        // Without an answer, or after another start, it is not known.
-        guard let place = try? await systemd.failedCommand(of: UnitName.unit(of: service.name), step.setting) else {
+        // Without an answer, or after another start, it is not known; with drop-ins the commands may be a person's.
+        guard service.dropIns.isEmpty,
+            let place = try? await systemd.failedCommand(of: UnitName.unit(of: service.name), step.setting)
+        else {
             return nil
         }
         return UnitFile.field(of: step.setting, place, service.record.spec)

@@ -136,7 +136,7 @@ public enum UnitFile {
     }
 
     /// The first version of systemd that gives a command before the start the credential.
-    private static let versionWithEarlyCredentials = 252
+    public static let versionWithEarlyCredentials = 252
 
     /// Throws `unsupported` for a spec whose unit a version of systemd cannot start.
     public static func requireSupport(for spec: ServiceSpec, bySystemd version: Int) throws(ControlError) {

@@ -1,4 +1,6 @@
+internal import EnvironmentText
 internal import ServiceManager
+internal import Services
 internal import Systemd
 
 /// The settings of the next start of the agent, and where each is from.
@@ -48,6 +50,14 @@ struct SettingsOrigin {
             add(.warning, "miosa-agent.service is \(unit.unitFileState): it is not started at boot")
         }
 
+        if let version = unit.systemdVersion, version < UnitFile.versionWithEarlyCredentials {
+            let needed = "systemd \(UnitFile.versionWithEarlyCredentials)"
+            add(
+                .note,
+                "systemd \(version): a service with env_file can have pre_start and restart_max_delay with \(needed)"
+            )
+        }
+
         var environment: [String: String] = [:]
         for assignment in unit.environment {
             guard let equals = assignment.firstIndex(of: "=") else { continue }
@@ -57,12 +67,12 @@ struct SettingsOrigin {
         }
         for (path, mayBeMissing) in unit.environmentFiles {
             do throws(SystemError) {
-                for (name, value) in EnvironmentFile.variables(
-                    of: try Self.text(path),
-                    systemdVersion: unit.systemdVersion
-                ) {
-                    environment[name] = value
-                    places[name] = path
+                var text = EnvironmentText(Array(try Self.text(path).utf8), Self.rules(unit.systemdVersion))
+                while let line = text.next() {
+                    guard case .variable(let name, let value) = line else { continue }
+                    let variable = String(decoding: name, as: UTF8.self)
+                    environment[variable] = String(decoding: value, as: UTF8.self)
+                    places[variable] = path
                 }
             } catch let error where !(mayBeMissing && error.isNotFound) {
                 add(.cannotRun, "'\(path)' cannot be read: \(error.reason)")
@@ -95,6 +105,14 @@ struct SettingsOrigin {
         self.findings = findings
         noteUnknown(environment)
         noteChanges(environment, unit.mainPID)
+    }
+
+    /// The first version of systemd for which a line feed ends a comment also behind a backslash.
+    private static let versionWithCommentLines = 254
+
+    /// How systemd reads an environment file; `version` is nil where that is not known.
+    static func rules(_ version: Int?) -> EnvironmentText.Rules {
+        .init(continuesComments: version.map { $0 < versionWithCommentLines } ?? false)
     }
 
     /// Misspelt settings.
