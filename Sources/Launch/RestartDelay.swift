@@ -25,25 +25,35 @@ struct RestartDelay {
 
     /// The content of the file: the number of automatic restarts in a row, and when the newest run began and ended, in
     /// milliseconds of CLOCK_MONOTONIC. 0 for an end that was not noted.
-    private struct Content {
+    struct Content {
         var count = 0
         var begin = 0
         var end = 0
     }
 
-    /// Waits before an automatic restart: for the delay, `seconds` doubled with each restart in a row up to `limit`,
-    /// less the `seconds` that systemd has waited.
+    /// The number of automatic restarts in a row, and the seconds to wait, for a start at the moment `now`: `seconds`
+    /// doubled with each restart up to `limit`, less the `seconds` that systemd has waited. `former` is nil for a start
+    /// on request.
+    static func next(
+        after former: Content?,
+        at now: Int,
+        _ seconds: Int,
+        _ limit: Int
+    ) -> (count: Int, wait: Int) {
+        guard let former else { return (0, 0) }
+        let end = former.end > 0 ? former.end : now - seconds * 1000
+        guard now - end >= seconds * 1000 else { return (0, 0) }
+        let isSteady = end - former.begin >= max(steadySeconds, limit) * 1000
+        let count = isSteady ? 1 : former.count + 1
+        var delay = seconds
+        for _ in 1..<count where delay < limit { delay *= 2 }
+        return (count, min(delay, limit) - seconds)
+    }
+
+    /// Waits before an automatic restart.
     func wait(_ seconds: Int, _ limit: Int, _ notifier: Notifier) {
         let now = Self.now()
-        var count = 0
-        if let former = read() {
-            let end = former.end > 0 ? former.end : now - seconds * 1000
-            let isSteady = end - former.begin >= max(Self.steadySeconds, limit) * 1000
-            if now - end >= seconds * 1000 { count = isSteady ? 1 : former.count + 1 }
-        }
-        var delay = seconds
-        for _ in 0..<max(0, count - 1) where delay < limit { delay *= 2 }
-        let wait = min(delay, limit) - seconds
+        let (count, wait) = Self.next(after: read(), at: now, seconds, limit)
         if wait > 0 {
             // TimeoutStartSec= is for the service's own commands: sd_notify(3).
             var message = Buffer(limit: 64)

@@ -88,3 +88,37 @@ import Testing
         )
     }
 }
+
+/// The delay of automatic restarts, in milliseconds and seconds.
+@Suite struct RestartDelayTests {
+    private static func next(_ count: Int, begin: Int, end: Int, now: Int, _ limit: Int = 8) -> [Int] {
+        let next = RestartDelay.next(after: .init(count: count, begin: begin, end: end), at: now, 2, limit)
+        return [next.count, next.wait]
+    }
+
+    @Test func `the delay doubles up to the maximum`() {
+        let first = RestartDelay.next(after: nil, at: 7, 2, 8)
+        #expect(first.count == 0 && first.wait == 0)
+        let waits = (0..<6).map { Self.next($0, begin: 1000, end: 2000, now: 4000) }
+        let expected: [[Int]] = [[1, 0], [2, 2], [3, 6], [4, 6], [5, 6], [6, 6]]
+        #expect(waits == expected)
+        #expect(Self.next(64, begin: 1000, end: 2000, now: 4000, 3600) == [65, 3598])
+        #expect(Self.next(3, begin: 1000, end: 2000, now: 4000, 2) == [4, 0])
+    }
+
+    @Test(arguments: [(8, 60_000), (60, 60_000), (300, 300_000)])
+    func `a run of 60 s, or of a longer maximum, begins anew`(limit: Int, steady: Int) {
+        #expect(Self.next(3, begin: 1000, end: 1000 + steady, now: 3000 + steady, limit) == [1, 0])
+        #expect(Self.next(3, begin: 1000, end: 999 + steady, now: 3000 + steady, limit)[0] == 4)
+    }
+
+    @Test func `a start that comes sooner than systemd restarts was requested`() {
+        #expect(Self.next(3, begin: 1000, end: 2000, now: 3999) == [0, 0])
+        #expect(Self.next(3, begin: 1000, end: 2000, now: 4000) == [4, 6])
+    }
+
+    @Test func `an end that was not noted was that long ago`() {
+        #expect(Self.next(3, begin: 1000, end: 0, now: 5000) == [4, 6])
+        #expect(Self.next(3, begin: 1000, end: 0, now: 63_000) == [1, 0])
+    }
+}
