@@ -1,6 +1,7 @@
 """What a service has besides its command: files of variables, commands before it and after it, and a delay of restarts
 that grows."""
 
+import concurrent.futures
 import json
 import random
 import time
@@ -158,6 +159,26 @@ class Commands(Steps):
         self.machine.wait("stop", status="running")
         service = self.machine.call("POST", "/v1/services/stop/stop").data
         self.assertEqual(service["status"], "stopped", service)
+
+    def streams(self, unit):
+        """How many sockets the command before the start has open."""
+        pid = self.machine.property(unit, "ControlPID")
+        return self.machine.shell(f"ls -l /proc/{pid}/fd 2>/dev/null || true").count("socket:")
+
+    def test_the_reason_is_found_when_journald_takes_it_before_the_begin_of_the_start(self):
+        # journald takes turns between systemd's messages, of which some wait, and the lines of services.
+        send = "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect('/run/systemd/journal/socket')"
+        waiting = f"{send}; [s.send(b'MESSAGE=waiting') for _ in range(5)]"
+        journald = self.machine.property("systemd-journald.service", "MainPID")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            self.machine.exec("kill", "-STOP", journald)
+            try:
+                self.machine.exec("python3", "-c", waiting)
+                failing = pool.submit(self.failed, "gone", pre_start=["no-such-program"])
+                eventually(lambda: self.streams(unit_of("gone")) == 2, "the launcher waits for journald")
+            finally:
+                self.machine.exec("kill", "-CONT", journald)
+            self.assertIn("pre_start[0]: the command 'no-such-program' was not found", failing.result()["message"])
 
     def test_each_has_the_time_of_a_stop(self):
         self.machine.create(

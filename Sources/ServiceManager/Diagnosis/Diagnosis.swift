@@ -119,11 +119,15 @@ final class Diagnosis {
         let isComplete = await JournalSync.synchronize(within: Self.journalPatience)
         var begin = service.record.run.startedAt
         do throws(SystemError) {
-            if let since = try FailureReport.add(to: &evidence, of: service) { begin = since }
+            try FailureReport.add(to: &evidence, of: service)
         } catch {
             messages.notice(.warning, "cannot read in the journal why the service has failed: \(error)", service.name)
         }
-        if let step = evidence.failedStep { evidence.failedStep?.field = await field(of: step, service) }
+        if let step = evidence.failedStep, let command = await command(of: step, service) {
+            evidence.failedStep?.field = command.field
+            // Not when PID 1 reported the begin: journald reads PID 1's messages and the lines of services in any order.
+            begin = command.begin
+        }
         if service.needsErrorLines || evidence.failedStep?.field != nil {
             evidence.errorLines = await errorLines(of: service, since: begin)
         }
@@ -131,15 +135,17 @@ final class Diagnosis {
         return (RunDiagnosis(of: service.record, evidence, systemPath: systemPath, isFinal: isFinal), isComplete)
     }
 
-    /// The field of the spec whose command has failed.
-    private func field(of step: RunDiagnosis.FailedStep, _ service: Service) async -> String? {
+    /// The field of the spec whose command has failed, and when that command began.
+    private func command(
+        of step: RunDiagnosis.FailedStep,
+        _ service: Service
+    ) async -> (field: String, begin: Timestamp)? {
         // Without an answer, or after another start, it is not known; with drop-ins the commands may be a person's.
         guard service.dropIns.isEmpty,
-            let place = try? await systemd.failedCommand(of: UnitName.unit(of: service.name), step.setting)
-        else {
-            return nil
-        }
-        return UnitFile.field(of: step.setting, place, service.record.spec)
+            let failed = try? await systemd.failedCommand(of: UnitName.unit(of: service.name), step.setting),
+            let field = UnitFile.field(of: step.setting, failed.place, service.record.spec)
+        else { return nil }
+        return (field, failed.begin)
     }
 
     /// The last lines that the newest run has written to standard error; none when the journal cannot be read.
@@ -182,21 +188,15 @@ private enum FailureReport {
     /// "Process could not be executed": sd-messages(3).
     private static let spawnFailed = "641257651c1b4ec9a8624d7a40a9e1e7"
 
-    /// Returns when the failed step began, if there is one.
-    static func add(
-        to evidence: inout RunDiagnosis.Evidence,
-        of service: Service
-    ) throws(SystemError) -> Timestamp? {
+    static func add(to evidence: inout RunDiagnosis.Evidence, of service: Service) throws(SystemError) {
         let run = service.record.run
         if service.state.result == "oom-kill" { evidence.outOfMemory = try outOfMemory(service) }
-        guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return nil }
+        guard let invocationID = run.invocationID?.filter({ $0 != "-" }) else { return }
         // Exit codes from 200 on are systemd's own: systemd.exec(5), "Process Exit Codes".
         if case .exited(200...) = run.ending { evidence.setUpFailure = try setUpFailure(service, invocationID) }
         if service.record.spec.restart != .no { evidence.hasGivenUp = try hasGivenUp(service, invocationID) }
-        guard !run.hasMainProcess || isClean(run.ending) else { return nil }
-        let found = try failedStep(service, invocationID)
-        evidence.failedStep = found?.step
-        return found?.begin
+        guard !run.hasMainProcess || isClean(run.ending) else { return }
+        evidence.failedStep = try failedStep(service, invocationID)
     }
 
     /// Whether systemd counts the end of a main process as a success: systemd.service(5), SuccessExitStatus=.
@@ -227,15 +227,11 @@ private enum FailureReport {
         return nil
     }
 
-    /// The control process (ExecStartPre= …) that systemd reports as failed, and when systemd began with the run.
+    /// The control process (ExecStartPre= …) that systemd reports as failed.
     private static func failedStep(
         _ service: Service,
         _ invocationID: String
-    ) throws(SystemError) -> (step: RunDiagnosis.FailedStep, begin: Timestamp)? {
-        let all = try messages(of: service, invocationID)
-        try all.seekHead()
-        guard try all.next() else { return nil }
-        let begin = Timestamp(microseconds: try all.moment().microseconds)
+    ) throws(SystemError) -> RunDiagnosis.FailedStep? {
         let journal = try messages(of: service, invocationID)
         try journal.match("MESSAGE_ID", RunHistory.processExited)
         try journal.seekHead()
@@ -243,7 +239,7 @@ private enum FailureReport {
             guard let setting = journal.field("COMMAND"), setting != "ExecStart",
                 let ending = RunHistory.ending(journal.field("EXIT_CODE"), journal.field("EXIT_STATUS"))
             else { continue }
-            return (RunDiagnosis.FailedStep(setting: setting, ending: ending), begin)
+            return RunDiagnosis.FailedStep(setting: setting, ending: ending)
         }
         return nil
     }

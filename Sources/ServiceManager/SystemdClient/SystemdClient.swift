@@ -141,20 +141,29 @@ final class SystemdClient {
         }
     }
 
-    /// The place of the first command of a setting (ExecStartPre= …) that has failed; nil for none.
-    func failedCommand(of unit: String, _ setting: String) async throws(BusError) -> Int? {
+    /// The first command of a setting (ExecStartPre= …) that has failed: its place in the setting, and when it began;
+    /// nil for none.
+    func failedCommand(
+        of unit: String,
+        _ setting: String
+    ) async throws(BusError) -> (place: Int, begin: Timestamp)? {
         guard let path = try await path(of: unit) else { return nil }
         return try await property(setting, Self.serviceInterface, path) { reply throws(SystemError) in
             var place = 0
-            var failed: Int?
+            var failed: (Int, Timestamp)?
             try reply.array(of: Self.commandType) { () throws(SystemError) in
                 try reply.structure(of: "sasbttttuii") { () throws(SystemError) in
-                    // Program, arguments, whether failure is ignored, and times of begin and end.
-                    for _ in 0..<7 { try reply.skip() }
+                    // Program, arguments, and whether failure is ignored.
+                    for _ in 0..<3 { try reply.skip() }
+                    let begin = Timestamp(microseconds: Int64(clamping: try reply.uint64()))
+                    // The monotonic time of the begin, and both times of the end.
+                    for _ in 0..<3 { try reply.skip() }
                     let pid = try reply.uint32()
                     let code = try reply.int32()
                     let status = try reply.int32()
-                    if pid != 0, code > Self.exitedCode || status != 0, failed == nil { failed = place }
+                    if pid != 0, code > Self.exitedCode || status != 0, failed == nil {
+                        failed = (place, begin)
+                    }
                 }
                 place += 1
             }
