@@ -140,6 +140,8 @@ enum Routes {
         Route(.post, "/services/{ref}/reload", role: .admin, isForAccounts: true, ServiceRoutes.reload),
         Route(.post, "/services/{ref}/signal", role: .admin, isForAccounts: true, ServiceRoutes.signal),
         Route(.get, "/services/{ref}/unit", role: .read, isForAccounts: true, ServiceRoutes.unit),
+        Route(.get, "/services/{ref}/runs", role: .read, isForAccounts: true, RunRoutes.list),
+        Route(.get, "/services/{ref}/runs/{n}", role: .read, isForAccounts: true, RunRoutes.get),
         Route(
             .get,
             "/services/{ref}/logs",

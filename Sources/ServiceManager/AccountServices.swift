@@ -90,6 +90,22 @@ final class AccountServices {
         try manager.unitFile(reference, for: account)
     }
 
+    func runs(of reference: String) async throws(ControlError) -> [EndedRun] {
+        try await manager.runs(of: reference, for: account).map(shown)
+    }
+
+    func run(_ number: Int, of reference: String) async throws(ControlError) -> RunDetails {
+        var details = try await manager.run(number, of: reference, for: account)
+        details.run = shown(details.run)
+        return details
+    }
+
+    private func shown(_ run: EndedRun) -> EndedRun {
+        var run = run
+        if run.portHolder != nil { run.portHolder = "another process" }
+        return run
+    }
+
     private func owns(_ service: Service) -> Bool { account.owns(service.record.spec) }
 
     private func owns(_ name: ServiceName) -> Bool { manager.services.snapshot(name).map(owns) ?? false }

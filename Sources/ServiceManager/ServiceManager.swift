@@ -50,6 +50,7 @@ public final class ServiceManager {
     let ports: PortOwners
     let desired: DesiredState
     let diagnosis: Diagnosis
+    let runs: Runs
     let observation: Observation
     let convergence: Convergence
     let operations: Operations
@@ -106,6 +107,7 @@ public final class ServiceManager {
             messages,
             systemPath: configuration.systemPath
         )
+        runs = try Runs(services, desired, systemd, ports, announcements, messages, bootID: bootID)
         observation = Observation(
             services,
             desired,
@@ -113,6 +115,7 @@ public final class ServiceManager {
             connectivity,
             operationQueue,
             diagnosis,
+            runs,
             announcements,
             messages,
             configuration.layout,

@@ -23,7 +23,10 @@ struct AuditTests {
     @Test func `each route that changes something has an entry around its action`() async throws {
         for route in Routes.all where route.method != .get {
             let client = Client()
-            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web").replacing(
+                "{n}",
+                with: "1"
+            )
             let bodies = ["/signal": #"{"signal":"HUP"}"#, "/reload": ""]
             let other = bodies.first { path.hasSuffix($0.key) }?.value
             let reply = try await client.send(route.method, path, route.method == .delete ? "" : other ?? body)

@@ -94,6 +94,9 @@ struct OpenAPITests {
             "components/parameters/AuditLimit/schema/minimum": 1,
             "components/parameters/AuditLimit/schema/maximum": AuditQuery.limitLimit,
             "components/parameters/AuditLimit/schema/default": AuditQuery.defaultLimit,
+            "\(schemas)/RunListDocument/properties/data/maxItems": EndedRun.countLimit,
+            "\(schemas)/RunFields/properties/exit_code/minimum": 0,
+            "\(schemas)/RunFields/properties/exit_code/maximum": Int(UInt8.max),
             // No limits of anybody's, but what the figures are.
             "\(schemas)/AuditDocument/properties/total/minimum": 0,
             "\(schemas)/AuditEntry/properties/peer/properties/cid/minimum": 0,
@@ -102,6 +105,11 @@ struct OpenAPITests {
             "\(schemas)/Count/minimum": 0,
             "\(schemas)/LogLine/properties/pid/minimum": 1,
             "\(schemas)/RemovedService/properties/removed_by/properties/uid/minimum": 0,
+            "\(schemas)/RunFields/properties/n/minimum": 1,
+            "\(schemas)/RunFields/properties/memory_peak/minimum": 0,
+            "\(schemas)/RunFields/properties/cpu_ms/minimum": 0,
+            "\(schemas)/RunListDocument/properties/total/minimum": 0,
+            "components/parameters/RunNumber/schema/minimum": 1,
             "\(schemas)/ServiceFields/properties/pid/minimum": 1,
             "\(schemas)/ServiceFields/properties/restarts/minimum": 0,
             "\(schemas)/ServiceListDocument/properties/total/minimum": 0,
@@ -222,7 +230,14 @@ struct OpenAPIAnswerTests {
         draft["command"] = .string("#" + String(repeating: "\u{1}", count: 60_000))
         let long = Samples.service(draft, UnitState())
         let events = ServiceEvent.Kind.allCases.map {
-            ServiceEvent(sequence: 1, at: Client.now, kind: $0, previousStatus: nil, service: long)
+            ServiceEvent(
+                sequence: 1,
+                at: Client.now,
+                kind: $0,
+                previousStatus: nil,
+                service: long,
+                run: $0 == .run ? EndedRun(number: 1, cause: .exited, isRestarted: false) : nil
+            )
         }
         let pieces: [EventPiece] = [.snapshot([Samples.running], sequence: 0, at: Client.now), .events(events)]
         client.control.state.withLock { $0.eventPieces = pieces }
@@ -238,6 +253,23 @@ struct OpenAPIAnswerTests {
         #expect(Set(data.compactMap { if case .string(let kind) = $0["type"] { kind } else { nil } }) == Set(kinds))
         let service = try required("ServiceFields").filter { $0 != "env" }
         #expect(data.allSatisfy { $0["service"]?.object?.map(\.key) == service })
+    }
+
+    @Test func `a run has the described fields in their order`() async throws {
+        let first = EndedRun(number: 1, cause: .exited, isRestarted: true)
+        var details = RunDetails(run: EndedRun(number: 2, cause: .oomLimit, isRestarted: false))
+        details.changes = RunChanges(from: first, to: details.run)
+        client.control.state.withLock { $0.runs = [details] }
+        let fields = try required("RunFields")
+        let list = try await client.send(.get, "/v1/services/web/runs").object
+        #expect(list.map(\.key) == (try required("RunListDocument")))
+        #expect(list["data"]?.array?.first?.object?.map(\.key) == fields)
+        let run = try await client.send(.get, "/v1/services/web/runs/2").object["data"]?.object
+        #expect(run?.map(\.key) == (try fields + required("RunDetails")))
+        let changes = "components/schemas/RunDetails/properties/changes/anyOf/1"
+        #expect(run?["changes"]?.object?.map(\.key) == (try document.texts(at: "\(changes)/required")))
+        let causes = try document.texts(at: "components/schemas/RunFields/properties/cause/enum")
+        #expect(causes == EndedRun.Cause.allCases.map(\.rawValue))
     }
 
     @Test func `the computer has the described fields in their order`() async throws {

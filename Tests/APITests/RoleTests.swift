@@ -19,6 +19,7 @@ struct RoleTests {
         "POST /v1/services/{ref}/restart": "admin", "POST /v1/services/{ref}/reload": "admin",
         "POST /v1/services/{ref}/signal": "admin", "PATCH /v1/services/{ref}": "admin",
         "GET /v1/services/{ref}/unit": "read",
+        "GET /v1/services/{ref}/runs": "read", "GET /v1/services/{ref}/runs/{n}": "read",
         "GET /v1/services/{ref}/logs": "read", "GET /v1/events": "read",
         "GET /v1/audit": "read",
     ]
@@ -29,7 +30,8 @@ struct RoleTests {
         "PUT /v1/services/{ref}", "DELETE /v1/services/{ref}", "POST /v1/services/{ref}/start",
         "POST /v1/services/{ref}/stop", "POST /v1/services/{ref}/restart", "POST /v1/services/{ref}/reload",
         "POST /v1/services/{ref}/signal", "PATCH /v1/services/{ref}", "GET /v1/services/{ref}/unit",
-        "GET /v1/services/{ref}/logs", "GET /v1/events",
+        "GET /v1/services/{ref}/runs", "GET /v1/services/{ref}/runs/{n}", "GET /v1/services/{ref}/logs",
+        "GET /v1/events",
     ]
 
     private static let tokens: KeyValuePairs = [
@@ -42,7 +44,10 @@ struct RoleTests {
     private static func fields(_ token: String?) -> Fields { token.map { ["Authorization": "Bearer \($0)"] } ?? [:] }
 
     private func status(_ client: Client, _ route: Route, _ caller: Caller, _ token: String?) async throws -> Int {
-        let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+        let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web").replacing(
+            "{n}",
+            with: "1"
+        )
         return try await client.send(route.method, path, from: caller, fields: Self.fields(token)).status
     }
 
@@ -78,7 +83,10 @@ struct RoleTests {
         for route in Routes.all {
             let line = "\(route.method.rawValue) \(route.label)"
             let client = Client(identities: Self.tokens)
-            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web").replacing(
+                "{n}",
+                with: "1"
+            )
             let body = route.method == .put || route.pattern.hasSuffix("/services") && route.method == .post
             // A token adds nothing.
             let fields = Self.fields(String(repeating: "a", count: 32))
@@ -101,7 +109,10 @@ struct RoleTests {
     func `who is no account, or may run nothing, may use nothing`(caller: Caller, reason: String) async throws {
         for route in Routes.all {
             let client = Client(identities: Self.tokens, allowedUsers: ["user"])
-            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web")
+            let path = route.pattern.replacing("{computer}", with: "self").replacing("{ref}", with: "web").replacing(
+                "{n}",
+                with: "1"
+            )
             let reply = try await client.send(route.method, path, from: caller)
             #expect((reply.status == 403) == (route.role != nil), "\(route.method) \(path): \(reply.status)")
             if reply.status == 403 { #expect(reply.text.contains(reason)) }

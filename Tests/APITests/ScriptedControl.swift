@@ -27,6 +27,8 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
         var journal: ActiveState?
         var isPortOwnerKnown = true
         var audit: [AuditEntry] = []
+        /// The newest first.
+        var runs: [RunDetails] = []
         var auditQueries: [AuditQuery] = []
         var kept: [String: (fingerprint: String, answer: KeptAnswer)] = [:]
         /// The controls of accounts that were asked for.
@@ -100,6 +102,17 @@ final class ScriptedControl: ServiceControl, AnswerStore, AuditStore {
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8] {
         _ = try called("unit \(reference)")
         return Array("[Unit]\n".utf8)
+    }
+
+    func runs(of reference: String) async throws(ControlError) -> [EndedRun] {
+        _ = try called("runs \(reference)")
+        return state.withLock { $0.runs.map(\.run) }
+    }
+
+    func run(_ number: Int, of reference: String) async throws(ControlError) -> RunDetails {
+        _ = try called("run \(number) \(reference)")
+        guard let run = state.withLock({ $0.runs.first { $0.run.number == number } }) else { throw .runNotFound }
+        return run
     }
 
     func unitText(of spec: ServiceSpec, id: String?) -> String { "[Unit]\n# \(spec.name) \(id ?? "new")\n" }

@@ -10,44 +10,61 @@ import Testing
 final class EventListener {
     private let rig: Rig
     private let reader: any EventReading
-    private let firstSequence: Int
-    /// All events so far.
+    /// The sequence number of the next event that is read.
+    private var nextSequence: Int
+    /// All events so far, without those of runs.
     private(set) var events: [ServiceEvent] = []
+    /// The events of runs so far.
+    private(set) var runs: [ServiceEvent] = []
 
     /// Comes before what is told from now on.
     init(_ rig: Rig) async throws {
         self.rig = rig
-        firstSequence = rig.manager.announcements.log.nextSequence
-        let position = EventPosition(bootID: Rig.bootID, sequence: firstSequence - 1)
+        nextSequence = rig.manager.announcements.log.nextSequence
+        let position = EventPosition(bootID: Rig.bootID, sequence: nextSequence - 1)
         reader = try await rig.manager.readEvents(after: position)
     }
 
-    /// The next events, at least so many and whatever else there is:
+    /// The next events, at least so many and whatever else there is, without those of runs, which are told later:
     /// "state running>starting activating/auto-restart pid - exit 3".
     func next(_ count: Int) async throws -> [String] {
         let before = events.count
-        let arrived = try await eventually {
-            self.rig.manager.announcements.log.nextSequence >= self.nextSequence(after: count)
-        }
-        #expect(arrived, "there are not \(count) events")
+        #expect(try await eventually { self.unread { $0 != .run } >= count }, "there are not \(count) events")
         try await turnLoop()
-        let missing = rig.manager.announcements.log.nextSequence - nextSequence(after: 0)
-        while events.count < before + missing {
+        try await readAll()
+        return events.dropFirst(before).map(Self.describe)
+    }
+
+    /// The records of the next runs, at least so many and whatever else there is.
+    func nextRuns(_ count: Int) async throws -> [EndedRun] {
+        let before = runs.count
+        #expect(try await eventually { self.unread { $0 == .run } >= count }, "there are not \(count) runs")
+        try await readAll()
+        return runs.dropFirst(before).compactMap(\.run)
+    }
+
+    private func unread(_ isCounted: (ServiceEvent.Kind) -> Bool) -> Int {
+        let unread = rig.manager.announcements.log.events(from: nextSequence, bytes: StreamLimits.eventsBytesLimit) ?? []
+        return unread.count { isCounted($0.kind) }
+    }
+
+    private func readAll() async throws {
+        while nextSequence < rig.manager.announcements.log.nextSequence {
             guard case .events(let more) = await reader.next() else {
                 Issue.record("no events")
                 break
             }
-            events += more
+            nextSequence += more.count
+            for event in more {
+                if event.kind == .run { runs.append(event) } else { events.append(event) }
+            }
         }
-        return events.dropFirst(before).map(Self.describe)
     }
 
     func expect(_ expected: [String], sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let told = try await next(expected.count)
         #expect(told == expected, sourceLocation: sourceLocation)
     }
-
-    private func nextSequence(after count: Int) -> Int { firstSequence + events.count + count }
 
     private static func describe(_ event: ServiceEvent) -> String {
         let service = event.service

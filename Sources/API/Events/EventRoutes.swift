@@ -75,6 +75,11 @@ private struct EventWriter {
             writer.member("at", string: event.at.description)
             writer.member("type", string: event.kind.rawValue)
             writer.member("previous_status", string: event.previousStatus.map(context.dialect.word))
+            guard let run = event.run else { return }
+            writer.key("run")
+            writer.beginObject()
+            RunRoutes.write(run, into: &writer)
+            writer.endObject()
         }
     }
 

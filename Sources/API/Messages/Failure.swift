@@ -98,6 +98,8 @@ struct Failure: Error {
     init(_ error: ControlError) {
         switch error {
         case .serviceNotFound: self.init(.notFound, "SERVICE_NOT_FOUND", "service not found")
+        case .runNotFound:
+            self.init(.notFound, "RUN_NOT_FOUND", "the service has no record of that run; the newest 20 are kept")
         case .serviceExists: self.init(.conflict, "SERVICE_EXISTS", "a service with this name already exists")
         case .serviceRunning: self.init(.conflict, "SERVICE_RUNNING", "service is already running")
         case .serviceNotRunning: self.init(.conflict, "SERVICE_NOT_RUNNING", "service is not running")

@@ -401,7 +401,9 @@ final class Convergence {
         }
         // systemd may have reported more about the end of the run.
         if written != services[name]?.record { _ = try await keepForAudit(name) }
+        let id = services[name]?.record.id
         try await desired.reachDisk { changes in
+            if let id { self.desired.runs.remove(id, into: &changes) }
             self.desired.records.remove(name, into: &changes)
             changes.synchronize()
         }

@@ -152,6 +152,9 @@ final class Operations {
         let outdatedRun = isOutdated && !isRestart ? before.state.invocationID : nil
         let changes = try await update(name) { record in
             record.spec = spec
+            for field in changed where !record.changedFields.contains(field.key) {
+                record.changedFields.append(field.key)
+            }
             if isToRun, isRestart || isRepair { record.begin(.starting, replacing: before.state) }
             if let outdatedRun { record.outdatedRun = outdatedRun }
         }

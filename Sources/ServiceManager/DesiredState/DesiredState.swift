@@ -7,6 +7,7 @@ final class DesiredState {
     let records: RecordStore
     let units: UnitDirectory
     let removed: RemovedStore
+    let runs: RunStore
     let disk = Disk.shared
     /// How long an operation waits for the disk.
     let diskPatience: Duration
@@ -35,6 +36,7 @@ final class DesiredState {
         records = RecordStore(layout)
         units = UnitDirectory(layout)
         removed = RemovedStore(layout)
+        runs = RunStore(layout)
         self.bootID = bootID
         self.diskPatience = diskPatience
         self.services = services
@@ -67,9 +69,12 @@ final class DesiredState {
         try units.removeTemporaries()
         let (loaded, unreadable, marked) = try records.load()
         for file in unreadable { messages.notice(.error, "cannot read the record '\(file.file)': \(file.reason)") }
+        // The record of one of these services may not be readable.
+        let aside = try records.unreadableFiles(unreadable.map(\.file))
+        try runs.prepare(for: aside.isEmpty ? Set(loaded.map(\.id)) : nil)
         for record in loaded { adopt(record) }
         for name in marked { writeLater(name, because: nil) }
-        return try records.unreadableFiles(unreadable.map(\.file))
+        return aside
     }
 
     private func adopt(_ stored: ServiceRecord) {

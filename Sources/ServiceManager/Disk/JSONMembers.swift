@@ -49,6 +49,21 @@ struct JSONMembers {
         }
     }
 
+    /// The texts of an array; empty when there is no such member.
+    func strings(_ key: String) throws(RecordProblem) -> [String] {
+        switch object[key] {
+        case .array(let elements):
+            var texts: [String] = []
+            for case .string(let text) in elements { texts.append(text) }
+            guard texts.count == elements.count else {
+                throw RecordProblem(description: "an element of '\(key)' is no string")
+            }
+            return texts
+        case nil: return []
+        default: throw RecordProblem(description: "'\(key)' is no array")
+        }
+    }
+
     func string(_ key: String) throws(RecordProblem) -> String {
         guard let text = try optionalString(key) else { throw RecordProblem(description: "'\(key)' is missing") }
         return text
@@ -80,11 +95,5 @@ struct JSONMembers {
     func bool(_ key: String) throws(RecordProblem) -> Bool {
         guard case .bool(let value) = object[key] else { throw RecordProblem(description: "'\(key)' is no boolean") }
         return value
-    }
-
-    func strings() throws(RecordProblem) -> [String: String] {
-        var values: [String: String] = [:]
-        for member in object { values[member.key] = try string(member.key) }
-        return values
     }
 }

@@ -8,7 +8,7 @@ enum RecordCoding {
     /// The members of a record.
     private static let keys: Set<String> = [
         "version", "id", "phase", "enabled", "created_at", "updated_at", "deleted_by", "replaces", "unstarted",
-        "outdated_run", "lacks_files",
+        "outdated_run", "lacks_files", "changed_fields",
         "spec",
         "run",
     ]
@@ -30,6 +30,7 @@ enum RecordCoding {
         if record.isUnstarted { writer.member("unstarted", bool: true) }
         if let run = record.outdatedRun { writer.member("outdated_run", string: run) }
         if record.lacksFiles { writer.member("lacks_files", bool: true) }
+        if !record.changedFields.isEmpty { encode(record.changedFields, "changed_fields", into: &writer) }
         writer.key("spec")
         encode(record.spec, into: &writer)
         writer.key("run")
@@ -37,6 +38,13 @@ enum RecordCoding {
         for member in record.unknown { writer.member(member.key, member.value) }
         writer.endObject()
         return writer.finish()
+    }
+
+    private static func encode(_ texts: [String], _ key: String, into writer: inout JSONWriter) {
+        writer.key(key)
+        writer.beginArray()
+        for text in texts { writer.string(text) }
+        writer.endArray()
     }
 
     static func encode(_ requester: Requester, into writer: inout JSONWriter) {
@@ -85,6 +93,11 @@ enum RecordCoding {
         writer.member("ended", bool: run.hasEnded)
         writer.member("invocation_id", string: run.invocationID)
         writer.member("boot_id", string: run.bootID)
+        if run.isRecorded != run.hasEnded { writer.member("recorded", bool: run.isRecorded) }
+        if let conditions = run.conditions {
+            writer.key("conditions")
+            RunCoding.encode(conditions, into: &writer)
+        }
         writer.key("processes")
         writer.beginArray()
         for process in run.processes {
@@ -125,6 +138,7 @@ enum RecordCoding {
         )
         for member in record.all where !keys.contains(member.key) { decoded.unknown.append(member.key, member.value) }
         if record.has("unstarted") { decoded.isUnstarted = try record.bool("unstarted") }
+        decoded.changedFields = try record.strings("changed_fields")
         decoded.outdatedRun = try record.optionalString("outdated_run")
         if record.has("lacks_files") { decoded.lacksFiles = try record.bool("lacks_files") }
         return decoded
@@ -176,6 +190,8 @@ enum RecordCoding {
         run.hasMainProcess = try flag("main_process", else: true)
         run.invocationID = try members.optionalString("invocation_id")
         run.bootID = try members.optionalString("boot_id")
+        run.isRecorded = try flag("recorded", else: run.hasEnded)
+        run.conditions = try members.has("conditions") ? RunCoding.conditions(try members.object("conditions")) : nil
         for process in try members.objects("processes") {
             let startedAt = Timestamp(microseconds: Int64(try process.integer("started_at")))
             run.remember(ServiceRun.Process(pid: try process.integer("pid"), startedAt: startedAt))

@@ -35,5 +35,6 @@ public struct StateLayout: Equatable, Sendable {
     var recordDirectory: String { stateDirectory + "/services" }
     var environmentDirectory: String { stateDirectory + "/environment" }
     var removedDirectory: String { stateDirectory + "/removed" }
+    var runDirectory: String { stateDirectory + "/runs" }
     var answerDirectory: String { stateDirectory + "/answers" }
 }

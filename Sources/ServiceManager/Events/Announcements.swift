@@ -38,6 +38,12 @@ final class Announcements {
         }
     }
 
+    /// Adds the event of a run's end, whose record is written.
+    func announce(_ run: EndedRun, of name: ServiceName) {
+        guard let service = services[name] else { return }
+        log.append(.run, service.snapshot.status, service.snapshot, run)
+    }
+
     /// Adds the event of a removal.
     func announceRemoval(of service: ManagedService) {
         guard let last = announced.removeValue(forKey: service.record.spec.name) else { return }

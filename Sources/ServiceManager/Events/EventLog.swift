@@ -23,13 +23,19 @@ final class EventLog {
     /// The sequence number of the oldest kept event; that of the next one if none is kept.
     var firstSequence: Int { nextSequence - (kept.count - oldest) }
 
-    func append(_ kind: ServiceEvent.Kind, _ previousStatus: ServiceStatus?, _ service: Service) {
+    func append(
+        _ kind: ServiceEvent.Kind,
+        _ previousStatus: ServiceStatus?,
+        _ service: Service,
+        _ run: EndedRun? = nil
+    ) {
         let event = ServiceEvent(
             sequence: nextSequence,
             at: Timestamp(microseconds: WallClock.now().microseconds),
             kind: kind,
             previousStatus: previousStatus,
-            service: service.withoutEnvironment()
+            service: service.withoutEnvironment(),
+            run: run
         )
         nextSequence += 1
         kept.append(Kept(event: event, bytesBehind: bytesBehind + event.byteCount))

@@ -10,6 +10,7 @@ final class Observation {
     private let connectivity: Connectivity
     private let operations: KeyedSerialQueue<ServiceName>
     private let diagnosis: Diagnosis
+    private let runs: Runs
     private let announcements: Announcements
     private let messages: MessageLog
     private let bootID: String
@@ -31,6 +32,7 @@ final class Observation {
         _ connectivity: Connectivity,
         _ operations: KeyedSerialQueue<ServiceName>,
         _ diagnosis: Diagnosis,
+        _ runs: Runs,
         _ announcements: Announcements,
         _ messages: MessageLog,
         _ layout: StateLayout,
@@ -44,6 +46,7 @@ final class Observation {
         self.connectivity = connectivity
         self.operations = operations
         self.diagnosis = diagnosis
+        self.runs = runs
         self.announcements = announcements
         self.messages = messages
         self.bootID = bootID
@@ -142,13 +145,18 @@ final class Observation {
         if state.mainPID != nil, isOtherProcess { freezers?.follow(name) }
         if before.endedBefore(state), let end = before.heldBack {
             services.change(name) { $0.apply(end) }
+            recordRun(of: name)
             announcements.announce(name)
         }
         var state = state
         state.isLaunching = launches?.isLaunching(name, state, after: services[name]?.state ?? before.state) ?? false
         let run = services[name]?.record.run ?? before.record.run
-        services.change(name) { $0.observe(state, bootID: bootID) }
+        if before.isStopping(in: state) { runs.willStop(name) }
+        let isOtherRun = state.invocationID != run.invocationID
+        let dropIns = isOtherRun ? Self.contents(of: before.snapshot.dropIns) : []
+        services.change(name) { $0.observe(state, bootID: bootID, dropIns) }
         noteEnd(since: run, name)
+        recordFormerRun(run, before, name)
         guard let service = services[name] else { return }
         // Else it is written when the end of the run before is known.
         if service.record.run != run, service.runBeforeAbsence == nil { desired.noteRun(name) }
@@ -182,8 +190,47 @@ final class Observation {
         }
     }
 
+    /// The drop-ins of a unit with hashes of their contents.
+    private static func contents(of paths: [String]) -> [RunConditions.DropIn] {
+        paths.map { path in
+            let name = path.split(separator: "/").last.map { String($0) } ?? ""
+            let directory = try? Directory(String(path.dropLast(name.utf8.count + 1)))
+            // One that cannot be read has no content for systemd either.
+            let content = try? directory?.read(name, limitBytes: dropInBytesLimit)
+            return RunConditions.DropIn(path: path, hash: FNV1a.hash(content ?? []))
+        }
+    }
+
+    /// The size of the largest drop-in whose changes are noticed.
+    private static let dropInBytesLimit = 1024 * 1024
+
+    // MARK: Records of runs
+
+    /// Records the end of a run behind which another one has begun.
+    private func recordFormerRun(_ run: ServiceRun, _ before: ManagedService, _ name: ServiceName) {
+        guard let service = services[name], service.runBeforeAbsence == nil, !run.isRecorded, run.hasEnded,
+            service.record.run.invocationID != run.invocationID
+        else { return }
+        let isRestarted = service.record.run.restarts > run.restarts
+        let request = isRestarted ? nil : before.request(for: run) ?? .restart
+        runs.ended(service, run, at: nil, isRestarted: isRestarted, request)
+    }
+
+    /// Records the end of the newest run, if systemd has reported what follows it.
+    private func recordRun(of name: ServiceName) {
+        guard let service = services[name], service.heldBack == nil, service.runBeforeAbsence == nil else { return }
+        let run = service.record.run
+        let isOver = service.state.activeState.isDead || service.state.isAutoRestarting
+        guard isOver, !run.isRecorded, run.hasEnded || !run.hasMainProcess,
+            run.invocationID == service.state.invocationID
+        else { return }
+        let isRestarted = service.state.isAutoRestarting
+        runs.ended(service, run, at: service.state, isRestarted: isRestarted, service.request(for: run))
+    }
+
     /// Handles a newly applied state.
     private func applied(_ name: ServiceName) {
+        recordRun(of: name)
         if let service = services[name], service.heldBack == nil, service.state.activeState.isDead {
             crashLoops?.forget(name)
             services.change(name) { $0.remarks.crashLoop = nil }
@@ -228,18 +275,26 @@ final class Observation {
     private func catchUpWithEnding(of name: ServiceName) {
         guard let service = services[name], let run = service.runBeforeAbsence else { return }
         services.change(name) { $0.runBeforeAbsence = nil }
-        defer { if let found = services[name]?.record.run, found != run { desired.save(name) } }
-        guard service.isEndUnknown else { return }
+        defer {
+            recordRun(of: name)
+            if let found = services[name]?.record.run, found != run { desired.save(name) }
+        }
+        guard service.isEndUnknown || service.hasMissedRuns(since: run, bootID: bootID) else {
+            return recordMissedRuns(since: run, [], name)
+        }
         let isKnown = service.isKnown(run)
-        var end: ServiceRun.End?
+        var history: RunHistory?
         do throws(SystemError) {
             if let invocationID = run.invocationID {
                 let current = isKnown ? nil : service.state.invocationID
-                end = try RunHistory(of: service.unit, since: invocationID, before: current).end
+                history = try RunHistory(of: service.unit, since: invocationID, before: current)
             }
         } catch {
             messages.notice(.warning, "cannot read in the journal how the last run ended: \(error)", name)
         }
+        defer { recordMissedRuns(since: run, history?.runs ?? [], name) }
+        guard service.isEndUnknown else { return }
+        let end = history?.end
         services.change(name) { current in
             if isKnown {
                 current.record.run.wasStopped = end?.wasStopped ?? false
@@ -249,6 +304,31 @@ final class Observation {
                 current.record.run.loseEnd()
             }
             current.countExit(since: service.record.run)
+        }
+    }
+
+    /// Records the runs that have ended while no signal was received, and behind which another one has begun or systemd
+    /// has forgotten the unit.
+    private func recordMissedRuns(since run: ServiceRun, _ found: [RunHistory.Run], _ name: ServiceName) {
+        guard let service = services[name], service.state.invocationID != run.invocationID else { return }
+        let isDead = service.state.invocationID == nil
+        var missed: [ServiceRun] = []
+        if !run.isRecorded, run.invocationID != nil {
+            var former = run
+            if !run.hasEnded {
+                former.loseEnd()
+                if let own = found.first(where: { $0.invocationID == run.invocationID }) { former.apply(own) }
+            }
+            missed.append(former)
+        }
+        for other in found where other.invocationID != run.invocationID {
+            var former = ServiceRun()
+            former.apply(other)
+            missed.append(former)
+        }
+        for (index, run) in missed.enumerated() {
+            let isFollowed = run.bootID == bootID && !(index == missed.count - 1 && isDead)
+            runs.missed(service, run, isFollowed: isFollowed)
         }
     }
 
@@ -317,7 +397,41 @@ final class Observation {
     }
 }
 
+extension ServiceRun {
+    /// Takes what the journal tells of a run.
+    fileprivate mutating func apply(_ found: RunHistory.Run) {
+        invocationID = found.invocationID
+        bootID = found.bootID ?? bootID
+        startedAt = startedAt ?? found.startedAt
+        exitedAt = found.endedAt
+        ending = found.ending
+        result = found.result
+        wasStopped = found.wasStopped
+        hasMainProcess = found.hasMainProcess
+    }
+}
+
 extension ManagedService {
+    /// Whether runs may have begun and ended while no signal was received. Those of an earlier boot end with it.
+    fileprivate func hasMissedRuns(since run: ServiceRun, bootID: String) -> Bool {
+        guard let newest = state.invocationID, run.invocationID != nil else { return false }
+        return newest != run.invocationID && run.bootID == bootID
+    }
+
+    /// Whether a new state is the first one of a stop.
+    fileprivate func isStopping(in newState: UnitState) -> Bool {
+        newState.activeState == .deactivating && state.activeState != .deactivating
+    }
+
+    /// The request that has ended a run.
+    fileprivate func request(for run: ServiceRun) -> EndedRun.Request? {
+        switch record.phase {
+        case .starting where record.replacedRun == run.invocationID: .restart
+        case .stopping, .deleting: .stop
+        case .starting, .established: intent == .stop ? .stop : nil
+        }
+    }
+
     /// Whether the state that systemd reports is of this run.
     fileprivate func isKnown(_ run: ServiceRun) -> Bool { state.main.startedAt == run.startedAt }
 

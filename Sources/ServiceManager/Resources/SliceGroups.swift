@@ -31,6 +31,12 @@ struct SliceGroups {
         return usage
     }
 
+    /// What a unit has used until now: its processor time, and the most memory, from Linux 5.19 on.
+    func lastUsage(of unit: String) -> (cpu: Duration?, memoryPeak: Int?) {
+        let time = Self.value(of: "usage_usec", in: unified?.text(unit + "/cpu.stat"))
+        return (time.map { .microseconds($0) }, Self.number(unified("memory", unit, "memory.peak")))
+    }
+
     /// Whether the processes of a unit are frozen, by the file cgroup.events of cgroups(7).
     func isFrozen(_ unit: String) -> Bool { Self.isFrozen(events: unified?.text(unit + "/cgroup.events")) }
 

@@ -171,6 +171,40 @@ final class SystemdClient {
         }
     }
 
+    /// What systemd has counted of a run.
+    struct RunFigures: Sendable {
+        var cpuMilliseconds: Int?
+        var memoryPeak: Int?
+    }
+
+    /// The figures of the newest run of a unit. Nil when systemd has unloaded the unit or started another run.
+    func figures(of unit: String, _ invocationID: String) async throws(BusError) -> RunFigures? {
+        guard let path = try await path(of: unit) else { return nil }
+        func count(_ name: String) async throws(BusError) -> Int? {
+            try await property(name, Self.serviceInterface, path) { reply throws(SystemError) in
+                // The highest number stands for "not counted".
+                Int(exactly: try reply.uint64())
+            }
+        }
+        var figures = RunFigures(cpuMilliseconds: try await count("CPUUsageNSec").map { $0 / 1_000_000 })
+        if version >= Self.versionWithMemoryPeak { figures.memoryPeak = try await count("MemoryPeak") }
+        // Last: the figures are of this run if it is still the newest.
+        let newest = try await property("InvocationID", Self.unitInterface, path) { reply throws(SystemError) in
+            Identifier(bytes: try reply.bytes())?.description
+        }
+        return newest == invocationID ? figures : nil
+    }
+
+    /// The first version of systemd that has the property `MemoryPeak`.
+    private static let versionWithMemoryPeak = 256
+
+    /// Whether the machine is shutting down.
+    func isShuttingDown() async throws(BusError) -> Bool {
+        try await property("SystemState", Self.managerInterface, Self.objectPath) { reply throws(SystemError) in
+            try reply.string() == "stopping"
+        }
+    }
+
     /// A command of a service: org.freedesktop.systemd1(5), "Properties".
     private static let commandType = "(sasbttttuii)"
     /// CLD_EXITED of waitid(2).

@@ -73,37 +73,46 @@ struct ManagedService {
     private final class Suspended {
         let runBeforeAbsence: ServiceRun?
         let heldBack: UnitState?
+        let unrecordedRun: ServiceRun?
 
-        init?(_ runBeforeAbsence: ServiceRun?, _ heldBack: UnitState?) {
-            if runBeforeAbsence == nil, heldBack == nil { return nil }
+        init?(_ runBeforeAbsence: ServiceRun?, _ heldBack: UnitState?, _ unrecordedRun: ServiceRun?) {
+            if runBeforeAbsence == nil, heldBack == nil, unrecordedRun == nil { return nil }
             self.runBeforeAbsence = runBeforeAbsence
             self.heldBack = heldBack
+            self.unrecordedRun = unrecordedRun
         }
     }
 
     /// The run as it was before the connection to systemd was lost; nil when no signal can have been missed.
     var runBeforeAbsence: ServiceRun? {
         get { suspended?.runBeforeAbsence }
-        set { suspended = Suspended(newValue, heldBack) }
+        set { suspended = Suspended(newValue, heldBack, unrecordedRun) }
     }
 
     /// The record as it is written to disk.
     var storedRecord: ServiceRecord { stored(record) }
 
     /// A record of this service as it is written to disk: with the run before the absence as long as its end may have
-    /// been missed. The next agent would not look up the end of a run that it does not know.
+    /// been missed, and with a run that has ended as long as its record is not written. The next agent would not look
+    /// up the end of a run that it does not know.
     func stored(_ record: ServiceRecord) -> ServiceRecord {
-        guard let runBeforeAbsence else { return record }
+        guard let run = unrecordedRun ?? runBeforeAbsence else { return record }
         var record = record
-        record.run = runBeforeAbsence
+        record.run = run
         return record
+    }
+
+    /// The oldest run that has ended and whose record is not written.
+    var unrecordedRun: ServiceRun? {
+        get { suspended?.unrecordedRun }
+        set { suspended = Suspended(runBeforeAbsence, heldBack, newValue) }
     }
 
     /// A dead state that is not applied yet: a start may follow it (``mayRestartItself(from:)``,
     /// ``isBetweenStopAndStart(in:hasJob:)``).
     var heldBack: UnitState? {
         get { suspended?.heldBack }
-        set { suspended = Suspended(runBeforeAbsence, newValue) }
+        set { suspended = Suspended(runBeforeAbsence, newValue, unrecordedRun) }
     }
 
     var unit: String { UnitName.unit(of: record.spec.name) }
@@ -127,13 +136,19 @@ struct ManagedService {
     }
 
     /// Applies what a reported state tells of the run. ``apply(_:)`` or ``heldBack`` follows.
-    mutating func observe(_ state: UnitState, bootID: String) {
+    /// `dropIns` are those that the unit has.
+    mutating func observe(_ state: UnitState, bootID: String, _ dropIns: [RunConditions.DropIn] = []) {
         generation += 1
         let before = record.run
         let isStoppedByHand = isStoppedByHand(in: state)
         var run = before
         run.observe(state, bootID: bootID)
-        if run != before { record.run = run }
+        if run != before {
+            var record = record
+            record.run = run
+            if run.invocationID != before.invocationID { record.beginRun(dropIns) }
+            self.record = record
+        }
         if record.isUnstarted, !state.activeState.isDead { record.isUnstarted = false }
         if leavesProcesses(in: state) { record.run.leftProcesses = true }
         if isStoppedByHand { record.run.wasStopped = true }
@@ -208,6 +223,16 @@ struct ManagedService {
             return newState.mainPID == nil && heldBack.activeState == .failed && newState.activeState == .inactive
         }
         return !newState.subState.hasPrefix("auto-restart")
+    }
+}
+
+extension ServiceRecord {
+    /// Notes what the newest run begins with.
+    fileprivate mutating func beginRun(_ dropIns: [RunConditions.DropIn]) {
+        if !changedFields.isEmpty || !dropIns.isEmpty {
+            run.conditions = RunConditions(changedFields: changedFields, dropIns: dropIns)
+        }
+        changedFields = []
     }
 }
 

@@ -1,6 +1,8 @@
 /// Why an operation failed. Nothing was changed, unless a case says otherwise.
 public enum ControlError: Error, Equatable, Sendable {
     case serviceNotFound
+    /// The service has no record of that run.
+    case runNotFound
     case serviceExists
     /// A new service may not have the name, with the reason.
     case nameReserved(String)

@@ -122,7 +122,7 @@ public final class Service: Equatable, Sendable {
 
     /// Whether a client sees no difference, except for the time of the last change.
     public func looksLike(_ other: Service) -> Bool {
-        guard status == other.status, state == other.state, record.run == other.record.run,
+        guard status == other.status, state == other.state, record.run.looksLike(other.record.run),
             record.spec == other.record.spec, subStatus == other.subStatus
         else { return false }
         let (remarks, others) = (remarks, other.remarks)

@@ -28,6 +28,12 @@ public protocol ServiceControl: Sendable {
     /// The present resource usage of services, counted by the kernel; no entry for a service without processes.
     func usage(of names: [ServiceName]) async -> [ServiceName: ResourceUsage]
 
+    /// The records of the ended runs of a service, the newest first. Throws `serviceNotFound`, or a storage error.
+    func runs(of reference: String) async throws(ControlError) -> [EndedRun]
+
+    /// One of these with its log and what differs from the run before. Throws `runNotFound` as well.
+    func run(_ number: Int, of reference: String) async throws(ControlError) -> RunDetails
+
     /// The content of a service's unit file on disk. Throws `serviceNotFound`, or a storage error.
     func unitFile(_ reference: String) async throws(ControlError) -> [UInt8]
 

@@ -24,6 +24,8 @@ public struct ServiceRecord: Equatable, Sendable {
     public var run: ServiceRun
     /// The invocation id of a run that goes on with a former spec: a change was made without a restart.
     public var outdatedRun: String?
+    /// The fields of the spec that have changed since the newest run began.
+    public var changedFields: [String] = []
     /// The members of the record that this version does not know: those of a newer one. They are kept.
     public var unknown = JSONObject()
 

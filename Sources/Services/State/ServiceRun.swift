@@ -21,6 +21,11 @@ public struct ServiceRun: Equatable, Sendable {
     /// The run and the boot that the data is about.
     public var invocationID: String?
     public var bootID: String?
+    /// Whether the newest run has ended and its record (``EndedRun``) is written, or is about to be. True before the
+    /// first run.
+    public var isRecorded = true
+    /// Nil for a run without drop-ins and changed fields.
+    public var conditions: RunConditions?
     /// The main processes of the newest runs, the newest last: they identify journal lines that have no unit field.
     public private(set) var processes: [Process] = []
 
@@ -103,6 +108,8 @@ public struct ServiceRun: Equatable, Sendable {
             let isFirst = invocationID == nil
             invocationID = id
             self.bootID = bootID
+            isRecorded = false
+            conditions = nil
             if !isFirst || startedAt == nil {
                 forgetRun()
                 hasMainProcess = false
@@ -135,6 +142,13 @@ public struct ServiceRun: Equatable, Sendable {
         guard state.activeState == .failed, !hasMainProcess else { return }
         ending = nil
         result = state.result
+    }
+
+    /// Whether a client sees no difference.
+    public func looksLike(_ other: ServiceRun) -> Bool {
+        var run = self
+        run.isRecorded = other.isRecorded
+        return run == other
     }
 
     private mutating func forgetRun() {

@@ -7,6 +7,8 @@ public struct ServiceEvent: Equatable, Sendable {
         /// The state that systemd reports has changed, or a request was made that will change it.
         case state
         case removed
+        /// A run has ended, and its record is written.
+        case run
     }
 
     /// Increases by one with each event, and by more when the agent restarts, until the machine reboots.
@@ -17,29 +19,36 @@ public struct ServiceEvent: Equatable, Sendable {
     public let previousStatus: ServiceStatus?
     /// The service after the change, without the values of its environment.
     public let service: Service
+    /// The record of the run for an event of that kind.
+    public let run: EndedRun?
 
     public init(
         sequence: Int,
         at: Timestamp,
         kind: Kind,
         previousStatus: ServiceStatus?,
-        service: Service
+        service: Service,
+        run: EndedRun? = nil
     ) {
         self.sequence = sequence
         self.at = at
         self.kind = kind
         self.previousStatus = previousStatus
         self.service = service
+        self.run = run
     }
 
     /// The same without the name of the service or process that holds the port of the service.
     public func withoutPortHolder() -> ServiceEvent {
-        ServiceEvent(
+        var run = run
+        if run?.portHolder != nil { run?.portHolder = "another process" }
+        return ServiceEvent(
             sequence: sequence,
             at: at,
             kind: kind,
             previousStatus: previousStatus,
-            service: service.withoutPortHolder()
+            service: service.withoutPortHolder(),
+            run: run
         )
     }
 

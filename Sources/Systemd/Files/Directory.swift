@@ -110,6 +110,14 @@ public struct Directory: ~Copyable {
         return Array(bytes.prefix(count))
     }
 
+    /// The last bytes of a regular file, at most `byteCount`; nil when there is none of that name.
+    public func readEnd(of name: String, byteCount: Int) throws(SystemError) -> [UInt8]? {
+        guard let file = try openExisting(name) else { return nil }
+        var status = stat()
+        try checkErrno("fstat") { unsafe fstat(file.raw, &status) }
+        return try read(name, at: max(0, Int(status.st_size) - byteCount), byteCount: byteCount)
+    }
+
     /// Writes into a file that has all of its space, `fileByteCount` bytes, before anything is written into it; it is
     /// created, for root alone, when it is missing. Not durable before ``synchronizeFile(_:)``.
     public func overwrite(

@@ -1,0 +1,126 @@
+public import Services
+internal import Systemd
+
+/// Reads of the records of runs.
+extension ServiceManager {
+    public func runs(of reference: String) async throws(ControlError) -> [EndedRun] {
+        try await runs(of: reference, for: nil)
+    }
+
+    public func run(_ number: Int, of reference: String) async throws(ControlError) -> RunDetails {
+        try await run(number, of: reference, for: nil)
+    }
+
+    func runs(of reference: String, for account: Account?) async throws(ControlError) -> [EndedRun] {
+        try await runs.list(of: try find(reference, for: account).record.id).reversed()
+    }
+
+    func run(_ number: Int, of reference: String, for account: Account?) async throws(ControlError) -> RunDetails {
+        let service = try find(reference, for: account).record
+        let all = try await runs.list(of: service.id)
+        guard let index = all.firstIndex(where: { $0.number == number }) else { throw .runNotFound }
+        let run = all[index]
+        var details = RunDetails(run: run)
+        let former = index > 0 ? all[index - 1] : nil
+        if let former {
+            details.changes = RunChanges(from: former, to: run)
+            if let since = former.startedAt, let until = run.startedAt {
+                details.changes?.packages = PackageLog.names(since, until)
+            }
+        }
+        // A run that did not come to its command has no begin.
+        let begin = run.startedAt ?? former?.endedAt
+        let next = all[index...].dropFirst().first { $0.startedAt != nil }?.startedAt
+        details.log = try await logLines(of: service.id, begin, next ?? begun(after: run, service.id))
+        details.coreDump = coreDump(of: run, service.spec.name)
+        return details
+    }
+
+    /// When the present run has begun, if that is another one.
+    private func begun(after run: EndedRun, _ id: String) -> Timestamp? {
+        guard let name = services.name(of: id), let newest = services[name]?.record.run,
+            newest.invocationID != run.invocationID, newest.hasMainProcess
+        else { return nil }
+        return newest.startedAt
+    }
+
+    /// The last lines between two moments.
+    private func logLines(of id: String, _ begin: Timestamp?, _ end: Timestamp?) async throws(ControlError) -> [String]
+    {
+        var query = LogQuery()
+        query.tail = RunDetails.logLinesLimit
+        query.since = begin
+        query.until = end
+        var lines: [String] = []
+        let log = try await logs.read(id, query, as: nil)
+        while case .entries(let entries) = try await log.next() { lines += entries.map(\.line) }
+        return lines
+    }
+
+    /// The report of systemd-coredump(8) about a process of a run.
+    private func coreDump(of run: EndedRun, _ name: ServiceName) -> String? {
+        guard case .killed = run.ending else { return nil }
+        do throws(SystemError) {
+            return try CoreDumps.report(of: UnitName.unit(of: name), run)
+        } catch {
+            messages.notice(.warning, "cannot read in the journal whether there is a core dump: \(error)", name)
+            return nil
+        }
+    }
+}
+
+/// What systemd-coredump(8) writes into the journal.
+private enum CoreDumps {
+    /// "Process dumped core": sd-messages(3).
+    private static let dumped = "fc2e22bc6ee647b6b90729ab34a250b1"
+    /// The length to which a report is cut.
+    private static let reportBytesLimit = 16 * 1024
+    /// How long a dump may take to be written.
+    private static let delayMicroseconds: Int64 = 60_000_000
+
+    static func report(of unit: String, _ run: EndedRun) throws(SystemError) -> String? {
+        guard let begin = run.startedAt?.microseconds, let end = run.endedAt?.microseconds else { return nil }
+        let journal = try JournalReader()
+        try journal.match("MESSAGE_ID", dumped)
+        try journal.match("COREDUMP_UNIT", unit)
+        // Every account can write entries that look so.
+        try journal.match("_UID", "0")
+        try journal.seekTail()
+        while try journal.previous() {
+            let moment = try journal.moment().microseconds
+            guard moment >= begin else { return nil }
+            guard moment <= end + delayMicroseconds, let message = journal.field("MESSAGE") else { continue }
+            return message.utf8.count <= reportBytesLimit ? message : "\(message.prefix(reportBytesLimit))…"
+        }
+        return nil
+    }
+}
+
+/// The log of dpkg(1).
+private enum PackageLog {
+    private static let directory = "/var/log"
+    private static let file = "dpkg.log"
+    /// The number of bytes at its end that are read, and of packages that are named.
+    private static let bytesLimit = 512 * 1024
+    private static let namesLimit = 50
+    private static let actions: Set<Substring> = ["install", "upgrade", "remove", "purge"]
+
+    /// The packages that were installed, upgraded or removed between two moments; none without the log.
+    static func names(_ since: Timestamp, _ until: Timestamp) -> [String] {
+        guard let bytes = try? Directory(directory).readEnd(of: file, byteCount: bytesLimit) else { return [] }
+        var names: [String] = []
+        // 2026-11-30 02:03:04 upgrade libc6:amd64 2.36-9 2.36-10
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n").reversed() {
+            let words = line.split(separator: " ")
+            guard words.count >= 4, actions.contains(words[2]),
+                let moment = LocalTime.microseconds(date: words[0], time: words[1])
+            else { continue }
+            // The log has whole seconds.
+            if moment + 1_000_000 <= since.microseconds { break }
+            guard moment <= until.microseconds else { continue }
+            let name = String(words[3].prefix { $0 != ":" })
+            if !names.contains(name), names.count < namesLimit { names.append(name) }
+        }
+        return names.sorted()
+    }
+}
