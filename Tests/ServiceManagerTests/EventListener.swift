@@ -44,7 +44,8 @@ final class EventListener {
     }
 
     private func unread(_ isCounted: (ServiceEvent.Kind) -> Bool) -> Int {
-        let unread = rig.manager.announcements.log.events(from: nextSequence, bytes: StreamLimits.eventsBytesLimit) ?? []
+        let unread =
+            rig.manager.announcements.log.events(from: nextSequence, bytes: StreamLimits.eventsBytesLimit) ?? []
         return unread.count { isCounted($0.kind) }
     }
 

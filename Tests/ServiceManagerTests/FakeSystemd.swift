@@ -56,6 +56,10 @@ final class FakeSystemd {
     private var connections: [BusPeer] = []
     private var jobs = 0
     private(set) var journalState = "active"
+    var systemState = "running"
+    /// What each unit has used.
+    static let cpuNanoseconds: UInt64 = 7_000_000
+    static let memoryPeak: UInt64 = 4096
     /// The jobs that have not ended, by unit.
     private var queued: [String: Int] = [:]
     private var later: [@EventLoopActor () -> Void] = []
@@ -261,6 +265,14 @@ final class FakeSystemd {
         case "GetUnit":
             let path = path(of: unit)
             return units[unit] == nil ? notLoaded(unit) : .reply { $0.path(path) }
+        case "Get" where call.arguments.last == "SystemState":
+            return .reply { [self] message in message.variant("s") { message.string(systemState) } }
+        case "Get" where call.arguments.last == "CPUUsageNSec" || call.arguments.last == "MemoryPeak":
+            let figure = call.arguments.last == "MemoryPeak" ? Self.memoryPeak : Self.cpuNanoseconds
+            return .reply { message in message.variant("t") { message.uint64(figure) } }
+        case "Get" where call.arguments.last == "InvocationID":
+            let id = units.first { path(of: $0.key) == call.path }?.value.invocation ?? []
+            return .reply { message in message.variant("ay") { message.bytes(id) } }
         case "Get" where call.path == "/org/freedesktop/systemd1":
             return .reply { message in message.variant("s") { message.string("257.1-fake") } }
         case "Get" where call.path == path(of: Self.journal):

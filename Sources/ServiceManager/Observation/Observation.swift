@@ -221,7 +221,9 @@ final class Observation {
         guard let service = services[name], service.heldBack == nil, service.runBeforeAbsence == nil else { return }
         let run = service.record.run
         let isOver = service.state.activeState.isDead || service.state.isAutoRestarting
-        guard isOver, !run.isRecorded, run.hasEnded || !run.hasMainProcess,
+        // A start job shows the new invocation id before the first state of the run.
+        guard isOver, run.hasMainProcess || service.state.isAutoRestarting || !systemd.hasJob(name), !run.isRecorded,
+            run.hasEnded || !run.hasMainProcess,
             run.invocationID == service.state.invocationID
         else { return }
         let isRestarted = service.state.isAutoRestarting
