@@ -134,7 +134,9 @@ public final class ServiceManager {
             messages,
             configuration.layout,
             jobTimeout: configuration.jobTimeout,
-            forgotten: { [observation, logs] name in
+            willStop: { [runs] in runs.willStop($0) },
+            forgotten: { [observation, logs, runs] name in
+                runs.forget(name)
                 observation.forget(name)
                 logs.wake()
                 removed(name)

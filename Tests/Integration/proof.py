@@ -336,6 +336,8 @@ class Blueprints:
         return b"".join(word.encode() + b"\0" for word in words)
 
 
+# The size of a record of a run.
+RUN_BYTES = 1024
 # Where the agent keeps what is not about existing services.
 KEPT_DIRECTORIES = (f"{STATE_DIRECTORY}/removed/", f"{STATE_DIRECTORY}/answers/")
 
@@ -374,6 +376,23 @@ def disagreements(services, inside, blueprints, remembered=()):
     return found
 
 
+def runs_problems(file):
+    """What is wrong with the records of a service's runs: no end is missing or twice."""
+    if file["mode"] != 0o600:
+        yield f"the mode of the records of its runs is {file['mode']:o}"
+    places = bytes.fromhex(file["bytes"])
+    runs = [
+        json.loads(places[place:place + RUN_BYTES].split(b"\n")[0])
+        for place in range(0, len(places), RUN_BYTES) if places[place] != 0
+    ]
+    numbers = sorted(run["n"] for run in runs)
+    if numbers != list(range(numbers[-1] - len(runs) + 1, numbers[-1] + 1) if numbers else []):
+        yield f"its runs have the numbers {numbers}"
+    ids = [run["invocation_id"] for run in runs]
+    if len(set(ids)) != len(ids):
+        yield f"a run has two records: {ids}"
+
+
 def service_disagreements(service, inside, blueprints, state, units, claimed):
     name, unit = service["name"], service["unit"]
 
@@ -406,6 +425,9 @@ def service_disagreements(service, inside, blueprints, state, units, claimed):
         yield f"the environment file is {environment}"
     elif environment and environment["mode"] != 0o600:
         yield f"the environment file's mode is {environment['mode']:o}"
+    runs = state.pop(f"{STATE_DIRECTORY}/runs/{service['id']}", None)
+    if runs is not None:
+        yield from runs_problems(runs)
     link = units.pop(f"{WANTS_DIRECTORY}/{unit}", None)
     if (link is not None) != record["enabled"]:
         yield f"the record's enabled is {record['enabled']} and its link is {link}"

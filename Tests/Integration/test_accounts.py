@@ -211,7 +211,7 @@ class Accounts(AccountCase):
         routes += [("GET", "/v1/services/{ref}?usage=true"), ("POST", "/v1/services/{ref}/restart?wait=running")]
         bodies = {"signal": {"signal": "TERM"}, "{ref}": {"command": "sleep 1"}}
         requests = [
-            (method, path.replace("{ref}", reference).replace("{computer}", "self"))
+            (method, path.replace("{ref}", reference).replace("{computer}", "self").replace("{n}", "1"))
             + ((bodies[path.rpartition("/")[2]],) if (method, path.rpartition("/")[2]) in BODIES else ())
             for reference in references for method, path in routes
         ]
@@ -369,6 +369,11 @@ class Accounts(AccountCase):
         service = self.call("alice", "GET", "/v1/services/mine")
         self.assertIn("another process", service.data["message"])
         self.assertIn("the service 'secret'", self.machine.get(service.data["id"])["message"])
+        run = "/v1/services/{}/runs/1"
+        eventually(lambda: self.call("alice", "GET", run.format("mine")).status == 200, "its end has a record")
+        self.assertEqual(self.call("alice", "GET", run.format("mine")).data["port_holder"], "another process")
+        holder = self.machine.call("GET", run.format(service.data["id"])).data["port_holder"]
+        self.assertEqual(holder, "the service 'secret'")
 
     # MARK: What is left of it
 

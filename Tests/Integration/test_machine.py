@@ -121,6 +121,14 @@ class RealMachine(MachineTestCase):
         self.machine.wait_for_line("victim", str(100 << 20))
         self.machine.shell("echo f > /proc/sysrq-trigger")
         self.wait_for_message("victim", "the machine ran out of memory")
+        told = [(run["cause"], run["signal"], run["restarts_after"]) for run in map(self.last_run, ("limited", "again", "victim"))]
+        self.assertEqual(
+            told, [("oom-limit", "SIGKILL", False), ("oom-limit", "SIGKILL", True), ("oom-machine", "SIGKILL", False)]
+        )
+
+    def last_run(self, name):
+        """The record of the newest run that has ended."""
+        return eventually(lambda: self.machine.call("GET", f"/v1/services/{name}/runs").data[:1], "it has a record")[0]
 
     def test_the_limits_of_a_spec_hold_and_change_in_place(self):
         # 200 MB in a service that may have 100: it ends alone.
@@ -158,6 +166,28 @@ class RealMachine(MachineTestCase):
         self.assertGreater(usage["memory"], 50 << 20)
         self.assertGreater(usage["tasks"], 0)
         self.assertGreater(usage["cpu_ms"], 0)
+
+    def test_the_most_memory_of_a_run_is_kept(self):
+        peak = "python3 -c 'bytearray(50 << 20)'; trap 'sleep 0.5; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
+        self.machine.create("web", peak)
+        self.machine.wait_for_line("web", "ready")
+        self.machine.call("POST", "/v1/services/web/stop")
+        run = self.last_run("web")
+        self.assertGreater(run["memory_peak"], 50 << 20)
+        self.assertLess(run["memory_peak"], 100 << 20)
+
+    def test_a_clock_that_was_set_between_two_runs_is_told(self):
+        self.addCleanup(self.turn_clock, "-1 hour")
+        self.machine.create("web", "sleep 1000")
+        self.machine.wait("web", status="running")
+        self.machine.call("POST", "/v1/services/web/restart")
+        self.turn_clock("+1 hour")
+        self.machine.call("POST", "/v1/services/web/restart")
+        self.machine.call("POST", "/v1/services/web/stop")
+        eventually(lambda: len(self.machine.call("GET", "/v1/services/web/runs").data) == 3, "it has three records")
+        changes = [self.machine.call("GET", f"/v1/services/web/runs/{number}").data["changes"] for number in (2, 3)]
+        self.assertAlmostEqual(changes[0]["clock_seconds"], 3600, delta=5)
+        self.assertIsNone(changes[1]["clock_seconds"])
 
     def test_a_log_is_followed_although_the_clock_was_set_back(self):
         self.addCleanup(self.turn_clock, "+1 hour")

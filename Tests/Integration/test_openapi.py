@@ -170,7 +170,7 @@ class Answers(OpenAPITestCase):
         call("POST", services, "{}", 400, headers={"Idempotency-Key": "with blank"})
         call("POST", f"{services}?wait=soon", "{}", 400)
         for reference in ("web", created["id"]):
-            for path in ("", "/unit"):
+            for path in ("", "/unit", "/runs"):
                 call("GET", f"{services}/{reference}{path}")
                 call("HEAD", f"{services}/{reference}{path}")
         call("GET", f"{services}/web?x=y", status=400)
@@ -206,10 +206,15 @@ class Answers(OpenAPITestCase):
         call("PUT", f"{services}/worker?wait=ready", {"command": "sleep 1000", "auto_restart": False}, 201)
         self.machine.wait("quick", status="failed")
         call("POST", f"{services}/quick/restart?wait=ready")
+        eventually(lambda: len(call("GET", f"{services}/quick/runs").data) == 2, "it has two records")
+        for accept in ("application/json", "text/plain"):
+            call("GET", f"{services}/quick/runs", headers={"Accept": accept})
+            call("GET", f"{services}/quick/runs/2", headers={"Accept": accept})
+        call("GET", f"{services}/quick/runs/3", status=404)
         call("POST", services, {"name": "lost", "command": "true", "cwd": "/nowhere", "user": "nobody-there"}, 201)
         for method, path in (
             ("GET", ""), ("DELETE", ""), ("POST", "/start"), ("POST", "/stop"), ("POST", "/restart"), ("GET", "/unit"),
-            ("GET", "/logs"), ("POST", "/reload"),
+            ("GET", "/logs"), ("POST", "/reload"), ("GET", "/runs"), ("GET", "/runs/1"),
         ):
             call(method, f"{services}/nothing{path}", status=404)
         call("GET", services)
@@ -249,7 +254,7 @@ class Answers(OpenAPITestCase):
 
     def test_without_the_token(self):
         for method, path, _ in self.description.operations.values():
-            path = path.replace("{computer}", "self").replace("{ref}", "web")
+            path = path.replace("{computer}", "self").replace("{ref}", "web").replace("{n}", "1")
             expected = 200 if path in ("/healthz", "/readyz") else 401
             self.checked(method, path, status=expected, tcp=True, headers={"Authorization": "Bearer wrong"})
 

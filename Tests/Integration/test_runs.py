@@ -79,6 +79,10 @@ class Runs(RunsTestCase):
                 ("timeout", None, "timeout", False, False),
             ],
         )
+        # A restart that systemd refuses is none.
+        self.machine.create("limited", "exit 3", restart_limit={"starts": 2, "within": 60})
+        self.machine.wait("limited", status="failed")
+        eventually(lambda: [run["restarts_after"] for run in self.runs("limited")] == [True, False], "it has given up")
         for run in self.runs("web"):
             self.assertLessEqual(run["started_at"] or "", run["ended_at"])
             self.assertEqual(run["boot_id"], self.machine.get("web")["boot_id"])
@@ -92,15 +96,19 @@ class Runs(RunsTestCase):
         self.assertGreater(first["cpu_ms"], second["cpu_ms"])
         self.assertEqual(sorted(self.run_of("web", 1)["log"]), ["first", "told"])
         self.assertEqual(self.run_of("web", 2)["log"], ["second"])
-        self.put("web", "seq 1 200", "stopped")
+        self.put("web", "echo third", "stopped", pre_start=["echo prepared"])
         self.runs("web", 3)
-        self.assertEqual(self.run_of("web", 3)["log"], [str(number) for number in range(101, 201)])
+        self.assertEqual(self.run_of("web", 2)["log"], ["second"])
+        self.assertEqual(sorted(self.run_of("web", 3)["log"]), ["prepared", "third"])
+        self.put("web", "seq 1 200", "stopped")
+        self.runs("web", 4)
+        self.assertEqual(self.run_of("web", 4)["log"], [str(number) for number in range(101, 201)])
         page = self.run_of("web", 2, text=True)
         self.assertRegex(page, r"(?m)^ +Cause: exited \(exit-code\)\n +End: exit code 4$")
         self.assertRegex(page, r"(?m)^ +Changed: command$")
         self.assertTrue(page.endswith("\n\nsecond\n"), page)
         table = self.machine.call("GET", "/v1/services/web/runs", headers={"Accept": "text/plain"}).text.splitlines()
-        self.assertEqual([row.split()[0] for row in table], ["N", "3", "2", "1"])
+        self.assertEqual([row.split()[0] for row in table], ["N", "4", "3", "2", "1"])
 
     def test_what_has_changed_since_the_run_before_is_named(self):
         self.put("web", "sleep 1000", env={"SECRET": "hidden-value"})

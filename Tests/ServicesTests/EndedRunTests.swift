@@ -82,6 +82,10 @@ struct EndedRunTests {
         #expect(RunChanges(from: run([:]), to: run([:], clock: 1_000_001)).clockSeconds == 1)
         #expect(RunChanges(from: run([:]), to: run([:], clock: -90_000_000)).clockSeconds == -90)
         #expect(RunChanges(from: run([:]), to: run([:], clock: nil)).clockSeconds == nil)
+        var unknown = run(["/new": 1])
+        unknown.areConditionsKnown = false
+        #expect(RunChanges(from: unknown, to: run([:])).dropIns.isEmpty)
+        #expect(RunChanges(from: run([:]), to: unknown).dropIns.isEmpty)
         let other = RunChanges(from: run([:]), to: run([:], boot: "c", clock: 90_000_000))
         #expect(other.isOtherBoot)
         #expect(other.clockSeconds == nil)

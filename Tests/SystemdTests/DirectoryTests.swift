@@ -92,6 +92,15 @@ import Testing
         #expect(try directory.names() == ["a"])
     }
 
+    @Test func `the end of a file is read`() throws {
+        let directory = try Directory(path)
+        try directory.write("a", Array("content".utf8), mode: 0o600)
+        #expect(try directory.readEnd(of: "a", byteCount: 3) == Array("ent".utf8))
+        #expect(try directory.readEnd(of: "a", byteCount: 7) == Array("content".utf8))
+        #expect(try directory.readEnd(of: "a", byteCount: 100) == Array("content".utf8))
+        #expect(try directory.readEnd(of: "none", byteCount: 3) == nil)
+    }
+
     @Test func `every write gives the file a newer time`() throws {
         let directory = try Directory(path)
         var previous: WallClock?

@@ -63,6 +63,26 @@ import Testing
     }
 }
 
+@Suite struct LocalTimeTests {
+    @Test func `a local time is a moment`() throws {
+        // The same second, written by the C library in the zone of the machine.
+        let moment = Int64(1_780_000_000)
+        var seconds = time_t(moment)
+        var parts = unsafe tm()
+        unsafe localtime_r(&seconds, &parts)
+        func padded(_ number: CInt) -> String { (number < 10 ? "0" : "") + String(number) }
+        let date = unsafe "\(parts.tm_year + 1900)-\(padded(parts.tm_mon + 1))-\(padded(parts.tm_mday))"
+        let time = unsafe "\(padded(parts.tm_hour)):\(padded(parts.tm_min)):\(padded(parts.tm_sec))"
+        #expect(LocalTime.microseconds(date: date, time: time) == moment * 1_000_000)
+    }
+
+    @Test(arguments: ["", "2026", "2026-11", "2026-11-x", "2026--11", "2026-11-30-1"])
+    func `another form is no date`(date: String) {
+        #expect(LocalTime.microseconds(date: date, time: "01:02:03") == nil)
+        #expect(LocalTime.microseconds(date: "2026-11-30", time: date) == nil)
+    }
+}
+
 @Suite struct WallClockTests {
     @Test func `a stamp of the kernel is cut to microseconds`() {
         #expect(WallClock(timespec(tv_sec: 1, tv_nsec: 999_999_999)).microseconds == 1_999_999)

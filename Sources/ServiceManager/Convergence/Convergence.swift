@@ -48,6 +48,7 @@ final class Convergence {
     private let layout: StateLayout
     /// The time-out of the wait for a job.
     private let jobTimeout: Duration
+    private let willStop: @EventLoopActor (ServiceName) -> Void
     private let forgotten: @EventLoopActor (ServiceName) -> Void
     /// The retry timers of services whose last attempt has failed.
     /// The retry of a reload that has failed.
@@ -58,7 +59,7 @@ final class Convergence {
     /// The times of recent removals.
     private var removedAt: [ServiceName: MonotonicClock] = [:]
 
-    /// `forgotten` is called with a service that is removed.
+    /// `willStop` is called with a service whose unit is about to be stopped, and `forgotten` with one that is removed.
     init(
         _ services: ServiceTable,
         _ desired: DesiredState,
@@ -70,6 +71,7 @@ final class Convergence {
         _ messages: MessageLog,
         _ layout: StateLayout,
         jobTimeout: Duration,
+        willStop: @escaping @EventLoopActor (ServiceName) -> Void,
         forgotten: @escaping @EventLoopActor (ServiceName) -> Void
     ) {
         self.services = services
@@ -82,6 +84,7 @@ final class Convergence {
         self.messages = messages
         self.layout = layout
         self.jobTimeout = jobTimeout
+        self.willStop = willStop
         self.forgotten = forgotten
     }
 
@@ -479,6 +482,7 @@ final class Convergence {
             // copy.
             if try await systemd.forgetStaleCopy(of: unit) { try systemd.resetFailedUnit(unit) }
             services.change(name) { $0.remarks.refusal = nil }
+            if restarting { willStop(name) }
             do throws(BusError) {
                 return try await systemd.queueStart(unit, restarting: restarting)
             } catch .remote {
@@ -568,6 +572,7 @@ final class Convergence {
     /// about the unit until it unloads it or answers a ping.
     private func endUnit(_ name: ServiceName) async throws(Obstacle) -> Job.Result? {
         let unit = UnitName.unit(of: name)
+        willStop(name)
         let job: Job
         do throws(BusError) {
             job = try await systemd.stopUnit(unit)

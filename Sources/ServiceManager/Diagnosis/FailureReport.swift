@@ -102,7 +102,11 @@ enum FailureReport {
 
     /// Whose memory ran out, by the kernel's line
     /// `oom-kill:constraint=CONSTRAINT_MEMCG,…,oom_memcg=/a.slice/b.service,task_memcg=/a.slice/b.service,…`.
-    static func outOfMemory(_ name: ServiceName) throws(SystemError) -> RunDiagnosis.OutOfMemory? {
+    /// Only a report that was written at `since` or later counts.
+    static func outOfMemory(
+        _ name: ServiceName,
+        since: Timestamp? = nil
+    ) throws(SystemError) -> RunDiagnosis.OutOfMemory? {
         let unit = UnitName.unit(of: name)
         let journal = try JournalReader()
         try journal.match("_TRANSPORT", "kernel")
@@ -118,6 +122,7 @@ enum FailureReport {
             }
             func components(_ key: Substring) -> [Substring] { members[key]?.split(separator: "/") ?? [] }
             guard components("task_memcg").contains(unit[...]) else { continue }
+            if let since, try journal.moment().microseconds < since.microseconds { return nil }
             guard members["constraint"] == "CONSTRAINT_MEMCG" else { return .machine }
             let group = components("oom_memcg")
             if group.contains(unit[...]) { return .serviceLimit(try memoryFigures(before: journal)) }

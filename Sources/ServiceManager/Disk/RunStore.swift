@@ -51,19 +51,20 @@ struct RunStore {
 
 /// A record of an ended run as JSON text, filled up with spaces; a line feed ends the text and the record.
 enum RunCoding {
-    /// Texts that make a record too long are left out, the largest first.
+    /// Texts that make a record too long are left out.
     static func encode(_ run: EndedRun) -> [UInt8] {
         var run = run
         var text = json(run)
         while text.count > RunStore.recordBytes - 2 {
             let conditions = run.conditions
             if let conditions, !conditions.dropIns.isEmpty {
-                let rest = Array(conditions.dropIns.dropLast())
-                run.conditions = RunConditions(changedFields: conditions.changedFields, dropIns: rest)
+                run.conditions = RunConditions(changedFields: conditions.changedFields, dropIns: [])
+                run.areConditionsKnown = false
             } else if run.portHolder != nil {
                 run.portHolder = nil
             } else {
                 run.conditions = nil
+                run.areConditionsKnown = false
             }
             text = json(run)
         }
@@ -90,6 +91,7 @@ enum RunCoding {
         if let bytes = run.memoryPeak { writer.member("memory_peak", integer: bytes) }
         if let time = run.cpuMilliseconds { writer.member("cpu_ms", integer: time) }
         if let offset = run.clockOffset { writer.member("clock_offset", integer: offset) }
+        if !run.areConditionsKnown { writer.member("conditions_known", bool: false) }
         if let holder = run.portHolder { writer.member("port_holder", string: holder) }
         if let conditions = run.conditions {
             writer.key("conditions")
@@ -154,6 +156,7 @@ enum RunCoding {
         run.cpuMilliseconds = try members.optionalInteger("cpu_ms")
         run.clockOffset = try members.optionalInteger("clock_offset")
         run.portHolder = try members.optionalString("port_holder")
+        if members.has("conditions_known") { run.areConditionsKnown = try members.bool("conditions_known") }
         if members.has("conditions") { run.conditions = try conditions(try members.object("conditions")) }
         return run
     }

@@ -159,7 +159,14 @@ final class LogReader {
     }
 
     private func owner(writtenAt moment: Timestamp) -> LogSubject.Owner {
-        subject.owns(journal, writtenAt: moment) { streams.hasOwnID($0) }
+        let owner = subject.owns(journal, writtenAt: moment) { streams.hasOwnID($0) }
+        guard case .own = owner, let run = query.run else { return owner }
+        // Absent when journald has read the line after the end of its process.
+        guard let isOfRun = journal.field("_SYSTEMD_INVOCATION_ID", is: run.invocationID) else {
+            let pid = journal.field("_PID").flatMap { Int($0) }
+            return pid.map(run.otherProcesses.contains) ?? false ? .other : owner
+        }
+        return isOfRun ? owner : .other
     }
 
     /// Stores the position, in case the files have to be opened again.

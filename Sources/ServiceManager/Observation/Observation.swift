@@ -133,7 +133,10 @@ final class Observation {
 
     /// Handles a lost connection: signals are missed from now on.
     func suspend() {
-        for (name, service) in services.entries { services.change(name) { $0.runBeforeAbsence = service.record.run } }
+        // A run whose end is being looked up is the older one.
+        for (name, service) in services.entries where service.runBeforeAbsence == nil {
+            services.change(name) { $0.runBeforeAbsence = service.record.run }
+        }
     }
 
     /// Handles a state that systemd reports.
@@ -145,18 +148,24 @@ final class Observation {
         if state.mainPID != nil, isOtherProcess { freezers?.follow(name) }
         if before.endedBefore(state), let end = before.heldBack {
             services.change(name) { $0.apply(end) }
-            recordRun(of: name)
+            recordRun(of: name, isFollowed: !state.activeState.isDead)
             announcements.announce(name)
         }
         var state = state
         state.isLaunching = launches?.isLaunching(name, state, after: services[name]?.state ?? before.state) ?? false
-        let run = services[name]?.record.run ?? before.record.run
+        var run = services[name]?.record.run ?? before.record.run
+        if let last = run.lastState(before: state) {
+            // The end of a run came together with the begin of the next one.
+            services.change(name) { $0.observe(last, bootID: bootID) }
+            noteEnd(since: run, name)
+            run = services[name]?.record.run ?? run
+        }
         if before.isStopping(in: state) { runs.willStop(name) }
         let isOtherRun = state.invocationID != run.invocationID
         let dropIns = isOtherRun ? Self.contents(of: before.snapshot.dropIns) : []
         services.change(name) { $0.observe(state, bootID: bootID, dropIns) }
         noteEnd(since: run, name)
-        recordFormerRun(run, before, name)
+        recordFormerRun(run, before, state, name)
         guard let service = services[name] else { return }
         // Else it is written when the end of the run before is known.
         if service.record.run != run, service.runBeforeAbsence == nil { desired.noteRun(name) }
@@ -186,7 +195,9 @@ final class Observation {
         services.change(name) { $0.runBeforeAbsence = run }
         EventLoop.start { [weak self] in
             await JournalSync.synchronize(within: Logs.journalPatience)
-            self?.catchUpWithEnding(of: name)
+            // After a lost connection the states are read again, and then the end is looked up.
+            guard let self, connectivity.isReady else { return }
+            catchUpWithEnding(of: name)
         }
     }
 
@@ -207,17 +218,22 @@ final class Observation {
     // MARK: Records of runs
 
     /// Records the end of a run behind which another one has begun.
-    private func recordFormerRun(_ run: ServiceRun, _ before: ManagedService, _ name: ServiceName) {
+    private func recordFormerRun(
+        _ run: ServiceRun,
+        _ before: ManagedService,
+        _ state: UnitState,
+        _ name: ServiceName
+    ) {
         guard let service = services[name], service.runBeforeAbsence == nil, !run.isRecorded, run.hasEnded,
             service.record.run.invocationID != run.invocationID
         else { return }
-        let isRestarted = service.record.run.restarts > run.restarts
-        let request = isRestarted ? nil : before.request(for: run) ?? .restart
+        let isRestarted = state.restarts > run.restarts
+        let request = isRestarted ? nil : before.request(for: run) ?? (run.wasStopped ? .restart : nil)
         runs.ended(service, run, at: nil, isRestarted: isRestarted, request)
     }
 
-    /// Records the end of the newest run, if systemd has reported what follows it.
-    private func recordRun(of name: ServiceName) {
+    /// Records the end of the newest run, if systemd has reported what follows it. `isFollowed`: another run begins.
+    private func recordRun(of name: ServiceName, isFollowed: Bool = false) {
         guard let service = services[name], service.heldBack == nil, service.runBeforeAbsence == nil else { return }
         let run = service.record.run
         let isOver = service.state.activeState.isDead || service.state.isAutoRestarting
@@ -227,7 +243,8 @@ final class Observation {
             run.invocationID == service.state.invocationID
         else { return }
         let isRestarted = service.state.isAutoRestarting
-        runs.ended(service, run, at: service.state, isRestarted: isRestarted, service.request(for: run))
+        let request = service.request(for: run) ?? (run.wasStopped && isFollowed ? .restart : nil)
+        runs.ended(service, run, at: service.state, isRestarted: isRestarted, request)
     }
 
     /// Handles a newly applied state.
@@ -236,6 +253,7 @@ final class Observation {
         if let service = services[name], service.heldBack == nil, service.state.activeState.isDead {
             crashLoops?.forget(name)
             services.change(name) { $0.remarks.crashLoop = nil }
+            if !systemd.hasJob(name) { runs.notRestarted(service) }
         }
         announcements.announce(name)
         diagnosis.begin(of: name)
@@ -269,7 +287,11 @@ final class Observation {
     /// Whether the end of a run is to be looked up whose entry journald may not have written yet. All entries of an
     /// earlier boot are written.
     private var isAnyEndUnknown: Bool {
-        services.entries.contains { $0.service.isEndUnknown && $0.service.runBeforeAbsence?.bootID == bootID }
+        services.entries.contains { entry in
+            guard let run = entry.service.runBeforeAbsence else { return false }
+            return entry.service.isEndUnknown && run.bootID == bootID
+                || entry.service.hasMissedRuns(since: run, bootID: bootID)
+        }
     }
 
     /// Looks up in the journal how a run has ended whose end systemd does not report any more: the unit was unloaded or
@@ -400,6 +422,23 @@ final class Observation {
 }
 
 extension ServiceRun {
+    /// The state at the end of this run, where a state of the next one has it: the main process in it is still this
+    /// run's.
+    fileprivate func lastState(before state: UnitState) -> UnitState? {
+        guard invocationID != nil, state.invocationID != invocationID, !hasEnded, startedAt != nil,
+            state.main.startedAt == startedAt, let ending = state.main.ending
+        else { return nil }
+        var last = state
+        last.invocationID = invocationID
+        (last.activeState, last.mainPID, last.restarts) = (.inactive, nil, restarts)
+        switch ending {
+        case .exited(0): last.result = "success"
+        case .exited: last.result = "exit-code"
+        case .killed: last.result = wasStopped ? "success" : "signal"
+        }
+        return last
+    }
+
     /// Takes what the journal tells of a run.
     fileprivate mutating func apply(_ found: RunHistory.Run) {
         invocationID = found.invocationID
@@ -414,10 +453,11 @@ extension ServiceRun {
 }
 
 extension ManagedService {
-    /// Whether runs may have begun and ended while no signal was received. Those of an earlier boot end with it.
+    /// Whether runs may have begun and ended while no signal was received.
     fileprivate func hasMissedRuns(since run: ServiceRun, bootID: String) -> Bool {
         guard let newest = state.invocationID, run.invocationID != nil else { return false }
-        return newest != run.invocationID && run.bootID == bootID
+        // After a boot the first run is not a missed one.
+        return newest != run.invocationID && (run.bootID == bootID || state.restarts > 0)
     }
 
     /// Whether a new state is the first one of a stop.

@@ -16,8 +16,8 @@ extension ServiceManager {
     }
 
     func run(_ number: Int, of reference: String, for account: Account?) async throws(ControlError) -> RunDetails {
-        let service = try find(reference, for: account).record
-        let all = try await runs.list(of: service.id)
+        let id = try find(reference, for: account).record.id
+        let all = try await runs.list(of: id)
         guard let index = all.firstIndex(where: { $0.number == number }) else { throw .runNotFound }
         let run = all[index]
         var details = RunDetails(run: run)
@@ -28,29 +28,34 @@ extension ServiceManager {
                 details.changes?.packages = PackageLog.names(since, until)
             }
         }
-        // A run that did not come to its command has no begin.
-        let begin = run.startedAt ?? former?.endedAt
-        let next = all[index...].dropFirst().first { $0.startedAt != nil }?.startedAt
-        details.log = try await logLines(of: service.id, begin, next ?? begun(after: run, service.id))
-        details.coreDump = coreDump(of: run, service.spec.name)
+        // The service may have been given to another account.
+        let service = try find(id, for: account)
+        let next = all[index...].dropFirst().first.map { $0.startedAt ?? $0.endedAt }
+        let present = service.record.run
+        let begun = present.invocationID != run.invocationID && present.hasMainProcess ? present.startedAt : nil
+        details.log = try await logLines(of: run, id, former?.endedAt, next ?? begun, present.processes)
+        details.coreDump = coreDump(of: run, service.record.spec.name)
+        _ = try find(id, for: account)
         return details
     }
 
-    /// When the present run has begun, if that is another one.
-    private func begun(after run: EndedRun, _ id: String) -> Timestamp? {
-        guard let name = services.name(of: id), let newest = services[name]?.record.run,
-            newest.invocationID != run.invocationID, newest.hasMainProcess
-        else { return nil }
-        return newest.startedAt
-    }
-
-    /// The last lines between two moments.
-    private func logLines(of id: String, _ begin: Timestamp?, _ end: Timestamp?) async throws(ControlError) -> [String]
-    {
+    /// The last lines of a run, which were written between two moments.
+    private func logLines(
+        of run: EndedRun,
+        _ id: String,
+        _ begin: Timestamp?,
+        _ end: Timestamp?,
+        _ processes: [ServiceRun.Process]
+    ) async throws(ControlError) -> [String] {
         var query = LogQuery()
         query.tail = RunDetails.logLinesLimit
         query.since = begin
         query.until = end
+        if let invocationID = run.invocationID?.filter({ $0 != "-" }) {
+            let own = processes.last { $0.startedAt == run.startedAt }?.pid
+            let others = Set(processes.map(\.pid)).subtracting([own].compactMap { $0 })
+            query.run = LogQuery.Run(invocationID: invocationID, otherProcesses: others)
+        }
         var lines: [String] = []
         let log = try await logs.read(id, query, as: nil)
         while case .entries(let entries) = try await log.next() { lines += entries.map(\.line) }
@@ -59,7 +64,6 @@ extension ServiceManager {
 
     /// The report of systemd-coredump(8) about a process of a run.
     private func coreDump(of run: EndedRun, _ name: ServiceName) -> String? {
-        guard case .killed = run.ending else { return nil }
         do throws(SystemError) {
             return try CoreDumps.report(of: UnitName.unit(of: name), run)
         } catch {
@@ -73,23 +77,25 @@ extension ServiceManager {
 private enum CoreDumps {
     /// "Process dumped core": sd-messages(3).
     private static let dumped = "fc2e22bc6ee647b6b90729ab34a250b1"
+    /// The unit that writes it. Every account can write entries that look so, but not from this unit.
+    private static let unitPrefix = "systemd-coredump@"
     /// The length to which a report is cut.
     private static let reportBytesLimit = 16 * 1024
-    /// How long a dump may take to be written.
-    private static let delayMicroseconds: Int64 = 60_000_000
 
     static func report(of unit: String, _ run: EndedRun) throws(SystemError) -> String? {
         guard let begin = run.startedAt?.microseconds, let end = run.endedAt?.microseconds else { return nil }
         let journal = try JournalReader()
         try journal.match("MESSAGE_ID", dumped)
         try journal.match("COREDUMP_UNIT", unit)
-        // Every account can write entries that look so.
-        try journal.match("_UID", "0")
         try journal.seekTail()
         while try journal.previous() {
-            let moment = try journal.moment().microseconds
-            guard moment >= begin else { return nil }
-            guard moment <= end + delayMicroseconds, let message = journal.field("MESSAGE") else { continue }
+            // The kernel's time of the dump. The entry is written when the core is.
+            guard journal.field("_SYSTEMD_UNIT")?.hasPrefix(unitPrefix) ?? false,
+                let moment = journal.field("COREDUMP_TIMESTAMP").flatMap({ Int64($0) }),
+                moment <= end, let message = journal.field("MESSAGE")
+            else { continue }
+            // Whole seconds.
+            guard moment + 1_000_000 > begin else { return nil }
             return message.utf8.count <= reportBytesLimit ? message : "\(message.prefix(reportBytesLimit))…"
         }
         return nil

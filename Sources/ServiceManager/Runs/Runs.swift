@@ -15,6 +15,9 @@ final class Runs {
         var evidence = EndedRun.Evidence()
         /// Whether the figures and the cause are looked up.
         var isComplete = false
+        /// Whether it changes a record that is written.
+        var isCorrection = false
+        var isWriting = false
 
         init(_ name: ServiceName, id: String, _ run: EndedRun, hasMainProcess: Bool) {
             self.name = name
@@ -31,13 +34,20 @@ final class Runs {
     private let announcements: Announcements
     private let messages: MessageLog
     private let bootID: String
-    /// In the order of the ends; the first one is being written.
+    /// In the order of the ends.
     private var drafts: [Draft] = []
+    /// The ids of the services whose records are written later: the file could not be written, or the service is being
+    /// deleted.
+    private var failing: Set<String> = []
     private var isWriting = false
     private var retry: Timer?
     private var retryDelay = Runs.retryDelays.lowerBound
     /// The figures of runs that are being stopped: systemd unloads some units at once when they have stopped.
-    private var figures: [ServiceName: SystemdClient.RunFigures] = [:]
+    private var figures: [ServiceName: (invocationID: String, figures: SystemdClient.RunFigures)] = [:]
+
+    /// The newest runs of services that systemd is to start again.
+    private var restarting: [ServiceName: String] = [:]
+    private lazy var groups = ControlGroups.current()
 
     private static let retryDelays = Duration.seconds(1)...Duration.seconds(60)
     /// How long journald may take to write the entries about an end.
@@ -60,20 +70,24 @@ final class Runs {
         self.announcements = announcements
         self.messages = messages
         self.bootID = bootID
-        retry = try Timer { [weak self] in self?.write() }
+        retry = try Timer { [weak self] in self?.writeAgain() }
     }
 
     // MARK: What has ended
 
-    /// Notes what a run has used that is about to be stopped.
+    /// Notes what a run has used that is about to be stopped, or is being stopped.
     func willStop(_ name: ServiceName) {
         // The deletion removes the records.
-        guard let phase = services[name]?.record.phase, phase != .deleting else { return }
-        let usage = ControlGroups.current().slice(UnitFile.slice).lastUsage(of: UnitName.cgroup(of: name))
-        figures[name] = SystemdClient.RunFigures(
-            cpuMilliseconds: usage.cpu.map { Int($0 / .milliseconds(1)) },
-            memoryPeak: usage.memoryPeak
+        guard let service = services[name], service.record.phase != .deleting, !service.state.activeState.isDead,
+            let id = service.state.invocationID
+        else { return }
+        let usage = groups.slice(UnitFile.slice).lastUsage(of: UnitName.cgroup(of: name))
+        let former = figures[name].flatMap { $0.invocationID == id ? $0.figures : nil }
+        let newest = SystemdClient.RunFigures(
+            cpuMilliseconds: usage.cpu.map { Int($0 / .milliseconds(1)) } ?? former?.cpuMilliseconds,
+            memoryPeak: usage.memoryPeak ?? former?.memoryPeak
         )
+        figures[name] = (id, newest)
     }
 
     /// Makes a record of a run whose end has been observed. `state` is the one at the end; nil when another run has
@@ -86,8 +100,8 @@ final class Runs {
         _ request: EndedRun.Request?
     ) {
         let name = service.record.spec.name
-        let own = figures.removeValue(forKey: name)
-        guard service.record.phase != .deleting else { return }
+        let noted = figures.removeValue(forKey: name)
+        restarting[name] = isRestarted ? run.invocationID : nil
         let now = Timestamp(microseconds: WallClock.now().microseconds)
         let draft = Draft(
             name,
@@ -98,8 +112,11 @@ final class Runs {
         draft.request = request
         draft.evidence.isSetUpFailure = state?.launchMark?.isFailure ?? false
         draft.run.clockOffset = Int(now.microseconds) - Int(MonotonicClock.sinceBoot() / .microseconds(1))
-        draft.run.cpuMilliseconds = own?.cpuMilliseconds
-        draft.run.memoryPeak = own?.memoryPeak
+        // Of another run, or of this one and the stop was refused: then the run went on.
+        if let noted, noted.invocationID == run.invocationID, request != nil || run.wasStopped {
+            draft.run.cpuMilliseconds = noted.figures.cpuMilliseconds
+            draft.run.memoryPeak = noted.figures.memoryPeak
+        }
         // At once: the owner of the port may go.
         if case .exited(1...) = run.ending, request == nil { draft.run.portHolder = ports.holder(of: service.snapshot) }
         add(draft, run)
@@ -109,14 +126,16 @@ final class Runs {
         }
     }
 
-    /// Makes a record of a run whose end was not observed. `isFollowed`: another run has begun in the same boot.
+    /// Makes a record of a run whose end was not observed, or not recorded by the agent that observed it. `isFollowed`:
+    /// another run has begun in the same boot.
     func missed(_ service: ManagedService, _ run: ServiceRun, isFollowed: Bool) {
         var record = EndedRun(run, isRestarted: isFollowed && !run.wasStopped, now: Timestamp(microseconds: 0))
-        if !run.hasMainProcess { record.endedAt = run.exitedAt }
+        record.endedAt = run.exitedAt
+        record.areConditionsKnown = run.invocationID == service.unrecordedRun?.invocationID || run.conditions != nil
         let draft = Draft(service.record.spec.name, id: service.record.id, record, hasMainProcess: run.hasMainProcess)
         if run.wasStopped { draft.request = isFollowed ? .restart : .stop }
-        // With its end unknown, or stopped while the agent did not run any more.
-        if run.bootID != bootID, run.wasStopped || run.ending == nil { draft.request = .powerOff }
+        // Stopped while the agent did not run any more, or with an end that nothing tells of.
+        if run.bootID != bootID, run.wasStopped || run.exitedAt == nil { draft.request = .powerOff }
         add(draft, run)
         EventLoop.start { [weak self] in
             await self?.lookUpCause(of: draft)
@@ -125,22 +144,50 @@ final class Runs {
         }
     }
 
+    /// Corrects the record of a run behind which systemd was to start the service again, and has not: it has given up,
+    /// or the service was stopped.
+    func notRestarted(_ service: ManagedService) {
+        let name = service.record.spec.name
+        guard let id = restarting.removeValue(forKey: name), id == service.record.run.invocationID else { return }
+        let run = EndedRun(service.record.run, isRestarted: false, now: Timestamp(microseconds: 0))
+        let draft = Draft(name, id: service.record.id, run, hasMainProcess: true)
+        draft.isCorrection = true
+        draft.isComplete = true
+        drafts.append(draft)
+        write()
+    }
+
+    /// Drops a service that is deleted, whose records are removed.
+    func forget(_ name: ServiceName) {
+        figures[name] = nil
+        restarting[name] = nil
+        drafts.removeAll { $0.name == name && !$0.isWriting }
+        if drafts.isEmpty { retry?.cancel() }
+    }
+
     private func add(_ draft: Draft, _ run: ServiceRun) {
         drafts.append(draft)
         services.change(draft.name) { service in
-            if service.unrecordedRun == nil { service.unrecordedRun = run }
+            if service.unrecordedRun == nil {
+                service.unrecordedRun = run
+                // For the next agent, which does not know of the request.
+                if draft.request != nil { service.unrecordedRun?.wasStopped = true }
+            }
             if service.record.run.invocationID == run.invocationID { service.record.run.isRecorded = true }
         }
         // While the disk hangs.
-        let own = drafts.indices.filter { drafts[$0].id == draft.id }
-        if own.count > EndedRun.countLimit, let oldest = own.dropFirst(isWriting ? 1 : 0).first {
-            drafts.remove(at: oldest)
-        }
+        let own = drafts.indices.filter { drafts[$0].id == draft.id && !drafts[$0].isWriting }
+        if own.count > EndedRun.countLimit, let oldest = own.first { drafts.remove(at: oldest) }
     }
 
     // MARK: What is looked up
 
     private func complete(_ draft: Draft, wasStopped: Bool) async {
+        guard services[draft.name]?.record.phase != .deleting else {
+            draft.run.conclude(draft.request, draft.evidence, hasMainProcess: draft.hasMainProcess)
+            draft.isComplete = true
+            return
+        }
         if draft.request == nil, wasStopped {
             draft.request = .stop
             if let isShuttingDown = try? await systemd.isShuttingDown(), isShuttingDown { draft.request = .powerOff }
@@ -165,7 +212,9 @@ final class Runs {
         if draft.request == nil, run.result == "oom-kill" || isSetUp {
             await JournalSync.synchronize(within: Self.journalPatience)
             do throws(SystemError) {
-                if run.result == "oom-kill" { draft.evidence.outOfMemory = try FailureReport.outOfMemory(draft.name) }
+                if run.result == "oom-kill" {
+                    draft.evidence.outOfMemory = try FailureReport.outOfMemory(draft.name, since: run.startedAt)
+                }
                 if isSetUp, let id = run.invocationID?.filter({ $0 != "-" }) {
                     draft.evidence.isSetUpFailure = try FailureReport.setUpFailure(draft.name, id) != nil
                 }
@@ -178,39 +227,72 @@ final class Runs {
 
     // MARK: Writing
 
+    /// Writes the records whose figures are known, those of each service in the order of the ends.
     private func write() {
-        guard !isWriting, drafts.first?.isComplete ?? false else { return }
+        guard !isWriting else { return }
         isWriting = true
         EventLoop.start { [weak self] in await self?.writeAll() }
     }
 
     private func writeAll() async {
         defer { isWriting = false }
-        while let draft = drafts.first, draft.isComplete {
+        while let draft = nextDraft() {
+            draft.isWriting = true
             do throws(SystemError) {
-                if isWanted(draft) {
-                    try await write(draft)
-                    retryDelay = Self.retryDelays.lowerBound
-                }
+                try await write(draft)
+                failing.remove(draft.id)
+                drafts.removeAll { $0 === draft }
+                recorded(draft)
+                if failing.isEmpty { retryDelay = Self.retryDelays.lowerBound }
             } catch {
+                draft.isWriting = false
                 messages.notice(.error, "cannot write the record of a run; it is tried again: \(error)", draft.name)
-                retry?.arm(after: retryDelay)
-                retryDelay = min(retryDelay * 2, Self.retryDelays.upperBound)
-                return
+                writeLater(draft.id)
             }
-            drafts.removeFirst()
-            recorded(draft)
         }
     }
 
-    private func write(_ draft: Draft) async throws(SystemError) {
-        let earlier = try await read(draft.id)
-        // An agent that died had written it.
-        if let id = draft.run.invocationID, let run = earlier.last(where: { $0.invocationID == id }) {
-            draft.run.number = run.number
-            return
+    /// The oldest one of a service whose records can be written.
+    private func nextDraft() -> Draft? {
+        var passed = failing
+        for draft in drafts {
+            guard !passed.contains(draft.id) else { continue }
+            switch services[draft.name]?.record {
+            case let record? where record.id == draft.id && record.phase == .deleting:
+                // The deletion may be refused.
+                writeLater(draft.id)
+                passed.insert(draft.id)
+            case _ where draft.isComplete: return draft
+            default: passed.insert(draft.id)
+            }
         }
-        draft.run.number = (earlier.last?.number ?? 0) + 1
+        return nil
+    }
+
+    private func writeLater(_ id: String) {
+        guard failing.insert(id).inserted, failing.count == 1 else { return }
+        retry?.arm(after: retryDelay)
+        retryDelay = min(retryDelay * 2, Self.retryDelays.upperBound)
+    }
+
+    private func writeAgain() {
+        failing = []
+        write()
+    }
+
+    private func write(_ draft: Draft) async throws(SystemError) {
+        guard isWanted(draft) else { return }
+        let earlier = try await read(draft.id)
+        let own = draft.run.invocationID.flatMap { id in earlier.last { $0.invocationID == id } }
+        if draft.isCorrection {
+            guard let own else { return }
+            draft.run = own
+            draft.run.isRestarted = false
+        } else {
+            // An agent that died had written it.
+            guard own == nil else { return }
+            draft.run.number = (earlier.last?.number ?? 0) + 1
+        }
         // Before the removal of the records, not behind it.
         guard isWanted(draft) else { return }
         var changes = FileChanges()
@@ -226,7 +308,9 @@ final class Runs {
     }
 
     private func recorded(_ draft: Draft) {
-        guard isWanted(draft), !drafts.contains(where: { $0.id == draft.id }) else { return }
+        guard isWanted(draft), !drafts.contains(where: { $0.id == draft.id }),
+            services[draft.name]?.unrecordedRun != nil
+        else { return }
         services.change(draft.name) { $0.unrecordedRun = nil }
         desired.save(draft.name)
     }
@@ -250,6 +334,7 @@ final class Runs {
 
     /// The newest records of a service, the oldest first. Throws when the disk does not answer in time.
     func list(of id: String) async throws(ControlError) -> [EndedRun] {
+        guard !desired.disk.isHanging else { throw .storageTimeout(DesiredState.silence) }
         do throws(SystemError) {
             return try await read(id, within: desired.diskPatience)
         } catch {

@@ -12,7 +12,7 @@ public struct EndedRun: Equatable, Sendable {
     /// systemd's `Result`.
     public var result: String?
     public var cause: Cause
-    /// Whether systemd has started the service again by itself.
+    /// Whether systemd starts the service again by itself.
     public var isRestarted: Bool
     /// The most memory that the run has used, in bytes. Nil if it is not known.
     public var memoryPeak: Int?
@@ -22,6 +22,9 @@ public struct EndedRun: Equatable, Sendable {
     /// it is adjusted.
     public var clockOffset: Int?
     public var conditions: RunConditions?
+    /// False for a run of which the agent has not observed the begin, and for conditions that are too long for a
+    /// record.
+    public var areConditionsKnown = true
     /// What held the port of the service when a run with a port exited with an error.
     public var portHolder: String?
 
@@ -169,7 +172,9 @@ public struct RunChanges: Equatable, Sendable {
 
     public init(from before: EndedRun, to run: EndedRun) {
         fields = run.conditions?.changedFields ?? []
-        let (old, new) = (before.conditions?.dropIns ?? [], run.conditions?.dropIns ?? [])
+        let isKnown = before.areConditionsKnown && run.areConditionsKnown
+        let old = isKnown ? before.conditions?.dropIns ?? [] : []
+        let new = isKnown ? run.conditions?.dropIns ?? [] : []
         let changed =
             new.filter { !old.contains($0) } + old.filter { former in !new.contains { $0.path == former.path } }
         dropIns = changed.map(\.path).sorted()

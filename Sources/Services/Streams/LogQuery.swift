@@ -7,6 +7,8 @@ public struct LogQuery: Equatable, Sendable {
     /// Lines written at this moment or earlier.
     public var until: Timestamp?
     public var boot: Boot?
+    /// Nil for all runs.
+    public var run: Run?
     /// Whether to go on with the lines that are written from now on.
     public var isFollowing = false
     /// Only lines after this cursor; `tail` and `since` are then ignored.
@@ -19,6 +21,19 @@ public struct LogQuery: Equatable, Sendable {
     public static let tailLimit = 1_000_000
     /// The highest number by which boots can be counted back.
     public static let bootsBackLimit = 1000
+
+    /// One run: without the lines that are known to be of others.
+    public struct Run: Equatable, Sendable {
+        /// 32 lower-case hexadecimal digits.
+        public let invocationID: String
+        /// The main processes of other runs. They identify lines that journald has read when their process had ended.
+        public let otherProcesses: Set<Int>
+
+        public init(invocationID: String, otherProcesses: Set<Int>) {
+            self.invocationID = invocationID
+            self.otherProcesses = otherProcesses
+        }
+    }
 
     /// A boot of the machine, as journalctl(1) names it.
     public enum Boot: Equatable, Sendable {
