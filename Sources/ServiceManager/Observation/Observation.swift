@@ -345,14 +345,16 @@ final class Observation {
             }
             missed.append(former)
         }
-        for other in found where other.invocationID != run.invocationID {
+        let known = [run.invocationID, service.state.invocationID]
+        for other in found where !known.contains(other.invocationID) {
             var former = ServiceRun()
             former.apply(other)
             missed.append(former)
         }
-        for (index, run) in missed.enumerated() {
-            let isFollowed = run.bootID == bootID && !(index == missed.count - 1 && isDead)
-            runs.missed(service, run, isFollowed: isFollowed)
+        for (index, former) in missed.enumerated() {
+            let isFollowed = former.bootID == bootID && !(index == missed.count - 1 && isDead)
+            let isBeginKnown = former.invocationID == run.invocationID
+            runs.missed(service, former, isFollowed: isFollowed, isBeginKnown: isBeginKnown)
         }
     }
 

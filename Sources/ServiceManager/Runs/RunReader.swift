@@ -12,7 +12,10 @@ extension ServiceManager {
     }
 
     func runs(of reference: String, for account: Account?) async throws(ControlError) -> [EndedRun] {
-        try await runs.list(of: try find(reference, for: account).record.id).reversed()
+        let id = try find(reference, for: account).record.id
+        let all = try await runs.list(of: id)
+        _ = try find(reference, id: id, for: account)
+        return all.reversed()
     }
 
     func run(_ number: Int, of reference: String, for account: Account?) async throws(ControlError) -> RunDetails {
@@ -28,15 +31,25 @@ extension ServiceManager {
                 details.changes?.packages = PackageLog.names(since, until)
             }
         }
-        // The service may have been given to another account.
-        let service = try find(id, for: account)
+        let service = try find(reference, id: id, for: account)
         let next = all[index...].dropFirst().first.map { $0.startedAt ?? $0.endedAt }
         let present = service.record.run
         let begun = present.invocationID != run.invocationID && present.hasMainProcess ? present.startedAt : nil
         details.log = try await logLines(of: run, id, former?.endedAt, next ?? begun, present.processes)
         details.coreDump = coreDump(of: run, service.record.spec.name)
-        _ = try find(id, for: account)
+        _ = try find(reference, id: id, for: account)
         return details
+    }
+
+    /// The service again, after a wait: it may have been given to another account, or another one may have its name.
+    private func find(
+        _ reference: String,
+        id: String,
+        for account: Account?
+    ) throws(ControlError) -> ManagedService {
+        let service = try find(reference, for: account)
+        guard service.record.id == id else { throw .serviceNotFound }
+        return service
     }
 
     /// The last lines of a run, which were written between two moments.

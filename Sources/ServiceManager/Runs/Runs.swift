@@ -127,11 +127,11 @@ final class Runs {
     }
 
     /// Makes a record of a run whose end was not observed, or not recorded by the agent that observed it. `isFollowed`:
-    /// another run has begun in the same boot.
-    func missed(_ service: ManagedService, _ run: ServiceRun, isFollowed: Bool) {
+    /// another run has begun in the same boot. `isBeginKnown`: an agent has observed the begin.
+    func missed(_ service: ManagedService, _ run: ServiceRun, isFollowed: Bool, isBeginKnown: Bool) {
         var record = EndedRun(run, isRestarted: isFollowed && !run.wasStopped, now: Timestamp(microseconds: 0))
         record.endedAt = run.exitedAt
-        record.areConditionsKnown = run.invocationID == service.unrecordedRun?.invocationID || run.conditions != nil
+        record.areConditionsKnown = isBeginKnown
         let draft = Draft(service.record.spec.name, id: service.record.id, record, hasMainProcess: run.hasMainProcess)
         if run.wasStopped { draft.request = isFollowed ? .restart : .stop }
         // Stopped while the agent did not run any more, or with an end that nothing tells of.
@@ -240,10 +240,12 @@ final class Runs {
             draft.isWriting = true
             do throws(SystemError) {
                 try await write(draft)
-                failing.remove(draft.id)
+                draft.isWriting = false
+                // The deletion may be refused.
+                guard !isBeingDeleted(draft) else { continue }
                 drafts.removeAll { $0 === draft }
                 recorded(draft)
-                if failing.isEmpty { retryDelay = Self.retryDelays.lowerBound }
+                if drafts.isEmpty { retryDelay = Self.retryDelays.lowerBound }
             } catch {
                 draft.isWriting = false
                 messages.notice(.error, "cannot write the record of a run; it is tried again: \(error)", draft.name)
@@ -257,14 +259,12 @@ final class Runs {
         var passed = failing
         for draft in drafts {
             guard !passed.contains(draft.id) else { continue }
-            switch services[draft.name]?.record {
-            case let record? where record.id == draft.id && record.phase == .deleting:
-                // The deletion may be refused.
+            if isBeingDeleted(draft) {
                 writeLater(draft.id)
-                passed.insert(draft.id)
-            case _ where draft.isComplete: return draft
-            default: passed.insert(draft.id)
+            } else if draft.isComplete {
+                return draft
             }
+            passed.insert(draft.id)
         }
         return nil
     }
@@ -301,10 +301,14 @@ final class Runs {
         announcements.announce(draft.run, of: draft.name)
     }
 
+    private func isBeingDeleted(_ draft: Draft) -> Bool {
+        guard let record = services[draft.name]?.record else { return false }
+        return record.id == draft.id && record.phase == .deleting
+    }
+
     /// Whether the service exists and is not being deleted.
     private func isWanted(_ draft: Draft) -> Bool {
-        guard let record = services[draft.name]?.record else { return false }
-        return record.id == draft.id && record.phase != .deleting
+        services[draft.name]?.record.id == draft.id && !isBeingDeleted(draft)
     }
 
     private func recorded(_ draft: Draft) {
