@@ -105,5 +105,13 @@ struct EntityTagTests {
         client.control.fail(with: .serviceNotFound)
         let put = try await client.send(.put, "/v1/services/new", #"{"command":"x"}"#, fields: ["If-Match": "*"])
         #expect(put.status == 412)
+        let dry = try await client.send(
+            .put,
+            "/v1/services/new?dry_run=true",
+            #"{"command":"x"}"#,
+            fields: ["If-Match": "*"]
+        )
+        #expect(dry.status == 412)
+        #expect(try dry.code == "PRECONDITION_FAILED")
     }
 }

@@ -151,7 +151,8 @@ class Wire(EventsCase):
             data = event["data"]
             self.assertEqual(event["event"], "service")
             self.assertEqual(event["id"], f"{boot}-{data['seq']}")
-            self.assertEqual(list(data), ["seq", "at", "type", "previous_status", "service"])
+            more = ["run"] if data["type"] == "run" else []
+            self.assertEqual(list(data), ["seq", "at", "type", "previous_status", *more, "service"])
             self.assertEqual((data["previous_status"], data["service"]["name"]), (status, "web"))
             self.assertRegex(data["at"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
             status = data["service"]["status"]

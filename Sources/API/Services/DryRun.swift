@@ -6,22 +6,24 @@ internal import Services
 enum DryRun {
     static let parameter = "dry_run"
 
-    /// The verdict on a spec, for an existing service or a new one.
+    /// The verdict on a spec, for an existing service or a new one. Throws the 412 that the change would get where
+    /// `condition` is not met.
     static func answer(
         _ spec: ServiceSpec,
         _ existing: Service?,
         restarts: Bool = true,
+        if condition: Precondition? = nil,
         _ api: API,
         _ context: Context
     ) async throws(Failure) -> Answer {
+        if let condition, !(existing.map { condition.isMet(by: $0.record.spec) } ?? false) {
+            throw Failure(.preconditionFailed)
+        }
         if existing == nil {
             if let reason = spec.name.problemOfNew { throw Failure(.nameReserved(reason)) }
             if (try? context.control.service(spec.name.description)) != nil {
                 throw Failure(.serviceExists)
             }
-        }
-        if let existing, let condition = Precondition(context.fields), !condition.isMet(by: existing.record.spec) {
-            throw Failure(.preconditionFailed)
         }
         let changed = existing.map { spec.differences(from: $0.record.spec) } ?? []
         let isRunning = existing?.state.mainPID != nil

@@ -83,7 +83,8 @@ enum ServiceRoutes {
         let name = existing.map { context.name(of: $0.name) } ?? context.reference
         let spec = try spec(of: context.body, named: name, api, context)
         if isDryRun {
-            return try await DryRun.answer(spec, existing, restarts: restarts, api, context)
+            let condition = Precondition(context.fields)
+            return try await DryRun.answer(spec, existing, restarts: restarts, if: condition, api, context)
         }
         let (service, isNew) = try await api.ask { () throws(ControlError) in
             guard let condition = Precondition(context.fields) else {
@@ -108,12 +109,13 @@ enum ServiceRoutes {
     static func patch(_ api: API, _ context: Context) async throws(Failure) -> Answer {
         let wait = try Wait.requested(by: context.query)
         let restarts = try context.query.flag("restart", else: true)
+        let condition = Precondition(context.fields)
         if try context.query.flag(DryRun.parameter) {
             let service = try await api.service(context)
+            guard condition?.isMet(by: service.record.spec) ?? true else { throw Failure(.preconditionFailed) }
             let spec = try patched(service.record.spec, api, context)
-            return try await DryRun.answer(spec, service, restarts: restarts, api, context)
+            return try await DryRun.answer(spec, service, restarts: restarts, if: condition, api, context)
         }
-        let condition = Precondition(context.fields)
         let refusal = Mutex<Failure?>(nil)
         let service = try await api.ask { () throws(ControlError) in
             try await context.control.change(context.reference, restarts: restarts) { former in

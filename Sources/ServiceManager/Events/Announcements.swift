@@ -38,10 +38,11 @@ final class Announcements {
         }
     }
 
-    /// Adds the event of a run's end, whose record is written.
+    /// Adds the event of a run's end, whose record is written: with the state that readers have of the service, which
+    /// does not change by it.
     func announce(_ run: EndedRun, of name: ServiceName) {
-        guard let service = services[name] else { return }
-        log.append(.run, service.snapshot.status, service.snapshot, run)
+        guard let service = announced[name] ?? services[name]?.snapshot else { return }
+        log.append(.run, service.status, service, run)
     }
 
     /// Adds the event of a removal.
