@@ -160,6 +160,21 @@ struct RunsTests {
         #expect(try await Self.runs(rig) == ["1 exited 3"])
     }
 
+    @Test @EventLoopActor func `a write is retried also after a deletion`() async throws {
+        let rig = try await Rig.serving()
+        let other = try await rig.manager.create(try Rig.spec("other"))
+        #expect(try await eventually { rig.status("other") == .running })
+        _ = try await rig.manager.delete("web", by: Requester(uid: nil, requestID: "r"))
+        let listener = try await EventListener(rig)
+        let path = rig.layout.runDirectory + "/" + other.record.id
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        let unit = try #require(rig.systemd.units[FakeSystemd.unit("other")])
+        rig.systemd.report("other", unit.ended("failed", "failed", code: 1, status: 3, result: "exit-code"))
+        #expect(try await eventually { rig.notices.all.contains { $0.contains("cannot write the record of a run") } })
+        try FileManager.default.removeItem(atPath: path)
+        #expect(try await listener.nextRuns(1).map(Self.describe) == ["1 exited 3"])
+    }
+
     @Test @EventLoopActor func `the newest are kept`() async throws {
         let rig = try Rig()
         try await rig.start()

@@ -162,7 +162,10 @@ final class Runs {
         figures[name] = nil
         restarting[name] = nil
         drafts.removeAll { $0.name == name && !$0.isWriting }
-        if drafts.isEmpty { retry?.cancel() }
+        guard drafts.isEmpty else { return }
+        retry?.cancel()
+        failing = []
+        retryDelay = Self.retryDelays.lowerBound
     }
 
     private func add(_ draft: Draft, _ run: ServiceRun) {
